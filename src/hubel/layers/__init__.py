@@ -1,0 +1,1 @@
+"""Blocks with parameters, and operations, of which the networks are made."""

@@ -1,0 +1,12 @@
+"""Networks, one file a family. Every name in `__all__` is a function that makes one.
+
+`hubel.nets.NAME(..., inputs=(C, H, W), outputs=K)` returns a module that maps [N, C, H, W] to raw scores
+[N, K], carries `made_by`, and has `features(x)` [N, F], what the last linear layer reads. Initial weights
+depend on torch's global generator alone.
+"""
+
+from hubel.nets.mlp import mlp
+from hubel.nets.resnet import resnet
+from hubel.nets.simple_cnn import simple_cnn
+
+__all__ = ["mlp", "resnet", "simple_cnn"]

@@ -1,0 +1,79 @@
+"""What every network of hubel carries: how it was made, and what its published weights expect.
+
+A run folder stores `made_by` as JSON, and `hubel.core.names.find(name)(**arguments)` makes the same
+network again; its weights are in the checkpoint, so `weights=` is never among the arguments.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeBy:
+    """The public function that made a network, and its arguments as plain JSON values."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+class Net(nn.Module):
+    """A network made by a function of `hubel.nets`: raw scores [N, K] from `forward`, [N, F] from `features`."""
+
+    made_by: MadeBy
+
+    @abstractmethod
+    def features(self, x: Tensor) -> Tensor:
+        """The values [N, F] that the last linear layer reads."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """Raw scores [N, K], before any softmax or sigmoid."""
+
+
+SomeNet = TypeVar("SomeNet", bound=Net)
+
+
+def made(net: SomeNet, function: str, **arguments: Any) -> SomeNet:
+    """`net` with `made_by` set; `function` is its name in `hubel.nets`, tuples become lists."""
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in arguments.items()}
+    net.made_by = MadeBy(name=f"hubel.nets.{function}", arguments=plain)
+    return net
+
+
+def image_shape(inputs: Sequence[int], *, smallest: int, net: str) -> tuple[int, int, int]:
+    """`inputs` as (C, H, W), refused where it is not three positive numbers or smaller than `net` can use."""
+    shape = tuple(int(size) for size in inputs)
+    if len(shape) != 3 or min(shape) < 1:
+        raise ValueError(
+            f"{net}: inputs must be (channels, height, width), all positive; received {tuple(inputs)}"
+        )
+    if min(shape[1:]) < smallest:
+        raise ValueError(
+            f"{net}: images must be at least {smallest}×{smallest} pixels; received {shape[1]}×{shape[2]}. "
+            "Enlarge the images or choose a network with fewer reductions."
+        )
+    return shape
+
+
+def check_images(x: Tensor, inputs: tuple[int, int, int], net: str, *, smallest: int | None = None) -> None:
+    """Refuse a batch that is not [N, C, H, W] of `inputs`; with `smallest`, any H and W from there on are fine."""
+    if x.ndim == 4 and x.shape[1] == inputs[0]:
+        if smallest is None and tuple(x.shape[2:]) == inputs[1:]:
+            return
+        if smallest is not None and min(x.shape[2:]) >= smallest:
+            return
+    size = f"{inputs[1]}, {inputs[2]}" if smallest is None else f"H ≥ {smallest}, W ≥ {smallest}"
+    raise ValueError(f"{net} expects images [N, {inputs[0]}, {size}]; received {list(x.shape)}")
+
+
+def num_outputs(outputs: int, net: str) -> int:
+    """`outputs` as a positive integer."""
+    if int(outputs) != outputs or outputs < 1:
+        raise ValueError(f"{net}: outputs must be a positive whole number; received {outputs!r}")
+    return int(outputs)

@@ -1,0 +1,82 @@
+"""The multilayer perceptron: linear maps with a nonlinear function between them.
+
+h₀ = x (flattened), hᵢ = a(Wᵢ hᵢ₋₁ + bᵢ), scores = W h + b. With `hidden=()` it is one linear map: logistic
+or linear regression, by the objective.
+
+Initial weights: He et al. 2015 (arXiv:1502.01852, eq. 10) after rectifying activations, Glorot & Bengio
+2010 (eq. 16) after saturating ones and in the last layer; biases zero.
+
+Source: D. E. Rumelhart, G. E. Hinton, R. J. Williams, "Learning representations by back-propagating
+errors", Nature 323 (1986) 533, doi:10.1038/323533a0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from hubel.layers.activation import Activation
+from hubel.nets.made import Net, made, num_outputs
+
+
+def mlp(
+    hidden: Sequence[int] = (100,),
+    *,
+    inputs: int | Sequence[int],
+    outputs: int,
+    activation: Activation | str = Activation.RELU,
+) -> MLP:
+    """A multilayer perceptron. Input [N, *inputs] is flattened; output [N, outputs].
+
+    >>> import torch
+    >>> mlp((50, 20), inputs=(1, 8, 8), outputs=10)(torch.zeros(3, 1, 8, 8)).shape
+    torch.Size([3, 10])
+
+    Raises `ValueError` for sizes that are not positive and for an unknown activation.
+    """
+    shape = (int(inputs),) if isinstance(inputs, (int, float)) else tuple(int(size) for size in inputs)
+    hidden = tuple(int(width) for width in hidden)
+    if not shape or min((*shape, *hidden)) < 1:
+        raise ValueError(f"mlp: inputs and hidden must be positive; received inputs={shape}, hidden={hidden}")
+    activation = Activation(activation)
+    net = MLP(shape, hidden, num_outputs(outputs, "mlp"), activation)
+    return made(net, "mlp", hidden=hidden, inputs=shape, outputs=int(outputs), activation=str(activation))
+
+
+class MLP(Net):
+    """See `mlp`."""
+
+    def __init__(
+        self, inputs: tuple[int, ...], hidden: tuple[int, ...], outputs: int, activation: Activation
+    ):
+        super().__init__()
+        self.inputs = inputs
+        widths = (math.prod(inputs), *hidden)
+        layers: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            layers += [nn.Linear(before, after), activation.module()]
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(widths[-1], outputs)
+        for layer in self.body:
+            if isinstance(layer, nn.Linear):
+                if activation.rectifies:
+                    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                else:
+                    nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)
+        nn.init.xavier_uniform_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def features(self, x: Tensor) -> Tensor:
+        """The last hidden layer [N, F] (the flattened input where there is none)."""
+        if tuple(x.shape[1:]) != self.inputs:
+            sizes = ", ".join(map(str, self.inputs))
+            raise ValueError(f"mlp expects [N, {sizes}]; received {list(x.shape)}")
+        return self.body(x.flatten(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Raw scores [N, K]."""
+        return self.head(self.features(x))

@@ -1,0 +1,152 @@
+"""Residual networks: for small images (20, 32, 44, 56, 110 layers) and for ImageNet (18, 34, 50, 101, 152).
+
+Source: K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition", CVPR 2016
+(arXiv:1512.03385): section 4.2 and table 6 for small images (parameter-free shortcuts, option A), table 1
+for ImageNet (projections where the shape changes, option B). State-dict names are torchvision's.
+
+Initial weights: convolutions He normal by fan-out (arXiv:1502.01852), batch-norm weights 1 and biases 0, as
+in the paper and in torchvision (no zero-initialised last batch norm; that is Goyal et al. 2017).
+
+Parameters at 1000 outputs: resnet18 11,689,512 · 34 21,797,672 · 50 25,557,032 · 101 44,549,160 ·
+152 60,192,808; at 10 outputs: resnet20 269,722 (the paper rounds to 0.27 M; with 1×1 projections it would be 272,474).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hubel.layers.residual import BasicBlock, Bottleneck, PaddedShortcut
+from hubel.nets.made import Net, check_images, image_shape, made, num_outputs
+
+SMALL = {20: 3, 32: 5, 44: 7, 56: 9, 110: 18}
+LARGE: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
+    18: (BasicBlock, (2, 2, 2, 2)),
+    34: (BasicBlock, (3, 4, 6, 3)),
+    50: (Bottleneck, (3, 4, 6, 3)),
+    101: (Bottleneck, (3, 4, 23, 3)),
+    152: (Bottleneck, (3, 8, 36, 3)),
+}
+
+
+def resnet(
+    depth: int,
+    *,
+    inputs: Sequence[int] | None = None,
+    outputs: int | None = None,
+    weights: str | Path | None = None,
+) -> SmallResNet | ResNet:
+    """A residual network of `depth` layers. Input [N, C, H, W], output [N, outputs].
+
+    Depths 20, 32, 44, 56, 110 are the paper's networks for CIFAR: `inputs` (3, 32, 32) and `outputs` 10 unless
+    given. Depths 18, 34, 50, 101, 152 are those for ImageNet: (3, 224, 224) and 1000. Both end in an average
+    over all positions, so that other sizes of image are accepted too.
+
+    >>> import torch
+    >>> resnet(20)(torch.zeros(1, 3, 32, 32)).shape
+    torch.Size([1, 10])
+
+    Raises `ValueError` for other depths, and for images under 8×8 (small) or 32×32 (ImageNet) pixels.
+    """
+    if depth not in SMALL and depth not in LARGE:
+        raise ValueError(f"resnet: depth must be one of {(*SMALL, *LARGE)}; received {depth!r}")
+    name = f"resnet({depth})"
+    small = depth in SMALL
+    shape = image_shape(
+        inputs or ((3, 32, 32) if small else (3, 224, 224)), smallest=8 if small else 32, net=name
+    )
+    outputs = num_outputs(outputs if outputs is not None else 10 if small else 1000, name)
+    net = SmallResNet(depth, shape, outputs) if small else ResNet(depth, shape, outputs)
+    return made(net, "resnet", depth=depth, inputs=shape, outputs=outputs)
+
+
+class SmallResNet(Net):
+    """See `resnet`: 3×3 convolution of 16, three stages of basic blocks (16, 32, 64), average, linear."""
+
+    def __init__(self, depth: int, inputs: tuple[int, int, int], outputs: int):
+        super().__init__()
+        self.depth, self.inputs = depth, inputs
+        self.conv1 = nn.Conv2d(inputs[0], 16, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.layer1 = self._stage(16, 16, SMALL[depth], stride=1)
+        self.layer2 = self._stage(16, 32, SMALL[depth], stride=2)
+        self.layer3 = self._stage(32, 64, SMALL[depth], stride=2)
+        self.fc = nn.Linear(64, outputs)
+        initialize(self)
+
+    @staticmethod
+    def _stage(in_channels: int, channels: int, blocks: int, *, stride: int) -> nn.Sequential:
+        shortcut = PaddedShortcut(channels) if stride == 2 else None
+        first = BasicBlock(in_channels, channels, stride=stride, downsample=shortcut)
+        return nn.Sequential(first, *(BasicBlock(channels, channels) for _ in range(blocks - 1)))
+
+    def features(self, x: Tensor) -> Tensor:
+        """The 64 channels of the last stage, averaged over positions: [N, 64]."""
+        check_images(x, self.inputs, f"resnet({self.depth})", smallest=8)
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = self.layer3(self.layer2(self.layer1(x)))
+        return x.mean(dim=(2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Raw scores [N, K]."""
+        return self.fc(self.features(x))
+
+
+class ResNet(Net):
+    """See `resnet`: 7×7 convolution of 64, max-pool, four stages, average, linear (table 1)."""
+
+    def __init__(self, depth: int, inputs: tuple[int, int, int], outputs: int):
+        super().__init__()
+        self.depth, self.inputs = depth, inputs
+        block, blocks = LARGE[depth]
+        self.conv1 = nn.Conv2d(inputs[0], 64, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        widths = [64] + [block.expansion * channels for channels in (64, 128, 256, 512)]
+        self.layer1 = self._stage(block, widths[0], 64, blocks[0], stride=1)
+        self.layer2 = self._stage(block, widths[1], 128, blocks[1], stride=2)
+        self.layer3 = self._stage(block, widths[2], 256, blocks[2], stride=2)
+        self.layer4 = self._stage(block, widths[3], 512, blocks[3], stride=2)
+        self.fc = nn.Linear(widths[4], outputs)
+        initialize(self)
+
+    @staticmethod
+    def _stage(
+        block: type[BasicBlock] | type[Bottleneck],
+        in_channels: int,
+        channels: int,
+        blocks: int,
+        *,
+        stride: int,
+    ) -> nn.Sequential:
+        wide = block.expansion * channels
+        projection = None
+        if stride != 1 or in_channels != wide:
+            projection = nn.Sequential(
+                nn.Conv2d(in_channels, wide, 1, stride, bias=False), nn.BatchNorm2d(wide)
+            )
+        first = block(in_channels, channels, stride=stride, downsample=projection)
+        return nn.Sequential(first, *(block(wide, channels) for _ in range(blocks - 1)))
+
+    def features(self, x: Tensor) -> Tensor:
+        """The channels of the last stage, averaged over positions: [N, 512] or [N, 2048]."""
+        check_images(x, self.inputs, f"resnet({self.depth})", smallest=32)
+        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x)), inplace=True), 3, 2, 1)
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return x.mean(dim=(2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Raw scores [N, K]."""
+        return self.fc(self.features(x))
+
+
+def initialize(net: nn.Module) -> None:
+    """He normal by fan-out for convolutions, 1 and 0 for batch norm; linear layers keep torch's default."""
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.ones_(layer.weight)
+            nn.init.zeros_(layer.bias)

@@ -1,0 +1,59 @@
+"""The "Simple MNIST convnet" of Keras: conv 3×3 of 32, pool, conv 3×3 of 64, pool, dropout 0.5, dense.
+
+Written as conv → max-pool → relu: relu(max(x)) = max(relu(x)), with a quarter of the work.
+Initial weights as in Keras: Glorot uniform, biases zero (Glorot & Bengio 2010, eq. 16).
+
+Source: F. Chollet, "Simple MNIST convnet" (2015), https://keras.io/examples/vision/mnist_convnet/.
+Parameters at (1, 28, 28) → 10: 34,826, as printed there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hubel.nets.made import Net, check_images, image_shape, made, num_outputs
+
+
+def simple_cnn(inputs: Sequence[int] = (1, 28, 28), outputs: int = 10) -> SimpleCNN:
+    """Two convolutions and a linear layer. Input [N, C, H, W], output [N, outputs].
+
+    >>> net = simple_cnn()
+    >>> sum(p.numel() for p in net.parameters())
+    34826
+
+    Raises `ValueError` for images smaller than 10×10 pixels.
+    """
+    shape = image_shape(inputs, smallest=10, net="simple_cnn")
+    net = SimpleCNN(shape, num_outputs(outputs, "simple_cnn"))
+    return made(net, "simple_cnn", inputs=shape, outputs=int(outputs))
+
+
+class SimpleCNN(Net):
+    """See `simple_cnn`."""
+
+    def __init__(self, inputs: tuple[int, int, int], outputs: int):
+        super().__init__()
+        self.inputs = inputs
+        channels, height, width = inputs
+        self.conv1 = nn.Conv2d(channels, 32, 3)
+        self.conv2 = nn.Conv2d(32, 64, 3)
+        self.dropout = nn.Dropout(0.5)
+        self.fc = nn.Linear(64 * (((height - 2) // 2 - 2) // 2) * (((width - 2) // 2 - 2) // 2), outputs)
+        for layer in (self.conv1, self.conv2, self.fc):
+            nn.init.xavier_uniform_(layer.weight)
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
+
+    def features(self, x: Tensor) -> Tensor:
+        """The pooled activations of the second convolution, flattened: [N, 1600] at 28×28."""
+        check_images(x, self.inputs, "simple_cnn")
+        x = F.relu(F.max_pool2d(self.conv1(x), 2))
+        x = F.relu(F.max_pool2d(self.conv2(x), 2))
+        return x.flatten(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Raw scores [N, K]."""
+        return self.fc(self.dropout(self.features(x)))
