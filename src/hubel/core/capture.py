@@ -1,0 +1,33 @@
+"""The only hooks: what modules returned during a forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@contextmanager
+def captured(
+    net: nn.Module, where: Callable[[str, nn.Module], bool] = lambda name, module: True
+) -> Iterator[list[tuple[str, nn.Module, tuple[Any, ...], Any]]]:
+    """Collect `(name, module, inputs, output)` of every chosen module call inside the block, in order.
+
+    The hooks are removed when the block ends, whatever happens in it; the network is not changed.
+    """
+    calls: list[tuple[str, nn.Module, tuple[Any, ...], Any]] = []
+    handles = [
+        module.register_forward_hook(
+            lambda module, inputs, output, name=name: calls.append((name, module, inputs, output))
+        )
+        for name, module in net.named_modules()
+        if where(name, module)
+    ]
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()

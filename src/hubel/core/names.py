@@ -1,0 +1,73 @@
+"""Which hubel functions a file may name.
+
+A run folder says how its network, objective and recipe were made: a dotted name and plain arguments. Only
+public names of the rooms listed here are ever looked up, so a folder from a stranger can not name code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from typing import Any
+
+ROOMS = ("hubel.nets", "hubel.objectives", "hubel.fitting", "hubel.data", "hubel.data.augmentation")
+
+
+def find(name: str) -> Any:
+    """The public hubel object behind a dotted name such as `hubel.nets.resnet`.
+
+    Raises `ValueError` for every name that is not public in one of the rooms a file may name.
+    """
+    room, _, word = name.rpartition(".")
+    if room in ROOMS:
+        module = importlib.import_module(room)
+        if word in getattr(module, "__all__", ()):
+            return getattr(module, word)
+    raise ValueError(
+        f"{name!r} is not a name that a run folder may use; expected a public name of {', '.join(ROOMS)}. "
+        "The folder was written by another version of hubel or changed by hand."
+    )
+
+
+def describe(value: Any) -> Any:
+    """`value` as plain JSON: frozen dataclasses of a nameable room become `{"is": name, ...fields}`.
+
+    >>> describe((1, 2.5, None))
+    [1, 2.5, None]
+    """
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [describe(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): describe(item) for key, item in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: describe(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+        return {"is": name_of(type(value)), **fields}
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return value.item()
+    raise TypeError(f"{value!r} ({type(value).__name__}) can not be written into a run folder: it has no plain form")
+
+
+def rebuild(value: Any) -> Any:
+    """The inverse of `describe`: lists become tuples, `{"is": name}` the object of that name."""
+    if isinstance(value, list):
+        return tuple(rebuild(item) for item in value)
+    if isinstance(value, dict):
+        if "is" in value:
+            arguments = {key: rebuild(item) for key, item in value.items() if key != "is"}
+            return find(value["is"])(**arguments)
+        return {key: rebuild(item) for key, item in value.items()}
+    return value
+
+
+def name_of(thing: Any) -> str:
+    """The dotted name under which `find` returns `thing`."""
+    for room in ROOMS:
+        if thing.__module__.startswith(room):
+            module = importlib.import_module(room)
+            if thing.__name__ in getattr(module, "__all__", ()) and getattr(module, thing.__name__) is thing:
+                return f"{room}.{thing.__name__}"
+    raise TypeError(
+        f"{thing.__module__}.{thing.__qualname__} is not a public name of {', '.join(ROOMS)}, so a run folder can not name it"
+    )

@@ -1,0 +1,146 @@
+"""Values that travel between folders, and the letters of tensor axes.
+
+Axes: N examples · C channels · H W image rows, columns · D depth · T time · F features · K classes or outputs · P parameters.
+
+Everything here is frozen and prints itself; nothing here needs torch to be imported.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Some examples on the device, ready for the network.
+
+    `inputs` [N, ...] are scaled; `targets` [N] or [N, K]; `ids` [N] are row numbers in the dataset
+    (so that a bad example can be named); `weights` [N] count each example's loss.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    ids: Tensor | None = None
+    weights: Tensor | None = None
+
+    def __len__(self) -> int:
+        return int(self.inputs.shape[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """A scalar to descend (`total`), and the named parts that it was summed from (for the record)."""
+
+    total: Tensor
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What one step did. `step` counts from 1 over the whole run, `epoch` from 1.
+
+    The scalars are detached tensors still on the device; `loss` and `read()` fetch them when asked, so
+    that a loop which does not look does not wait.
+    """
+
+    step: int
+    epoch: int
+    examples: int
+    learning_rate: float
+    scalars: Mapping[str, Tensor]
+
+    @property
+    def loss(self) -> float:
+        """The loss of this batch, in the objective's unit."""
+        return float(self.scalars["loss"])
+
+    @property
+    def grad_norm(self) -> float:
+        """Euclidean norm of the whole gradient before clipping."""
+        return float(self.scalars["grad_norm"])
+
+    def read(self) -> dict[str, float]:
+        """All scalars as Python numbers."""
+        return {name: float(value) for name, value in self.scalars.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A score with its interval: `value` (low-high, at `level`), from `count` examples, by `method`."""
+
+    value: float
+    low: float
+    high: float
+    level: float = 0.95
+    count: int | None = None
+    method: str = ""
+
+    def __str__(self) -> str:
+        if any(math.isnan(v) for v in (self.value, self.low, self.high)):
+            return f"{self.value:.4g} (no interval)"
+        return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain numbers, NaN as null."""
+
+        def number(value: float) -> float | None:
+            return None if math.isnan(value) else float(value)
+
+        return {
+            "value": number(self.value),
+            "low": number(self.low),
+            "high": number(self.high),
+            "level": self.level,
+            "count": self.count,
+            "method": self.method,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What an objective reads from raw scores.
+
+    `values` [N] are class numbers (or real values, [N, K]); `probabilities` [N, K] where there are any;
+    `classes` are the names behind the numbers, `units` those of real values.
+    """
+
+    values: np.ndarray
+    probabilities: np.ndarray | None = None
+    classes: tuple[str, ...] | None = None
+    units: tuple[str, ...] | None = None
+    ids: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def labels(self) -> list[str]:
+        """Class names, one an example (several yes/no labels are joined by '|')."""
+        if self.classes is None:
+            raise ValueError("this prediction has no classes: its values are real numbers, read `.values`")
+        if self.values.ndim == 2:
+            return ["|".join(c for c, on in zip(self.classes, row, strict=True) if on) for row in self.values]
+        return [self.classes[int(v)] for v in self.values]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing noticed about data or a fit: what, the numbers behind it, why it matters, what to do."""
+
+    what: str
+    evidence: Mapping[str, Any]
+    why: str
+    remedy: str
+    severity: Literal["note", "flagged"] = "note"
+    source: str = ""
+    confidence: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.what}. {self.why} {self.remedy}"

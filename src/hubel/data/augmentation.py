@@ -1,0 +1,237 @@
+"""Changes that leave a label true, made on whole batches of scaled tensors [N, C, H, W].
+
+Each is a frozen object with its own strength; each draws from a generator that is a pure function of
+(seed, name, epoch, step), so that a resumed run sees the same pictures. Nothing here is applied unless the user (or a
+built-in set, of itself) declared the symmetry.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hubel.core import random
+
+Fill = Literal["edge", "reflect", "mean"]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The moment of a batch, from which its randomness follows. `ids` [N] are the rows in the dataset."""
+
+    seed: int
+    epoch: int
+    step: int
+    ids: Tensor
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """The generator of `purpose` at this moment (on the CPU, so that all devices draw alike)."""
+        return random.torch_generator(self.seed, f"augment/{purpose}", self.epoch, self.step)
+
+    def uniform(self, purpose: str, num: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+        """`num` numbers in [low, high)."""
+        return torch.rand(num, generator=self.generator(purpose)) * (high - low) + low
+
+
+class Augmentation(Protocol):
+    """A change of a batch of scaled inputs [N, C, H, W] that keeps shape, type and labels."""
+
+    def __call__(self, inputs: Tensor, draw: Draw) -> Tensor: ...
+
+
+def augment(inputs: Tensor, augmentations: Sequence[Augmentation], draw: Draw) -> Tensor:
+    """Apply `augmentations` in order."""
+    for change in augmentations:
+        inputs = change(inputs, draw)
+    return inputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flip:
+    """Mirror left-right (`axis="horizontal"`) or up-down (`"vertical"`).
+
+    Alternating: which half of the examples is mirrored is drawn once, and changes over from one epoch to the next, so that
+    every example is seen both ways in any two epochs (Jordan 2024, arXiv:2404.00498, section 3.6).
+    """
+
+    axis: Literal["horizontal", "vertical"] = "horizontal"
+
+    def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
+        start = random.key(draw.seed, f"flip/{self.axis}") & 0x7FFFFFFF
+        ids = draw.ids.cpu()
+        mixed = (ids * 2654435761 + start) & 0xFFFFFFFF  # multiplicative hash of the row number
+        mixed = ((mixed ^ (mixed >> 15)) * 2246822519) & 0xFFFFFFFF
+        chosen = (((mixed >> 16) + draw.epoch) & 1).bool()
+        mirrored = inputs.flip(-1 if self.axis == "horizontal" else -2)
+        return torch.where(chosen.to(inputs.device).view(-1, 1, 1, 1), mirrored, inputs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift:
+    """Move by up to `pixels` in each direction, every whole number of pixels alike; the border is filled by `fill`."""
+
+    pixels: int = 2
+    fill: Fill = "edge"
+
+    def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
+        if self.pixels == 0:
+            return inputs
+        span = 2 * self.pixels + 1
+        generator = draw.generator("shift")
+        down, right = torch.randint(span, (2, len(inputs)), generator=generator).to(inputs.device)
+        return _window(_pad(inputs, self.pixels, self.fill), down, right, inputs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crop:
+    """Pad by `padding`, then cut a window of the old size anywhere: the classic CIFAR crop. Same as `Shift` by name and fill."""
+
+    padding: int = 4
+    fill: Fill = "reflect"
+
+    def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
+        return Shift(pixels=self.padding, fill=self.fill)(inputs, draw)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RotateQuarter:
+    """Turn by 0, 90, 180 or 270 degrees, each alike. Images must be square."""
+
+    def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
+        if inputs.shape[-1] != inputs.shape[-2]:
+            raise ValueError(
+                f"quarter turns need square images, received {tuple(inputs.shape[-2:])}: use Rotate, or resize to a square"
+            )
+        turns = torch.randint(4, (len(inputs),), generator=draw.generator("rotate_90")).to(inputs.device)
+        out = inputs.clone()
+        for turn in (1, 2, 3):
+            rows = (turns == turn).nonzero(as_tuple=True)[0]
+            out[rows] = torch.rot90(inputs[rows], turn, dims=(-2, -1))
+        return out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Affine:
+    """Rotation by up to ± `degrees`, scale in [1/(1+zoom), 1+zoom] and width-to-height ratio in [1/(1+aspect), 1+aspect]
+    (both uniform in the logarithm), in one bilinear resampling."""
+
+    degrees: float = 0.0
+    zoom: float = 0.0
+    aspect: float = 0.0
+    fill: Fill = "edge"
+
+    def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
+        num, _, height, width = inputs.shape
+        angle = draw.uniform("affine/angle", num, -self.degrees, self.degrees) * (math.pi / 180)
+        zoom = draw.uniform("affine/zoom", num, -1.0, 1.0).mul(math.log1p(self.zoom)).exp()
+        aspect = draw.uniform("affine/aspect", num, -1.0, 1.0).mul(math.log1p(self.aspect) / 2).exp()
+        cos, sin = angle.cos(), angle.sin()
+        x, y = 1 / (zoom * aspect), aspect / zoom  # the grid asks where each output pixel comes from
+        ratio = height / width
+        theta = torch.zeros(num, 2, 3)
+        theta[:, 0, 0], theta[:, 0, 1] = cos * x, -sin * x * ratio
+        theta[:, 1, 0], theta[:, 1, 1] = sin * y / ratio, cos * y
+        grid = F.affine_grid(theta.to(inputs), list(inputs.shape), align_corners=False)
+        mode = {"edge": "border", "reflect": "reflection", "mean": "zeros"}[self.fill]
+        return F.grid_sample(inputs, grid, mode="bilinear", padding_mode=mode, align_corners=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brightness:
+    """Add a constant in ± `amount` (in standard deviations of the training data) to all channels of an example."""
+
+    amount: float = 0.2
+
+    def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
+        return inputs + _column(draw.uniform("brightness", len(inputs), -self.amount, self.amount), inputs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast:
+    """Stretch each example about its own mean by a factor in [1/(1+amount), 1+amount], uniform in the logarithm."""
+
+    amount: float = 0.2
+
+    def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
+        factor = draw.uniform("contrast", len(inputs), -1.0, 1.0).mul(math.log1p(self.amount)).exp()
+        mean = inputs.mean(dim=(1, 2, 3), keepdim=True)
+        return mean + (inputs - mean) * _column(factor, inputs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Colour:
+    """Add to each channel of an example a constant of its own in ± `amount` (in standard deviations of that channel)."""
+
+    amount: float = 0.1
+
+    def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
+        num, channels = inputs.shape[:2]
+        change = draw.uniform("colour", num * channels, -self.amount, self.amount).view(num, channels, 1, 1)
+        return inputs + change.to(inputs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """Add Gaussian noise of `amount` standard deviations of the training data."""
+
+    amount: float = 0.05
+
+    def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
+        noise = torch.randn(inputs.shape, generator=draw.generator("noise"))
+        return inputs + self.amount * noise.to(inputs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Erase:
+    """With `probability`, replace a rectangle of `area` (a range, as a fraction of the image) by the training mean.
+
+    Random erasing: Zhong et al. 2020, doi:10.1609/aaai.v34i07.7000, with the mean in place of noise and a height-to-width
+    ratio between 1/3 and 3.
+    """
+
+    probability: float = 0.5
+    area: tuple[float, float] = (0.02, 0.25)
+
+    def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
+        num, _, height, width = inputs.shape
+        generator = draw.generator("erase")
+        chosen, area, ratio, top, left = torch.rand(5, num, generator=generator)
+        size = (self.area[0] + area * (self.area[1] - self.area[0])) * height * width
+        ratio = torch.exp((2 * ratio - 1) * math.log(3.0))
+        high = (size * ratio).sqrt().round().clamp(1, height)
+        wide = (size / ratio).sqrt().round().clamp(1, width)
+        top, left = (top * (height - high + 1)).floor(), (left * (width - wide + 1)).floor()
+        y, x = torch.arange(height).view(1, -1, 1), torch.arange(width).view(1, 1, -1)
+
+        def column(value: Tensor) -> Tensor:
+            return value.view(-1, 1, 1)
+
+        inside = (y >= column(top)) & (y < column(top + high)) & (x >= column(left)) & (x < column(left + wide))
+        inside &= column(chosen < self.probability)
+        return inputs.masked_fill(inside.unsqueeze(1).to(inputs.device), 0.0)
+
+
+def _column(values: Tensor, like: Tensor) -> Tensor:
+    return values.to(like).view(-1, 1, 1, 1)
+
+
+def _pad(inputs: Tensor, pixels: int, fill: Fill) -> Tensor:
+    if fill == "reflect" and pixels >= min(inputs.shape[-2:]):
+        raise ValueError(f"cannot reflect {pixels} pixels of an image of {tuple(inputs.shape[-2:])}: use fill='edge' or fewer pixels")
+    mode = {"edge": "replicate", "reflect": "reflect", "mean": "constant"}[fill]
+    return F.pad(inputs, (pixels,) * 4, mode=mode)
+
+
+def _window(padded: Tensor, top: Tensor, left: Tensor, like: Tensor) -> Tensor:
+    """Cut [N, C, H, W] windows at (top, left) [N] out of `padded`, by one gather."""
+    num, channels, height, width = like.shape
+    rows = top.view(-1, 1) + torch.arange(height, device=top.device)  # [N, H]
+    columns = left.view(-1, 1) + torch.arange(width, device=top.device)  # [N, W]
+    flat = (rows.unsqueeze(2) * padded.shape[-1] + columns.unsqueeze(1)).view(num, 1, -1).expand(-1, channels, -1)
+    return padded.flatten(2).gather(2, flat).view(num, channels, height, width)

@@ -1,0 +1,101 @@
+"""Batches of a resident dataset: one permutation an epoch, one gather a batch, scaling and augmentation on whole batches.
+
+No worker processes, fixed shapes. The order of an epoch is a pure function of (seed, epoch). Where the number of examples
+is not a multiple of the batch size, the last batch is filled up with the first examples of the same order: every example
+is seen in every epoch, and no batch is ever small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from hubel.core import random
+from hubel.core.types import Batch
+from hubel.data.augmentation import Augmentation, Draw, augment
+from hubel.data.dataset import Dataset
+from hubel.data.preprocessing import Scaling
+
+
+@dataclass(kw_only=True, eq=False)
+class Batches:
+    """The training part as batches, or any part in order.
+
+    `layout` is "contiguous" (N, C, H, W in memory) or "channels_last".
+    """
+
+    data: Dataset
+    scaling: Scaling
+    batch_size: int
+    seed: int = 0
+    augmentation: Sequence[Augmentation] = ()
+    device: torch.device | str = "cpu"
+    layout: str = "contiguous"
+    _inputs: torch.Tensor | None = field(init=False, default=None)
+    _targets: torch.Tensor = field(init=False)
+    _weights: torch.Tensor | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size is {self.batch_size}; expected at least 1")
+        if len(self.data) == 0:
+            raise ValueError(f"{self.data.name} has no examples, so there are no batches to make")
+        self.batch_size = min(self.batch_size, len(self.data))
+        if not isinstance(self.data.inputs, np.memmap):
+            self._inputs = _resident(self.data.inputs)
+        self._targets = torch.from_numpy(np.array(self.data.targets))
+        if self.data.weights is not None:
+            self._weights = torch.from_numpy(np.array(self.data.weights, np.float32))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch."""
+        return -(-len(self.data) // self.batch_size)
+
+    def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
+        """The shuffled, augmented batches of `epoch` (from 1), from batch number `start` (from 0) on."""
+        generator = random.torch_generator(self.seed, "order", epoch)
+        order = torch.randperm(len(self.data), generator=generator)
+        size = self.batch_size
+        order = torch.cat([order, order[: self.steps_per_epoch * size - len(order)]])
+        for step in range(start, self.steps_per_epoch):
+            rows = order[step * size : (step + 1) * size]
+            yield self._batch(rows, Draw(self.seed, epoch, step, rows))
+
+    def in_order(self, batch_size: int | None = None) -> Iterator[Batch]:
+        """All examples once, in order, unchanged but for the scaling; the last batch may be smaller."""
+        size = batch_size or self.batch_size
+        for first in range(0, len(self.data), size):
+            yield self._batch(torch.arange(first, min(first + size, len(self.data))), None)
+
+    def _batch(self, rows: torch.Tensor, draw: Draw | None) -> Batch:
+        inputs = self.scaling(self._gather(rows))
+        if draw is not None and self.augmentation:
+            inputs = augment(inputs, self.augmentation, draw)
+        if inputs.ndim == 4:
+            wanted = torch.channels_last if self.layout == "channels_last" else torch.contiguous_format
+            inputs = inputs.contiguous(memory_format=wanted)
+        weights = None if self._weights is None else self._weights[rows].to(self.device)
+        targets = self._targets[rows].to(self.device, non_blocking=True)
+        return Batch(inputs=inputs, targets=targets, ids=rows, weights=weights)
+
+    def _gather(self, rows: torch.Tensor) -> torch.Tensor:
+        if self._inputs is None:  # memory-mapped: read in the order of the disk, give back in the order asked for
+            wanted = rows.numpy()
+            ascending = np.argsort(wanted, kind="stable")
+            picked = np.empty((len(wanted), *self.data.shape), self.data.inputs.dtype)
+            picked[ascending] = self.data.inputs[wanted[ascending]]
+            return torch.from_numpy(picked).to(self.device, non_blocking=True)
+        if self._inputs.dtype == torch.uint16:  # torch can not gather uint16: same bits as int16
+            return self._inputs.view(torch.int16)[rows].view(torch.uint16).to(self.device, non_blocking=True)
+        return self._inputs.index_select(0, rows).to(self.device, non_blocking=True)
+
+
+def _resident(inputs: np.ndarray) -> torch.Tensor:
+    """The whole array as a tensor, sharing memory where NumPy lets it be shared."""
+    if not inputs.flags.writeable or not inputs.dtype.isnative or any(step < 0 for step in inputs.strides):
+        inputs = np.array(inputs, dtype=inputs.dtype.newbyteorder("="))
+    return torch.from_numpy(inputs)

@@ -1,0 +1,88 @@
+"""From stored values to what enters a network: `(x - mean) / std`, by numbers taken from the training part only.
+
+The same object serves fitting, evaluation, prediction and export, so that they agree bit by bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from hubel.data.dataset import Dataset
+
+CHUNK = 4096  # examples summed at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """`(x - mean[c]) / std[c]`, one pair a channel (or a feature), computed in float32 in this order of operations.
+
+    `dtype` and `shape` are those of the stored inputs that it was made for; others are refused.
+
+    >>> scaling = Scaling(mean=(128.0,), std=(64.0,), dtype="uint8", shape=(1, 2, 2))
+    >>> scaling(torch.tensor([[[[0, 64], [128, 192]]]], dtype=torch.uint8)).flatten().tolist()
+    [-2.0, -1.0, 0.0, 1.0]
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    dtype: str
+    shape: tuple[int, ...]
+    source: str = "training part"
+    precision: str = "float32"
+
+    def __call__(self, stored: torch.Tensor) -> torch.Tensor:
+        """Scaled inputs [N, ...] of the stored inputs [N, ...], on the same device, in a new tensor."""
+        if tuple(stored.shape[1:]) != tuple(self.shape):
+            raise ValueError(
+                f"received inputs of shape {tuple(stored.shape[1:])}, but this network was fitted on {tuple(self.shape)}: "
+                "read them the way the training data were read (hubel.data.read_like), or fit again"
+            )
+        trailing = (1,) * (len(self.shape) - 1)
+        dtype = getattr(torch, self.precision)
+        mean = torch.tensor(self.mean, dtype=dtype, device=stored.device).view(1, -1, *trailing)
+        scale = torch.tensor([1.0 / s for s in self.std], dtype=dtype, device=stored.device).view(1, -1, *trailing)
+        return stored.to(dtype, copy=True).sub_(mean).mul_(scale)
+
+    def invert(self, scaled: torch.Tensor) -> torch.Tensor:
+        """Values in stored units (floating) of scaled inputs."""
+        trailing = (1,) * (len(self.shape) - 1)
+        mean = torch.tensor(self.mean, dtype=scaled.dtype, device=scaled.device).view(1, -1, *trailing)
+        std = torch.tensor(self.std, dtype=scaled.dtype, device=scaled.device).view(1, -1, *trailing)
+        return scaled * std + mean
+
+
+def scaling_of(train: Dataset, *, precision: str = "float32") -> Scaling:
+    """Mean and standard deviation of every channel (or feature) over the training part, in float64.
+
+    A constant channel keeps a standard deviation of 1, so that it becomes 0 rather than infinite.
+    """
+    if len(train) == 0:
+        raise ValueError("the training part is empty: there is nothing to take mean and standard deviation from")
+    axes = (0, *range(2, train.inputs.ndim))
+    total = square = 0.0
+    shift = np.asarray(train.inputs[:1], np.float64).mean(axis=axes, keepdims=True)  # near the mean: no cancellation
+    for first in range(0, len(train), CHUNK):
+        part = np.asarray(train.inputs[first : first + CHUNK], np.float64) - shift
+        total = total + part.sum(axis=axes)
+        square = square + np.square(part, out=part).sum(axis=axes)
+    count = len(train) * int(np.prod(train.shape[1:], dtype=np.int64))
+    mean = total / count
+    variance = np.maximum(square / count - mean**2, 0.0)
+    mean = mean + shift.reshape(-1)
+    std = np.sqrt(variance)
+    std = np.where(std > 1e-12 * np.maximum(np.abs(mean), 1e-300), std, 1.0)
+    if not (np.isfinite(mean).all() and np.isfinite(std).all()):
+        bad = [c for c, ok in enumerate(np.isfinite(mean) & np.isfinite(std)) if not ok]
+        raise ValueError(
+            f"channels {bad} of the training part hold NaN or infinite values, so they have no mean: remove or replace them first"
+        )
+    return Scaling(
+        mean=tuple(map(float, mean)),
+        std=tuple(map(float, std)),
+        dtype=str(train.inputs.dtype),
+        shape=train.shape,
+        precision=precision,
+    )

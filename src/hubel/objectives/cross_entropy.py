@@ -1,0 +1,126 @@
+"""One of K classes: the mean negative logarithm of the probability that the network gives to the right class.
+
+    loss = -log softmax(z)[y],   z raw scores [N, K], y class numbers [N]          (nats an example)
+
+Targets may also be class probabilities p [N, K]: loss = -sum_k p_k log softmax(z)_k. Label smoothing replaces p by
+(1 - a) p + a / K (Szegedy et al. 2016, doi:10.1109/CVPR.2016.308, section 7), in training mode only.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hubel import metrics
+from hubel.core.errors import ContractError
+from hubel.core.types import Batch, Interval, Loss, Prediction
+from hubel.objectives.objective import forward, mean_over_batch
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Cross-entropy of K classes with integer targets [N] (or class probabilities [N, K]); K raw scores, no softmax in the network.
+
+    `class_weights` count every example by its class. The reading is the softmax and its largest entry.
+
+    >>> objective = CrossEntropy(3)
+    >>> batch = Batch(inputs=torch.zeros(2, 3), targets=torch.tensor([0, 2]))
+    >>> round(objective(nn.Identity(), batch).total.item(), 4)  # ln 3
+    1.0986
+    """
+
+    num_outputs: int
+    classes: tuple[str, ...] | None = None
+    label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] | None = None
+
+    headline = "accuracy"
+    better: Literal["higher", "lower"] = "higher"
+
+    def __post_init__(self) -> None:
+        if self.num_outputs < 2:
+            raise ContractError(
+                f"cross-entropy of {self.num_outputs} class: a softmax over one node is always 1, so nothing can be learned. "
+                "Expected at least 2 outputs; for a yes/no target with one node write BinaryCrossEntropy(1)"
+            )
+        if self.classes is not None and len(self.classes) != self.num_outputs:
+            raise ContractError(f"{len(self.classes)} class names for {self.num_outputs} outputs: give one name per output")
+        if not 0 <= self.label_smoothing < 1:
+            raise ContractError(f"label_smoothing is {self.label_smoothing}; expected a number in [0, 1)")
+        if self.class_weights is not None and len(self.class_weights) != self.num_outputs:
+            raise ContractError(f"{len(self.class_weights)} class weights for {self.num_outputs} outputs: give one per output")
+
+    def __call__(self, net: nn.Module, batch: Batch) -> Loss:
+        logp = forward(net, batch).log_softmax(dim=1)
+        weights = batch.weights
+        if batch.targets.is_floating_point():
+            losses = -(batch.targets.to(logp) * logp).sum(1)
+            if self.class_weights is not None:
+                weights = _times(weights, batch.targets.to(logp) @ logp.new_tensor(self.class_weights))
+        else:
+            losses = -logp.gather(1, batch.targets.long().unsqueeze(1)).squeeze(1)
+            if self.class_weights is not None:
+                weights = _times(weights, logp.new_tensor(self.class_weights)[batch.targets.long()])
+        plain = mean_over_batch(losses, weights)
+        if not (net.training and self.label_smoothing):
+            return Loss(total=plain)
+        smooth = mean_over_batch(-logp.mean(dim=1), weights)
+        total = (1 - self.label_smoothing) * plain + self.label_smoothing * smooth
+        return Loss(total=total, parts={"cross_entropy": plain.detach()})
+
+    def read(self, outputs: Tensor) -> Prediction:
+        probabilities = outputs.float().softmax(dim=1).cpu().numpy()
+        return Prediction(values=probabilities.argmax(1), probabilities=probabilities, classes=self.classes)
+
+    def score(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        outputs = outputs.float()
+        hard = targets.argmax(1) if targets.is_floating_point() else targets.long()
+        accuracy = (outputs.argmax(1) == hard).double().mean()
+        loss = nn.functional.cross_entropy(outputs.double(), targets.double() if targets.is_floating_point() else hard)
+        return {"accuracy": float(accuracy), "loss": float(loss)}
+
+    def metrics(self, prediction: Prediction, targets: np.ndarray) -> dict[str, Interval]:
+        assert prediction.probabilities is not None
+        hard = targets.argmax(1) if targets.ndim == 2 else targets
+        return metrics.classification(hard, prediction.probabilities)
+
+    def check_targets(self, targets: Tensor) -> None:
+        if targets.is_floating_point():
+            self._check_probabilities(targets)
+            return
+        if targets.ndim != 1:
+            raise ContractError(
+                f"cross-entropy received integer targets of shape {tuple(targets.shape)}; expected class numbers [N]. "
+                "For one-hot rows pass them as floating probabilities, or take their argmax; "
+                "for several yes/no labels an example write BinaryCrossEntropy(K)"
+            )
+        low, high = int(targets.min()), int(targets.max())
+        if low < 0 or high >= self.num_outputs:
+            raise ContractError(
+                f"class numbers run from {low} to {high}, but there are {self.num_outputs} outputs (0 to {self.num_outputs - 1}): "
+                f"renumber the classes from 0, or write CrossEntropy({high + 1})"
+            )
+
+    def _check_probabilities(self, targets: Tensor) -> None:
+        if targets.ndim != 2 or targets.shape[1] != self.num_outputs:
+            raise ContractError(
+                f"cross-entropy received floating targets of shape {tuple(targets.shape)}; expected class probabilities "
+                f"[N, {self.num_outputs}], or integer class numbers [N]. For real values write SquaredError"
+            )
+        if bool((targets < 0).any()) or not torch.allclose(targets.sum(1), torch.ones(len(targets)).to(targets), atol=1e-3):
+            raise ContractError(
+                "floating targets of cross-entropy must be probabilities: not negative, every row with sum 1. "
+                "For independent yes/no labels write BinaryCrossEntropy; for real values SquaredError"
+            )
+
+    def expected_initial_loss(self, targets: Tensor) -> float:
+        return math.log(self.num_outputs)
+
+
+def _times(weights: Tensor | None, more: Tensor) -> Tensor:
+    return more if weights is None else weights * more

@@ -1,0 +1,65 @@
+"""What every objective answers: the contract between a target, the last layer, the loss, the reading and the metrics."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import numpy as np
+from torch import Tensor, nn
+
+from hubel.core.types import Batch, Interval, Loss, Prediction
+
+
+class Objective(Protocol):
+    """A question asked of a network. The network returns raw scores [N, K] (before the last activation).
+
+    `headline` names the score that a user reads first, and `better` says which direction is good.
+    """
+
+    @property
+    def num_outputs(self) -> int:
+        """Size of the last layer, K."""
+        ...
+
+    @property
+    def headline(self) -> str: ...
+
+    @property
+    def better(self) -> Literal["higher", "lower"]: ...
+
+    def __call__(self, net: nn.Module, batch: Batch) -> Loss:
+        """The mean loss of a batch; what regularizes (label smoothing) acts in training mode only."""
+        ...
+
+    def read(self, outputs: Tensor) -> Prediction:
+        """Probabilities and classes, or values with units, of raw scores [N, K]."""
+        ...
+
+    def score(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        """A few numbers cheap enough for every epoch, the headline first; `loss` among them."""
+        ...
+
+    def metrics(self, prediction: Prediction, targets: np.ndarray) -> dict[str, Interval]:
+        """All scores with their intervals, the headline first."""
+        ...
+
+    def check_targets(self, targets: Tensor) -> None:
+        """Raise `ContractError` where targets [N] or [N, K] are not of the type and range of this question."""
+        ...
+
+    def expected_initial_loss(self, targets: Tensor) -> float:
+        """The loss of a network that knows nothing, whose raw scores are all zero."""
+        ...
+
+
+def forward(net: nn.Module, batch: Batch) -> Tensor:
+    """Raw scores [N, K] in at least float32: losses are never computed in half precision."""
+    outputs = net(batch.inputs)
+    return outputs.float() if outputs.dtype.itemsize < 4 else outputs
+
+
+def mean_over_batch(losses: Tensor, weights: Tensor | None) -> Tensor:
+    """Mean of losses [N]; with weights [N] the weighted mean sum(w l) / sum(w)."""
+    if weights is None:
+        return losses.mean()
+    return (losses * weights).sum() / weights.sum().clamp_min(1e-12)
