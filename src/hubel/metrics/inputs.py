@@ -1,0 +1,106 @@
+"""What metrics accept, checked once: labels that are class numbers, probabilities that are probabilities."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def class_numbers(targets, values, num_classes: int | None = None) -> tuple[np.ndarray, np.ndarray, int]:
+    """`targets` and `values` [N] as class numbers 0 … K−1, and K."""
+    targets, values = np.asarray(targets), np.asarray(values)
+    _same_length(targets, values, "values")
+    for name, array in (("targets", targets), ("values", values)):
+        if array.ndim != 1:
+            raise ValueError(
+                f"{name} has shape {array.shape}; expected one class number an example, shape (N,)"
+            )
+        if array.dtype.kind not in "iub" and not (
+            array.dtype.kind == "f" and np.all(array == np.floor(array))
+        ):
+            raise ValueError(
+                f"{name} are {array.dtype} such as {array.flat[0]!r}; expected class numbers 0, 1, 2, …. "
+                "For names: numbers = np.unique(names, return_inverse=True)[1]"
+            )
+        if array.min() < 0:
+            raise ValueError(f"{name} contains {int(array.min())}; class numbers begin at 0")
+    targets, values = targets.astype(np.int64), values.astype(np.int64)
+    highest = int(max(targets.max(), values.max()))
+    if num_classes is not None and highest >= num_classes:
+        raise ValueError(
+            f"a class number is {highest}, but num_classes is {num_classes}: expected at most {num_classes - 1}"
+        )
+    return targets, values, num_classes or highest + 1
+
+
+def class_probabilities(targets, probabilities) -> tuple[np.ndarray, np.ndarray]:
+    """`targets` [N] as class numbers and `probabilities` [N, K] (or [N] for the second of two classes)."""
+    probabilities = _finite(np.asarray(probabilities, np.float64), "probabilities")
+    if probabilities.ndim == 2 and probabilities.shape[1] == 1:
+        probabilities = probabilities[:, 0]
+    if probabilities.ndim == 1:
+        probabilities = np.stack([1 - probabilities, probabilities], axis=1)
+    if probabilities.ndim != 2:
+        raise ValueError(
+            f"probabilities has shape {probabilities.shape}; expected (N, K), or (N,) for two classes"
+        )
+    if len(probabilities) and (probabilities.min() < -1e-6 or probabilities.max() > 1 + 1e-6):
+        raise ValueError(
+            f"probabilities lie between {probabilities.min():.4g} and {probabilities.max():.4g}; expected 0 to 1. "
+            "Scores become probabilities by a softmax or sigmoid"
+        )
+    _same_length(np.asarray(targets), probabilities, "probabilities")
+    worst = float(np.abs(probabilities.sum(axis=1) - 1).max())
+    if worst > 1e-2:
+        raise ValueError(
+            f"the probabilities of an example sum to 1 ± {worst:.3g}; expected 1 (one class is true)"
+        )
+    numbers, _, _ = class_numbers(targets, np.asarray(targets), probabilities.shape[1])
+    return numbers, np.clip(probabilities, 0.0, 1.0)
+
+
+def real_numbers(targets, values) -> tuple[np.ndarray, np.ndarray]:
+    """`targets` and `values` as finite float64 [N, K]."""
+    targets, values = np.asarray(targets, np.float64), np.asarray(values, np.float64)
+    _same_length(targets, values, "values")
+    targets = targets.reshape(len(targets), -1)
+    values = values.reshape(len(values), -1)
+    if targets.shape != values.shape:
+        raise ValueError(f"targets are {targets.shape} and values {values.shape}; expected the same shape")
+    return _finite(targets, "targets"), _finite(values, "values")
+
+
+def yes_or_no(targets, values) -> tuple[np.ndarray, np.ndarray]:
+    """`targets` and `values` [N, K] as booleans: which labels each example has."""
+    targets, values = np.asarray(targets), np.asarray(values)
+    _same_length(targets, values, "values")
+    if targets.ndim != 2 or targets.shape != values.shape:
+        raise ValueError(
+            f"targets are {targets.shape} and values {values.shape}; expected the same shape (N, K)"
+        )
+    for name, array in (("targets", targets), ("values", values)):
+        if not np.all((array == 0) | (array == 1)):
+            raise ValueError(
+                f"{name} contains values other than 0 and 1; for probabilities: values = probabilities >= 0.5"
+            )
+    return targets.astype(bool), values.astype(bool)
+
+
+def _same_length(targets: np.ndarray, other: np.ndarray, name: str) -> None:
+    if targets.ndim == 0 or other.ndim == 0:
+        raise ValueError(
+            f"targets and {name} must be arrays with one row an example; received a single number"
+        )
+    if len(targets) != len(other):
+        raise ValueError(f"there are {len(targets)} targets and {len(other)} {name}; expected one an example")
+    if len(targets) == 0:
+        raise ValueError(f"there are no examples: targets and {name} are empty; expected at least one")
+
+
+def _finite(array: np.ndarray, name: str) -> np.ndarray:
+    wrong = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1)) if array.ndim else []
+    if len(wrong):
+        raise ValueError(
+            f"{name} has NaN or infinite values in {len(wrong)} of {len(array)} rows, the first is row {wrong[0]}; "
+            "leave those examples out, or find what produced them"
+        )
+    return array

@@ -1,0 +1,171 @@
+"""How far a score could be off: Wilson's interval for proportions, the bootstrap for everything that is a
+function of sums over examples, and what to return where a score does not exist.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from statistics import NormalDist
+
+import numpy as np
+
+from hubel.core.random import numpy_generator
+from hubel.core.types import Interval
+
+RESAMPLES = 1000
+EXACT_UNITS = 50_000  # above this many units the resampled sums are drawn from their normal limit
+
+
+def wilson(successes: float, count: float, *, level: float = 0.95) -> Interval:
+    """Wilson's score interval for `successes` of `count` independent yes/no trials.
+
+    (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n), with p = successes/count and z the normal quantile.
+    Never leaves [0, 1] and does not collapse at p = 0 or 1.
+
+    Source: E. B. Wilson, J. Am. Stat. Assoc. 22, 209 (1927), doi:10.1080/01621459.1927.10502953; compared
+    with its rivals by Brown, Cai and DasGupta, Stat. Sci. 16, 101 (2001), doi:10.1214/ss/1009213286.
+
+    >>> print(wilson(9, 10))
+    0.9 [0.5958, 0.9821]
+    """
+    if count <= 0:
+        return undefined("no trials", level=level, count=0)
+    successes, count = float(successes), float(count)
+    p = successes / count
+    z2 = normal_quantile(level) ** 2
+    centre = p + z2 / (2 * count)
+    half = math.sqrt(z2 * (p * (1 - p) / count + z2 / (4 * count * count)))
+    shrink = 1 + z2 / count
+    low = 0.0 if successes <= 0 else (centre - half) / shrink
+    high = 1.0 if successes >= count else (centre + half) / shrink
+    return Interval(value=p, low=low, high=high, level=level, count=round(count), method="Wilson")
+
+
+def undefined(reason: str, *, level: float = 0.95, count: int | None = None) -> Interval:
+    """The score that does not exist: NaN, with the reason as its method.
+
+    >>> print(undefined("only one class among the targets"))
+    nan (no interval)
+    """
+    nan = math.nan
+    return Interval(value=nan, low=nan, high=nan, level=level, count=count, method=f"undefined: {reason}")
+
+
+def normal_quantile(level: float) -> float:
+    """Z such that a standard normal variable lies in (−z, z) with probability `level`."""
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}; expected a probability strictly between 0 and 1, such as 0.95")
+    return NormalDist().inv_cdf((1 + level) / 2)
+
+
+def bootstrap(
+    columns: np.ndarray,
+    statistic: Callable[[np.ndarray], np.ndarray],
+    *,
+    groups: np.ndarray | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> list[Interval]:
+    """BCa bootstrap intervals for scores that are functions of sums over examples.
+
+    `columns` [N, M] are what each example adds to M sums; `statistic` maps sums [R, M] to scores [R, Q];
+    the result has Q intervals. Examples are drawn with replacement; with `groups` [N] whole groups are
+    (patients, plates, nights), because examples of one group are not independent.
+
+    Percentiles are corrected for bias and skewness (BCa) with the jackknife. Above 50,000 units, the
+    resampled sums are drawn from the normal law that they tend to.
+
+    Source: B. Efron, J. Am. Stat. Assoc. 82, 171 (1987), doi:10.1080/01621459.1987.10478410; whole groups:
+    A. C. Davison and D. V. Hinkley, Bootstrap Methods (1997), section 3.8, doi:10.1017/CBO9780511802843.
+
+    >>> x = np.arange(100.0)
+    >>> ones = np.ones(100)
+    >>> mean = bootstrap(np.stack([x, ones], axis=1), lambda s: s[:, :1] / s[:, 1:])
+    >>> mean[0].value, round((mean[0].high - mean[0].low) / (2 * 1.96 * 28.9 / 10), 1)
+    (49.5, 1.0)
+    """
+    normal_quantile(level)
+    columns = np.asarray(columns, np.float64)
+    count, units = len(columns), columns if groups is None else sums_by_group(columns, groups)
+    what = "bootstrap" if groups is None else f"bootstrap over {len(units)} groups"
+    total = units.sum(axis=0, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = statistic(total)[0]
+        if len(units) < 2:
+            only = "one example" if groups is None else "one group"
+            return [_point(v, count, level, f"no interval: {only}") for v in values]
+        draws = statistic(_resampled_sums(units, seed, resamples))
+        leave_one_out = _jackknife(units, total, statistic)
+    return [
+        _bca(float(values[q]), draws[:, q], leave_one_out[:, q], level, count, what)
+        for q in range(len(values))
+    ]
+
+
+def sums_by_group(columns: np.ndarray, groups: Sequence | np.ndarray) -> np.ndarray:
+    """Sums [G, M] of `columns` [N, M] over the examples of each group."""
+    groups = np.asarray(groups)
+    if groups.shape != (len(columns),):
+        raise ValueError(
+            f"groups has shape {groups.shape}; expected one group an example, that is ({len(columns)},)"
+        )
+    _, inverse = np.unique(groups, return_inverse=True)
+    sums = np.zeros((inverse.max() + 1, columns.shape[1]))
+    np.add.at(sums, inverse, columns)
+    return sums
+
+
+def _resampled_sums(units: np.ndarray, seed: int, resamples: int) -> np.ndarray:
+    generator = numpy_generator(seed, "bootstrap")
+    size = len(units)
+    if size > EXACT_UNITS:
+        spread = np.atleast_2d(np.cov(units, rowvar=False)) * size
+        return generator.multivariate_normal(
+            units.sum(axis=0), spread, size=resamples, method="eigh", check_valid="ignore"
+        )
+    return np.concatenate([weights @ units for weights in resampling_weights(generator, size, resamples)])
+
+
+def resampling_weights(generator: np.random.Generator, size: int, resamples: int):
+    """How often each of `size` units is drawn in each resample: blocks [R, size] that fit the cache."""
+    block = max(1, min(resamples, 500_000 // size))
+    for start in range(0, resamples, block):
+        rows = min(block, resamples - start)
+        drawn = generator.integers(0, size, size=(rows, size), dtype=np.int32)
+        drawn += np.arange(rows, dtype=np.int32)[:, None] * size
+        yield np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size).astype(np.float64)
+
+
+def _jackknife(units: np.ndarray, total: np.ndarray, statistic: Callable) -> np.ndarray:
+    """Scores without each unit in turn; with many units without each of 2000 blocks of them."""
+    if len(units) > 2000:
+        edges = np.linspace(0, len(units), 2001).astype(int)[:-1]
+        units = np.add.reduceat(units, edges, axis=0)
+    return statistic(total - units)
+
+
+def _bca(
+    value: float, draws: np.ndarray, leave_one_out: np.ndarray, level: float, count: int, what: str
+) -> Interval:
+    draws, leave_one_out = draws[np.isfinite(draws)], leave_one_out[np.isfinite(leave_one_out)]
+    if not math.isfinite(value) or len(draws) == 0 or len(leave_one_out) == 0:
+        return _point(value, count, level, "the score is not defined on these examples")
+    normal = NormalDist()
+    below = (np.sum(draws < value) + 0.5 * np.sum(draws == value)) / len(draws)
+    bias = normal.inv_cdf(min(max(below, 0.5 / len(draws)), 1 - 0.5 / len(draws)))
+    deviation = leave_one_out.mean() - leave_one_out
+    scale = float(np.sum(deviation**2)) ** 1.5
+    skew = float(np.sum(deviation**3)) / (6 * scale) if scale > 0 else 0.0
+    z = normal_quantile(level)
+    ends = []
+    for side in (-z, z):
+        shifted = bias + (bias + side) / (1 - skew * (bias + side))
+        ends.append(float(np.quantile(draws, normal.cdf(shifted))))
+    low, high = min(*ends, value), max(*ends, value)
+    return Interval(value=value, low=low, high=high, level=level, count=count, method=what)
+
+
+def _point(value: float, count: int, level: float, why: str) -> Interval:
+    return Interval(value=float(value), low=math.nan, high=math.nan, level=level, count=count, method=why)

@@ -1,0 +1,231 @@
+"""What a run folder says, read into one plain value.
+
+Reading is tolerant, because a report is wanted most when something went wrong: a file that is missing,
+torn or of another shape becomes an empty part of the value and a sentence in `problems`, never an error.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from hubel.core.files import read_lines
+from hubel.core.types import Interval
+
+FORMAT = 1
+LARGEST_ARRAY = 2 << 30  # bytes; a larger one is left out: the page could not show it
+
+Kind = Literal["classes", "labels", "values"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """A run as the report sees it: `about` (run.json), `epochs` (curves.jsonl, the last line of an epoch
+    wins), `findings`, and `arrays` (predictions.npz). `problems` says what could not be read.
+    """
+
+    folder: Path
+    about: Mapping[str, Any] = field(default_factory=dict)
+    epochs: tuple[Mapping[str, Any], ...] = ()
+    findings: tuple[Mapping[str, Any], ...] = ()
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, folder: Path | str) -> Evidence:
+        """Read `folder`. Raises `FileNotFoundError` where there is none, `ValueError` for an unknown format."""
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"{folder} is not a folder; expected the folder of a run, with run.json in it"
+            )
+        problems: list[str] = []
+        about = _read_about(folder / "run.json", problems)
+        return cls(
+            folder=folder,
+            about=about,
+            epochs=_read_epochs(folder / "curves.jsonl", problems),
+            findings=tuple(row for row in _lines(folder / "findings.jsonl", problems) if row.get("what")),
+            arrays=_read_arrays(folder / "predictions.npz", problems),
+            problems=tuple(problems),
+        )
+
+    def part(self, *path: str) -> Mapping[str, Any]:
+        """A nested object of run.json; empty where it is missing or is something else."""
+        value: Any = self.about
+        for key in path:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return value if isinstance(value, Mapping) else {}
+
+    @property
+    def name(self) -> str:
+        """The run's own name, or its folder's."""
+        return str(self.about.get("name") or self.folder.resolve().name)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; empty for real targets."""
+        names = self.part("data").get("classes")
+        return tuple(str(name) for name in names) if isinstance(names, list) else ()
+
+    @property
+    def kind(self) -> Kind:
+        """What was predicted: one of several classes, several yes/no labels, or real values."""
+        if not self.classes:
+            return "values"
+        targets = self.arrays.get("targets")
+        return "labels" if targets is not None and targets.ndim == 2 and targets.shape[1] > 1 else "classes"
+
+    @property
+    def predicted(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Targets and values of the scored part, where both are recorded and usable."""
+        targets, values = self.arrays.get("targets"), self.arrays.get("values")
+        if targets is None or values is None or len(targets) != len(values) or len(targets) == 0:
+            return None
+        if targets.dtype.kind not in "biuf" or values.dtype.kind not in "biuf":
+            return None
+        if self.kind == "classes":
+            targets, values = targets.ravel(), values.ravel()
+            if len(targets) != len(values) or not _are_numbers_of(self.classes, targets, values):
+                return None
+            return targets.astype(np.int64), values.astype(np.int64)
+        if self.kind == "labels":
+            if targets.shape != values.shape or targets.shape[1] != len(self.classes):
+                return None
+            return targets > 0.5, values > 0.5
+        targets, values = targets.reshape(len(targets), -1), values.reshape(len(values), -1)
+        whole = targets.shape == values.shape and np.isfinite(targets).all() and np.isfinite(values).all()
+        return (targets.astype(np.float64), values.astype(np.float64)) if whole else None
+
+    @property
+    def probabilities(self) -> np.ndarray | None:
+        """Probabilities [N, K] that belong to `predicted`, or None."""
+        probabilities, predicted = self.arrays.get("probabilities"), self.predicted
+        if probabilities is None or predicted is None or probabilities.dtype.kind != "f":
+            return None
+        if probabilities.ndim == 1:
+            probabilities = probabilities[:, None]
+        if probabilities.shape[1] == 1 and len(self.classes) == 2:
+            probabilities = np.concatenate([1 - probabilities, probabilities], axis=1)
+        fits = probabilities.shape == (len(predicted[0]), len(self.classes))
+        return probabilities if fits and np.isfinite(probabilities).all() else None
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The name of each scored example; its row number where no names are recorded."""
+        ids, predicted = self.arrays.get("ids"), self.predicted
+        count = len(predicted[0]) if predicted else 0
+        if ids is not None and ids.ndim == 1 and len(ids) == count:
+            return tuple(str(name) for name in ids)
+        return tuple(str(row) for row in range(count))
+
+    @property
+    def scores(self) -> dict[str, Interval]:
+        """The test metrics of run.json."""
+        found = {}
+        for name, row in self.part("test").items():
+            if (score := as_interval(row)) is not None:
+                found[str(name)] = score
+        return found
+
+
+def as_interval(row: Any) -> Interval | None:
+    """An `Interval` from its JSON form, or from a bare number; None where there is no number."""
+    if isinstance(row, (int, float)) and not isinstance(row, bool):
+        row = {"value": row}
+    if not isinstance(row, Mapping):
+        return None
+    value, low, high, level = (as_number(row.get(key)) for key in ("value", "low", "high", "level"))
+    count = as_number(row.get("count"))
+    if value is None:
+        return None
+    return Interval(
+        value=value,
+        low=math.nan if low is None else low,
+        high=math.nan if high is None else high,
+        level=0.95 if level is None else level,
+        count=None if count is None else int(count),
+        method=str(row.get("method") or ""),
+    )
+
+
+def as_number(value: Any) -> float | None:
+    """A finite number, or None for everything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        value = float(value)
+    except OverflowError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _read_about(path: Path, problems: list[str]) -> dict[str, Any]:
+    try:
+        about = json.loads(path.read_text("utf-8", errors="replace"))
+    except FileNotFoundError:
+        problems.append("run.json is missing.")
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        problems.append(f"run.json could not be read: {error}.")
+        return {}
+    if not isinstance(about, dict):
+        problems.append("run.json holds no object.")
+        return {}
+    if about.get("format", FORMAT) != FORMAT:
+        raise ValueError(
+            f"{path} has format {about['format']!r}; this version of hubel reads format {FORMAT}. "
+            "Update hubel, or use the version that wrote the run"
+        )
+    return about
+
+
+def _lines(path: Path, problems: list[str]) -> list[dict[str, Any]]:
+    try:
+        return read_lines(path)
+    except (OSError, RecursionError, ValueError) as error:
+        problems.append(f"{path.name} could not be read: {error}.")
+        return []
+
+
+def _read_epochs(path: Path, problems: list[str]) -> tuple[dict[str, Any], ...]:
+    by_epoch: dict[float, dict[str, Any]] = {}
+    for row in _lines(path, problems):
+        if (epoch := as_number(row.get("epoch"))) is not None:
+            by_epoch[epoch] = row
+    return tuple(by_epoch[epoch] for epoch in sorted(by_epoch))
+
+
+def _read_arrays(path: Path, problems: list[str]) -> dict[str, np.ndarray]:
+    arrays: dict[str, np.ndarray] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            sizes = {entry.filename.removesuffix(".npy"): entry.file_size for entry in archive.infolist()}
+        with np.load(path, allow_pickle=False) as stored:
+            for name, size in sizes.items():
+                if size > LARGEST_ARRAY:
+                    problems.append(f"predictions.npz: {name} takes {size >> 30} GiB and was left out.")
+                    continue
+                try:
+                    array = stored[name]
+                except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+                    problems.append(f"predictions.npz: {name} could not be read: {error}.")
+                    continue
+                if isinstance(array, np.ndarray) and array.ndim:
+                    arrays[name] = array
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        problems.append(f"predictions.npz could not be read: {error}.")
+    return arrays
+
+
+def _are_numbers_of(classes: tuple[str, ...], *arrays: np.ndarray) -> bool:
+    return all(np.isfinite(a).all() and a.min() >= 0 and a.max() < len(classes) for a in arrays)
