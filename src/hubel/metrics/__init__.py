@@ -1,5 +1,18 @@
-"""Scores with intervals: pure functions of NumPy arrays that return `Interval`s."""
+"""Scores with intervals: pure functions of NumPy arrays that return `Interval`s.
 
+Class numbers, probabilities or real values in; what was true always comes first. `groups=` names what the
+examples belong to (patients, plates, nights): the interval then treats groups, not examples, as independent.
+"""
+
+from hubel.metrics.calibration import (
+    ReliabilityBin,
+    brier,
+    expected_calibration_error,
+    log_loss,
+    mean,
+    reliability,
+)
+from hubel.metrics.chance import chance_level, expected_initial_loss, majority_accuracy
 from hubel.metrics.classification import (
     accuracy,
     balanced_accuracy,
@@ -8,15 +21,40 @@ from hubel.metrics.classification import (
     proportion,
     top_k_accuracy,
 )
-from hubel.metrics.intervals import bootstrap, wilson
+from hubel.metrics.intervals import bootstrap, undefined, wilson
+from hubel.metrics.multilabel import f1_over_labels, per_label, subset_accuracy
+from hubel.metrics.ranking import average_precision, roc_auc
+from hubel.metrics.regression import mae, r2, rmse
+from hubel.metrics.summaries import classification, multilabel, regression
 
 __all__ = [
+    "ReliabilityBin",
     "accuracy",
+    "average_precision",
     "balanced_accuracy",
     "bootstrap",
+    "brier",
+    "chance_level",
+    "classification",
     "confusion_matrix",
+    "expected_calibration_error",
+    "expected_initial_loss",
+    "f1_over_labels",
+    "log_loss",
+    "mae",
+    "majority_accuracy",
+    "mean",
+    "multilabel",
     "per_class",
+    "per_label",
     "proportion",
+    "r2",
+    "regression",
+    "reliability",
+    "rmse",
+    "roc_auc",
+    "subset_accuracy",
     "top_k_accuracy",
+    "undefined",
     "wilson",
 ]

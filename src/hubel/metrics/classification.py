@@ -154,19 +154,19 @@ def per_class(
     if groups is None:
         confusion = confusion_matrix(targets, values, num_classes)
         hits = np.diag(confusion)
-        return scores_from_counts(
+        return per_class_from_counts(
             hits, confusion.sum(axis=0) - hits, confusion.sum(axis=1) - hits, level=level
         )
     said, true = values[:, None] == kinds, targets[:, None] == kinds
-    return scores_by_bootstrap(said, true, groups=groups, level=level, seed=seed)
+    return per_class_by_bootstrap(said, true, groups=groups, level=level, seed=seed)
 
 
-def scores_from_counts(
+def per_class_from_counts(
     hits: np.ndarray, false_alarms: np.ndarray, missed: np.ndarray, *, level: float = 0.95
 ) -> dict[str, tuple[Interval, ...]]:
     """Precision, recall and F1 from counts [K] of hits (tp), false alarms (fp) and missed ones (fn).
 
-    >>> print(scores_from_counts(np.array([8]), np.array([2]), np.array([0]))["recall"][0])
+    >>> print(per_class_from_counts(np.array([8]), np.array([2]), np.array([0]))["recall"][0])
     1 [0.6756, 1]
     """
     normal_quantile(level)
@@ -179,7 +179,7 @@ def scores_from_counts(
     return {name: tuple(intervals) for name, intervals in result.items()}
 
 
-def scores_by_bootstrap(
+def per_class_by_bootstrap(
     said: np.ndarray, true: np.ndarray, *, groups=None, level: float = 0.95, seed: int = 0
 ) -> dict[str, tuple[Interval, ...]]:
     """Precision, recall and F1 of K labels from booleans `said`, `true` [N, K], by the bootstrap."""

@@ -34,28 +34,32 @@ def class_numbers(targets, values, num_classes: int | None = None) -> tuple[np.n
 
 def class_probabilities(targets, probabilities) -> tuple[np.ndarray, np.ndarray]:
     """`targets` [N] as class numbers and `probabilities` [N, K] (or [N] for the second of two classes)."""
-    probabilities = _finite(np.asarray(probabilities, np.float64), "probabilities")
+    probabilities = finite(np.asarray(probabilities, np.float64), "probabilities")
     if probabilities.ndim == 2 and probabilities.shape[1] == 1:
         probabilities = probabilities[:, 0]
     if probabilities.ndim == 1:
         probabilities = np.stack([1 - probabilities, probabilities], axis=1)
-    if probabilities.ndim != 2:
-        raise ValueError(
-            f"probabilities has shape {probabilities.shape}; expected (N, K), or (N,) for two classes"
-        )
     if len(probabilities) and (probabilities.min() < -1e-6 or probabilities.max() > 1 + 1e-6):
         raise ValueError(
             f"probabilities lie between {probabilities.min():.4g} and {probabilities.max():.4g}; expected 0 to 1. "
             "Scores become probabilities by a softmax or sigmoid"
         )
-    _same_length(np.asarray(targets), probabilities, "probabilities")
+    numbers, probabilities = scores_of_classes(targets, probabilities, "probabilities")
     worst = float(np.abs(probabilities.sum(axis=1) - 1).max())
     if worst > 1e-2:
         raise ValueError(
             f"the probabilities of an example sum to 1 ± {worst:.3g}; expected 1 (one class is true)"
         )
-    numbers, _, _ = class_numbers(targets, np.asarray(targets), probabilities.shape[1])
     return numbers, np.clip(probabilities, 0.0, 1.0)
+
+
+def scores_of_classes(targets, scores: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """`targets` [N] as class numbers below K, and `scores` [N, K]."""
+    if scores.ndim != 2:
+        raise ValueError(f"{name} has shape {scores.shape}; expected (N, K), or (N,) for two classes")
+    _same_length(np.asarray(targets), scores, name)
+    numbers, _, _ = class_numbers(targets, targets, scores.shape[1])
+    return numbers, scores
 
 
 def real_numbers(targets, values) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +70,7 @@ def real_numbers(targets, values) -> tuple[np.ndarray, np.ndarray]:
     values = values.reshape(len(values), -1)
     if targets.shape != values.shape:
         raise ValueError(f"targets are {targets.shape} and values {values.shape}; expected the same shape")
-    return _finite(targets, "targets"), _finite(values, "values")
+    return finite(targets, "targets"), finite(values, "values")
 
 
 def yes_or_no(targets, values) -> tuple[np.ndarray, np.ndarray]:
@@ -96,8 +100,9 @@ def _same_length(targets: np.ndarray, other: np.ndarray, name: str) -> None:
         raise ValueError(f"there are no examples: targets and {name} are empty; expected at least one")
 
 
-def _finite(array: np.ndarray, name: str) -> np.ndarray:
-    wrong = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1)) if array.ndim else []
+def finite(array: np.ndarray, name: str) -> np.ndarray:
+    """`array` [N, ...] itself, refused where a row has NaN or infinite values."""
+    wrong = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1)) if array.size else []
     if len(wrong):
         raise ValueError(
             f"{name} has NaN or infinite values in {len(wrong)} of {len(array)} rows, the first is row {wrong[0]}; "

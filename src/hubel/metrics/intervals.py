@@ -5,7 +5,7 @@ function of sums over examples, and what to return where a score does not exist.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -88,7 +88,7 @@ def bootstrap(
     """
     normal_quantile(level)
     columns = np.asarray(columns, np.float64)
-    count, units = len(columns), columns if groups is None else sums_by_group(columns, groups)
+    count, units = len(columns), units_of(columns, groups)
     what = "bootstrap" if groups is None else f"bootstrap over {len(units)} groups"
     total = units.sum(axis=0, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -96,29 +96,36 @@ def bootstrap(
         if len(units) < 2:
             only = "one example" if groups is None else "one group"
             return [_point(v, count, level, f"no interval: {only}") for v in values]
-        draws = statistic(_resampled_sums(units, seed, resamples))
+        draws = statistic(resampled_sums(units, numpy_generator(seed, "bootstrap"), resamples))
         leave_one_out = _jackknife(units, total, statistic)
     return [
-        _bca(float(values[q]), draws[:, q], leave_one_out[:, q], level, count, what)
+        _bca(float(values[q]), draws[:, q], leave_one_out[:, q], level=level, count=count, what=what)
         for q in range(len(values))
     ]
 
 
-def sums_by_group(columns: np.ndarray, groups: Sequence | np.ndarray) -> np.ndarray:
-    """Sums [G, M] of `columns` [N, M] over the examples of each group."""
-    groups = np.asarray(groups)
-    if groups.shape != (len(columns),):
-        raise ValueError(
-            f"groups has shape {groups.shape}; expected one group an example, that is ({len(columns)},)"
-        )
-    _, inverse = np.unique(groups, return_inverse=True)
-    sums = np.zeros((inverse.max() + 1, columns.shape[1]))
-    np.add.at(sums, inverse, columns)
+def units_of(columns: np.ndarray, groups: Sequence | np.ndarray | None) -> np.ndarray:
+    """What is drawn as a whole: `columns` [N, M] themselves, or their sums [G, M] over the examples of each group."""
+    if groups is None:
+        return columns
+    numbers = group_numbers(groups, len(columns))
+    sums = np.zeros((numbers.max() + 1, columns.shape[1]))
+    np.add.at(sums, numbers, columns)
     return sums
 
 
-def _resampled_sums(units: np.ndarray, seed: int, resamples: int) -> np.ndarray:
-    generator = numpy_generator(seed, "bootstrap")
+def group_numbers(groups: Sequence | np.ndarray, count: int) -> np.ndarray:
+    """Groups of any name as numbers 0 … G−1, one for each of `count` examples."""
+    groups = np.asarray(groups)
+    if groups.shape != (count,):
+        raise ValueError(
+            f"groups has shape {groups.shape}; expected one group an example, that is ({count},)"
+        )
+    return np.unique(groups, return_inverse=True)[1]
+
+
+def resampled_sums(units: np.ndarray, generator: np.random.Generator, resamples: int) -> np.ndarray:
+    """Sums [R, M] over units drawn with replacement."""
     size = len(units)
     if size > EXACT_UNITS:
         spread = np.atleast_2d(np.cov(units, rowvar=False)) * size
@@ -128,9 +135,14 @@ def _resampled_sums(units: np.ndarray, seed: int, resamples: int) -> np.ndarray:
     return np.concatenate([weights @ units for weights in resampling_weights(generator, size, resamples)])
 
 
-def resampling_weights(generator: np.random.Generator, size: int, resamples: int):
-    """How often each of `size` units is drawn in each resample: blocks [R, size] that fit the cache."""
-    block = max(1, min(resamples, 500_000 // size))
+def resampling_weights(
+    generator: np.random.Generator, size: int, resamples: int, *, width: int | None = None
+) -> Iterator[np.ndarray]:
+    """How often each of `size` units is drawn in each resample: blocks [R, size].
+
+    `width` is the number of columns that the caller makes of a block, which decides how many rows fit the cache.
+    """
+    block = max(1, min(resamples, 500_000 // max(size, width or 0)))
     for start in range(0, resamples, block):
         rows = min(block, resamples - start)
         drawn = generator.integers(0, size, size=(rows, size), dtype=np.int32)
@@ -147,7 +159,7 @@ def _jackknife(units: np.ndarray, total: np.ndarray, statistic: Callable) -> np.
 
 
 def _bca(
-    value: float, draws: np.ndarray, leave_one_out: np.ndarray, level: float, count: int, what: str
+    value: float, draws: np.ndarray, leave_one_out: np.ndarray, *, level: float, count: int, what: str
 ) -> Interval:
     draws, leave_one_out = draws[np.isfinite(draws)], leave_one_out[np.isfinite(leave_one_out)]
     if not math.isfinite(value) or len(draws) == 0 or len(leave_one_out) == 0:

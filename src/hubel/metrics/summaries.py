@@ -1,0 +1,52 @@
+"""All the scores of a question at once, the headline first."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hubel.core.types import Interval
+from hubel.metrics.calibration import brier, expected_calibration_error, log_loss
+from hubel.metrics.classification import accuracy, balanced_accuracy, top_k_accuracy
+from hubel.metrics.multilabel import f1_over_labels, subset_accuracy
+from hubel.metrics.ranking import average_precision, roc_auc
+from hubel.metrics.regression import mae, r2, rmse
+
+MANY_CLASSES = 50  # ranking scores cost a sort a class
+
+
+def classification(targets: np.ndarray, probabilities: np.ndarray) -> dict[str, Interval]:
+    """Scores of class probabilities [N, K] against class numbers [N]: accuracy, balanced accuracy, top 5 (K > 5), ROC AUC, log loss,
+    Brier score and calibration error.
+
+    >>> scores = classification(np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]))
+    >>> round(scores["accuracy"].value, 3)
+    0.667
+    """
+    values = probabilities.argmax(1)
+    scores = {"accuracy": accuracy(targets, values), "balanced_accuracy": balanced_accuracy(targets, values)}
+    num_classes = probabilities.shape[1]
+    if num_classes > 5:
+        scores["top_5_accuracy"] = top_k_accuracy(targets, probabilities, 5)
+    if num_classes <= MANY_CLASSES:
+        scores["roc_auc"] = roc_auc(targets, probabilities if num_classes > 2 else probabilities[:, 1])
+    scores["log_loss"] = log_loss(targets, probabilities)
+    scores["brier"] = brier(targets, probabilities)
+    scores["calibration_error"] = expected_calibration_error(targets, probabilities)
+    return scores
+
+
+def multilabel(targets: np.ndarray, probabilities: np.ndarray) -> dict[str, Interval]:
+    """Scores of yes/no probabilities [N, K] against labels 0 or 1 [N, K], answered yes above 0.5."""
+    targets = targets.astype(np.int64)
+    values = (probabilities > 0.5).astype(np.int64)
+    f1 = f1_over_labels(targets, values)
+    scores = {f"f1_{kind}": score for kind, score in f1.items()}
+    scores["subset_accuracy"] = subset_accuracy(targets, values)
+    if targets.shape[1] <= MANY_CLASSES:
+        scores["average_precision"] = average_precision(targets, probabilities)
+    return scores
+
+
+def regression(targets: np.ndarray, values: np.ndarray) -> dict[str, Interval]:
+    """Scores of real values [N, K] against the truth [N, K]: root mean square error, mean absolute error, explained variance."""
+    return {"rmse": rmse(targets, values), "mae": mae(targets, values), "r2": r2(targets, values)}
