@@ -1,0 +1,231 @@
+"""Arrays in memory become a `Dataset`: which axis holds the channels, which values are allowed.
+
+The rule for four axes [N, a, b, c]: channels come first where a is at most half of both b and c, last where c is at most half
+of both a and b; anything else is asked for (`channels="first"` or `"last"`). Three axes are one channel [N, H, W], two are
+features [N, F].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from hubel.core.errors import UnreadableData
+from hubel.data.dataset import Dataset
+from hubel.data.storage import in_slices, room_for
+from hubel.data.targets import Task, as_numpy, read_targets
+
+Nan = Literal["refuse", "zero"]
+Channels = Literal["first", "last"]
+KEPT_TYPES = ("uint8", "int8", "uint16", "int16", "int32", "uint32", "float16", "float32", "float64")
+
+
+def from_arrays(
+    x: Any,
+    y: Any,
+    *,
+    classes: Sequence[str] | None = None,
+    channels: Channels | None = None,
+    task: Task | None = None,
+    name: str = "arrays",
+    nan: Nan = "refuse",
+    ids: Sequence[Any] | None = None,
+    groups: Sequence[Any] | None = None,
+    weights: Sequence[float] | None = None,
+    part: Sequence[str] | None = None,
+    symmetries: Iterable[str] = (),
+    target_names: Sequence[str] | None = None,
+    units: Sequence[str] | None = None,
+) -> Dataset:
+    """Examples `x` [N, H, W], [N, H, W, C], [N, C, H, W] or [N, F] with targets `y` as a data set.
+
+    NumPy arrays, torch tensors, pandas columns and nested lists are taken. The stored type is kept (yes/no becomes uint8, 64-bit
+    integers become int32 where their values fit). `y`: see `hubel.data.targets`. NaN and infinite values are refused, or set
+    to zero with `nan="zero"`.
+
+    Raises `ValueError` saying what was received, what was expected and what to write.
+
+    >>> from_arrays(np.zeros((4, 8, 8, 3), np.uint8), ["a", "b", "a", "b"])
+    Dataset('arrays': 4 examples of 3 × 8 × 8 uint8, 2 classes)
+    """
+    stored, notes = stored_values(as_numpy(x, "x"), "x")
+    layout = layout_of(stored.shape, channels)
+    inputs = rows_of(stored, layout)
+    if len(inputs) == 0:
+        raise ValueError("x has no examples")
+    found = read_targets(y, classes=classes, task=task, ids=ids)
+    if len(found.values) != len(inputs):
+        raise ValueError(
+            f"x has {len(inputs):,} examples, but y has {len(found.values):,}: there must be one target per example"
+        )
+    inputs, counted = finite(inputs, nan, ids)
+    return Dataset(
+        inputs=inputs,
+        targets=found.values,
+        classes=found.classes,
+        name=name,
+        ids=np.array([str(i) for i in (range(len(inputs)) if ids is None else ids)]),
+        groups=None if groups is None else np.asarray(groups),
+        weights=None if weights is None else checked_weights(weights),
+        part=None if part is None else np.asarray(part).astype(np.str_),
+        symmetries=frozenset(symmetries),
+        target_names=None if target_names is None else tuple(target_names),
+        units=None if units is None else tuple(units),
+        source="arrays",
+        notes=(*notes, *_flat_pictures(inputs), *found.notes, *counted),
+        reading=reading_of(inputs, layout, nan),
+    )
+
+
+def layout_of(shape: tuple[int, ...], channels: Channels | None = None) -> str:
+    """ "NF", "NHW", "NCHW" or "NHWC", by the rule of this file.
+
+    >>> layout_of((10, 32, 32, 3)), layout_of((10, 1, 28, 28))
+    ('NHWC', 'NCHW')
+    """
+    if channels not in (None, "first", "last"):
+        raise ValueError(f'channels={channels!r} is not known for arrays; expected "first" or "last"')
+    if any(n == 0 for n in shape[1:]):
+        raise ValueError(f"x has shape {shape}: an axis of length 0 holds nothing")
+    if len(shape) in (2, 3):
+        return "NF" if len(shape) == 2 else "NHW"
+    if len(shape) != 4:
+        raise ValueError(f"x has shape {shape}; expected [N, F], [N, H, W], [N, H, W, C] or [N, C, H, W]")
+    if channels is not None:
+        return "NCHW" if channels == "first" else "NHWC"
+    a, b, c = shape[1:]
+    if 2 * a <= min(b, c):
+        return "NCHW"
+    if 2 * c <= min(a, b):
+        return "NHWC"
+    raise ValueError(
+        f'x has shape {shape}, from which it is not clear where the channels are; say channels="first" for [N, C, H, W] '
+        'or channels="last" for [N, H, W, C]'
+    )
+
+
+def rows_of(x: np.ndarray, layout: str) -> np.ndarray:
+    """`x` as [N, C, H, W] (or [N, F]), a view where it can be."""
+    if layout == "NHW":
+        return x[:, None]
+    return np.moveaxis(x, 3, 1) if layout == "NHWC" else x
+
+
+def stored_values(x: np.ndarray, what: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """`x` in one of the kept types and this machine's byte order, and notes; other types are refused with the remedy."""
+    if isinstance(x, np.ma.MaskedArray):
+        if np.ma.is_masked(x):
+            raise ValueError(f"{what} has masked values; fill them first: {what}.filled(0)")
+        x = x.data
+    kind = x.dtype.kind
+    if kind == "O":
+        raise ValueError(
+            f"{what} is an array of Python objects; expected numbers. Write np.stack(list(x)) where entries are arrays of one shape, "
+            "x.astype(float) where they are numbers"
+        )
+    if kind == "c":
+        raise ValueError(
+            f"{what} is complex; expected real numbers. Write np.stack([x.real, x.imag], axis=1) for two channels"
+        )
+    if kind not in "biuf":
+        raise ValueError(f"{what} has type {x.dtype}; expected numbers of type {', '.join(KEPT_TYPES)}")
+    if kind == "b":
+        return x.astype(np.uint8), (f"{what} has yes/no values, kept as 0 and 1.",)
+    if x.dtype.itemsize == 8 and kind in "iu":
+        return _narrowed(x, what)
+    if x.dtype.itemsize > 8:
+        return x.astype(np.float64), (f"{what} was rounded from {x.dtype} to float64.",)
+    if not x.dtype.isnative:
+        native = room_for(x.shape, x.dtype.newbyteorder("="))
+        for rows in in_slices(x):
+            native[rows] = x[rows]
+        return native, ()
+    return x, ()
+
+
+def _narrowed(x: np.ndarray, what: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    low, high = (int(x.min()), int(x.max())) if x.size else (0, 0)
+    limits = np.iinfo(np.int32)
+    if low < limits.min or high > limits.max:
+        raise ValueError(
+            f"{what} has {x.dtype} values from {low} to {high}, beyond 32 bits; write {what}.astype(np.float64), or subtract an offset"
+        )
+    narrow = room_for(x.shape, np.dtype(np.int32))
+    for rows in in_slices(x):
+        narrow[rows] = x[rows]
+    return narrow, (f"{what} has {x.dtype} values that fit in 32 bits; they are kept as int32.",)
+
+
+def finite(
+    inputs: np.ndarray, nan: Nan, ids: Sequence[Any] | None = None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """`inputs` without NaN and infinite values: refused by name, or set to zero where `nan="zero"`, which is noted."""
+    if nan not in ("refuse", "zero"):
+        raise ValueError(f'nan={nan!r} is not known; expected "refuse" or "zero"')
+    if inputs.dtype.kind != "f":
+        return inputs, ()
+    bad = np.zeros(len(inputs), dtype=bool)
+    count = 0
+    for rows in in_slices(inputs):
+        wrong = ~np.isfinite(inputs[rows])
+        if wrong.any():
+            bad[rows] = wrong.reshape(len(wrong), -1).any(1)
+            count += int(wrong.sum())
+    if not count:
+        return inputs, ()
+    where = np.flatnonzero(bad)
+    named = ", ".join(str(ids[r]) if ids is not None else f"row {r}" for r in where[:10])
+    said = f"{count:,} values are NaN or infinite, in {len(where):,} of {len(inputs):,} examples: {named}{' …' if len(where) > 10 else ''}"
+    if nan == "refuse":
+        raise UnreadableData(
+            f'{said}. Correct them, remove these examples, or set the values to zero with nan="zero"'
+        )
+    cleaned = room_for(inputs.shape, inputs.dtype)
+    for rows in in_slices(inputs):
+        cleaned[rows] = np.nan_to_num(inputs[rows], nan=0.0, posinf=0.0, neginf=0.0)
+    return cleaned, (f"{said}; they were set to zero.",)
+
+
+def checked_weights(weights: Sequence[Any] | np.ndarray) -> np.ndarray:
+    """Weights [N] as float32; negative, missing and all-zero ones are refused."""
+    values = np.asarray(weights, dtype=np.float32)
+    wrong = np.flatnonzero(~np.isfinite(values) | (values < 0))
+    if len(wrong):
+        raise ValueError(
+            f"{len(wrong):,} weights are negative, missing or infinite, first in row {wrong[0]}; expected numbers ≥ 0"
+        )
+    if not values.any():
+        raise ValueError("all weights are zero; expected at least one positive weight")
+    return values
+
+
+def reading_of(inputs: np.ndarray, layout: str, nan: Nan = "refuse") -> dict[str, Any]:
+    """What prediction needs to turn new arrays into the same rows."""
+    base = {
+        "shape": [int(n) for n in inputs.shape[1:]],
+        "dtype": inputs.dtype.name,
+        "layout": layout,
+        "nan": nan,
+    }
+    if layout == "NF":
+        return {"kind": "features", **base}
+    return {
+        "kind": "arrays",
+        **base,
+        "channels": None,
+        "convert": None,
+        "size": base["shape"][1:],
+        "resize": "pad",
+    }
+
+
+def _flat_pictures(inputs: np.ndarray) -> tuple[str, ...]:
+    side = round(inputs.shape[1] ** 0.5)
+    if inputs.ndim != 2 or inputs.dtype != np.uint8 or side * side != inputs.shape[1] or side < 8:
+        return ()
+    return (
+        f"Rows of {inputs.shape[1]} bytes look like flattened {side} × {side} pictures; for a convolutional network pass "
+        f"x.reshape(-1, {side}, {side}).",
+    )

@@ -1,0 +1,301 @@
+"""One image file becomes an array [C, H, W] with the values that were stored.
+
+8-bit pictures stay uint8, 16-bit ones uint16, floating point stays floating point. EXIF orientation is undone (the picture stands as
+a viewer shows it). Greyscale of 1, 2 or 4 bits is spread over 0 … 255, as PNG defines it; palettes are replaced by their colours.
+TIFF pages of one shape are channels. FITS values are BZERO + BSCALE × stored, exactly as astropy gives them; of a FITS file
+the first HDU with a picture is read. Refused, with a reason: animations, CMYK, pictures beyond Pillow's MAX_IMAGE_PIXELS.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hubel.core.errors import MissingExtra, UnreadableData, missing_extra
+from hubel.data.arrays import layout_of, rows_of, stored_values
+
+PILLOW = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif")
+TIFF = (".tif", ".tiff")
+FITS = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fits.fz")
+SUFFIXES = (*PILLOW, *TIFF, *FITS, ".npy")
+
+GREY, RGB, RGBA, GREY_ALPHA = (
+    ("grey",),
+    ("red", "green", "blue"),
+    ("red", "green", "blue", "alpha"),
+    ("grey", "alpha"),
+)
+_CHANNELS_OF_MODE = {
+    "1": GREY,
+    "L": GREY,
+    "I;16": GREY,
+    "I": GREY,
+    "F": GREY,
+    "RGB": RGB,
+    "RGBA": RGBA,
+    "LA": GREY_ALPHA,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What can be known of a picture without decoding it."""
+
+    height: int
+    width: int
+    channels: tuple[str, ...]
+    dtype: str
+
+
+def is_image(path: Path) -> bool:
+    """Whether the name is that of an image file that hubel reads."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def look(path: Path) -> Header:
+    """The header of an image file; raises `UnreadableData` with the reason where there is none to read."""
+    with _named(path):
+        name = path.name.lower()
+        if name.endswith(PILLOW):
+            return _look_pillow(path)
+        if name.endswith(TIFF) and (header := _look_plain_tiff(path)) is not None:
+            return header
+        pixels, channels = _decode(path)
+        return Header(*pixels.shape[1:], channels, pixels.dtype.name)
+
+
+def decode(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The values [C, H, W] of an image file and the names of its channels; raises `UnreadableData` with the reason."""
+    with _named(path):
+        return _decode(path)
+
+
+@contextmanager
+def strict_libraries() -> Iterator[None]:
+    """Inside, decompression bombs are errors and the other warnings of image libraries are not shown (in every thread)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from PIL import Image
+
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (MissingExtra, MemoryError):
+        raise
+    except Exception as error:  # the libraries raise nearly every type for a damaged file
+        reason = str(error) or type(error).__name__
+        if type(error).__name__.startswith("DecompressionBomb"):
+            reason = f"{reason.split(' (')[0]}, refused as a possible decompression bomb; cut it up or raise PIL.Image.MAX_IMAGE_PIXELS"
+        raise UnreadableData(reason.replace(str(path), path.name)) from error
+
+
+def _decode(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    name = path.name.lower()
+    if name.endswith(FITS):
+        return _fits(path)
+    if name.endswith(TIFF):
+        return _with_pillow(path) if _look_plain_tiff(path) is not None else _with_tifffile(path)
+    if name.endswith(".npy"):
+        return _npy(path)
+    return _with_pillow(path)
+
+
+def _look_pillow(path: Path) -> Header:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        mode = _mode(image)
+        width, height = image.size
+        orientation = image.getexif().get(0x0112, 1) if image.format != "PNG" or "exif" in image.info else 1
+        if orientation in (5, 6, 7, 8) and image.format != "TIFF":  # Pillow turns TIFF by itself
+            width, height = height, width
+        return Header(height, width, _CHANNELS_OF_MODE[mode], _type_of(image, mode))
+
+
+def _mode(image: Any) -> str:
+    """The Pillow mode in which the image is read, or the refusal."""
+    if getattr(image, "is_animated", False) and image.format != "MPO":  # MPO: a photograph with a preview
+        raise ValueError(f"it is an animation of {image.n_frames} frames; save one of them as a picture")
+    if image.mode in ("P", "PA"):
+        return "RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB"
+    if image.mode in ("CMYK", "YCCK"):
+        raise ValueError(
+            "its colours are CMYK, which need the printer's profile; convert it to RGB (magick in.jpg -colorspace sRGB out.png)"
+        )
+    mode = "I;16" if image.mode.startswith("I;16") else image.mode
+    if mode not in _CHANNELS_OF_MODE:
+        raise ValueError(f"its pixels are of kind {image.mode}; expected greyscale, RGB or RGBA")
+    return mode
+
+
+def _type_of(image: Any, mode: str) -> str:
+    if mode == "I" and image.format == "PNG":  # older Pillow
+        return "uint16"
+    if _is_16_bit_colour(image):
+        return "uint16"
+    return {"I;16": "uint16", "I": "int32", "F": "float32"}.get(mode, "uint8")
+
+
+def _is_16_bit_colour(image: Any) -> bool:
+    return (
+        image.format == "PNG"
+        and bool(image.tile)
+        and str(image.tile[0][3]) in ("RGB;16B", "RGBA;16B", "LA;16B")
+    )
+
+
+def _with_pillow(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    from PIL import Image, ImageOps
+
+    with Image.open(path) as image:
+        mode = _mode(image)
+        dtype = _type_of(image, mode)
+        if _is_16_bit_colour(image):
+            return _png_16_bit_colour(path, mode)
+        if mode not in (image.mode, "I;16"):
+            pixels = image.convert(mode)
+        elif mode == "1":
+            pixels = image.convert("L")
+        else:
+            image.load()
+            pixels = image
+        pixels = np.asarray(ImageOps.exif_transpose(pixels))
+    return _channels_first(pixels).astype(dtype, copy=False), _CHANNELS_OF_MODE[mode]
+
+
+def _png_16_bit_colour(path: Path, mode: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Pillow reads only the high byte of 16-bit colour. Read as little-endian, the same file gives the low byte."""
+    from PIL import Image, ImageOps
+
+    if mode == "LA":
+        raise ValueError("it is 16-bit greyscale with transparency; save it without the alpha channel")
+    halves = []
+    for rawmode in (f"{mode};16B", f"{mode};16L"):
+        with Image.open(path) as image:
+            image.tile = [(*tile[:3], rawmode) for tile in image.tile]
+            image.load()
+            halves.append(np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16))
+    return _channels_first(halves[0] << 8 | halves[1]), _CHANNELS_OF_MODE[mode]
+
+
+def _channels_first(pixels: np.ndarray) -> np.ndarray:
+    pixels = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+
+
+def _look_plain_tiff(path: Path) -> Header | None:
+    """The header of a TIFF that Pillow reads without loss (one page; 8 bits, 16-bit or float greyscale); None for the others."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            tags: Any = image.tag_v2  # type: ignore[attr-defined]
+            bits = set(tags.get(258, (1,)))
+            plain = (bits <= {1, 8} and image.mode in ("1", "L", "P", "RGB", "RGBA")) or image.mode in (
+                "I;16",
+                "I;16B",
+                "F",
+            )
+            if image.mode in ("I;16", "I;16B") and bits != {16}:
+                plain = False  # 12 bits and the like
+            if image.n_frames != 1 or not plain:
+                return None
+        return _look_pillow(path)
+    except Image.DecompressionBombError:
+        raise
+    except Exception:  # Pillow does not know this kind of TIFF: tifffile may
+        return None
+
+
+def _with_tifffile(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    try:
+        import tifffile
+    except ImportError as error:
+        raise missing_extra(
+            "tifffile", "science", f"reading {path.name} (TIFF beyond 8-bit or with several pages)"
+        ) from error
+    from PIL import Image
+
+    with tifffile.TiffFile(path) as tiff:
+        if len({series.shape for series in tiff.series}) != 1 or len(tiff.series) > 1:
+            shapes = ", ".join(str(series.shape) for series in tiff.series[:5])
+            raise ValueError(
+                f"it holds {len(tiff.series)} separate pictures ({shapes}); expected one picture, its pages being channels"
+            )
+        series = tiff.series[0]
+        if Image.MAX_IMAGE_PIXELS is not None and series.size > 4 * Image.MAX_IMAGE_PIXELS:
+            raise Image.DecompressionBombError(f"Image size {series.shape} exceeds the limit")
+        page: Any = series.pages[0]
+        photometric, orientation = int(page.photometric), int(page.tags.valueof(274, default=1))
+        pixels, axes = series.asarray(), series.axes
+    for axis in [
+        k
+        for k, (letter, n) in enumerate(zip(axes, pixels.shape, strict=True))
+        if n == 1 and letter not in "YX"
+    ][::-1]:
+        pixels, axes = pixels.squeeze(axis), axes[:axis] + axes[axis + 1 :]
+    others = [k for k, letter in enumerate(axes) if letter not in "YX"]
+    if len(others) > 1 or "Y" not in axes or "X" not in axes:
+        raise ValueError(
+            f"it has the axes {axes} {pixels.shape}; expected rows, columns and at most one axis of channels"
+        )
+    pixels = np.moveaxis(pixels, others[0], 0) if others else pixels[None]
+    pixels, _ = stored_values(_oriented(pixels, orientation), "it")
+    if photometric == 5:
+        raise ValueError("its colours are CMYK, which need the printer's profile; convert it to RGB")
+    colours = photometric == 2 and len(pixels) in (3, 4)
+    return pixels, (RGB if len(pixels) == 3 else RGBA) if colours else _numbered(len(pixels))
+
+
+def _oriented(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """[C, H, W] turned as the EXIF orientation 1 … 8 says."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(0, 2, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[:, ::-1]
+    return pixels[:, :, ::-1] if orientation in (2, 3, 6, 7) else pixels
+
+
+def _numbered(num: int) -> tuple[str, ...]:
+    return GREY if num == 1 else tuple(f"channel {k + 1}" for k in range(num))
+
+
+def _fits(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    try:
+        from astropy.io import fits
+    except ImportError as error:
+        raise missing_extra("astropy", "science", f"reading {path.name}") from error
+    with fits.open(path, memmap=False) as units:
+        pictures = (
+            u
+            for u in units
+            if isinstance(u, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU) and len(u.shape) >= 2
+        )
+        unit: Any = next(pictures, None)
+        if unit is None:
+            raise ValueError("it has no HDU with a picture")
+        pixels = np.asarray(unit.data)
+    if pixels.ndim not in (2, 3):
+        raise ValueError(f"its picture has the shape {pixels.shape}; expected [H, W] or [C, H, W]")
+    pixels, _ = stored_values(pixels if pixels.ndim == 3 else pixels[None], "it")
+    return pixels, _numbered(len(pixels))
+
+
+def _npy(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    pixels = np.load(path, allow_pickle=False)
+    if pixels.ndim not in (2, 3):
+        raise ValueError(f"it has the shape {pixels.shape}; expected [H, W], [H, W, C] or [C, H, W]")
+    pixels, _ = stored_values(pixels, "it")
+    pixels = rows_of(pixels[None], layout_of((1, *pixels.shape)))[0]
+    return pixels, _numbered(len(pixels))

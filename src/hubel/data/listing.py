@@ -1,0 +1,24 @@
+"""A list of image files with their labels: what a folder or a table is before any picture is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Listing:
+    """Image files in a fixed order; `ids` are their printable paths, `y` their labels as `read_targets` takes them."""
+
+    paths: list[Path]
+    ids: list[str]
+    y: Any
+    part: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    target_names: tuple[str, ...] | None = None
+    classes: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,158 @@
+"""`load`: labelled data of any supported kind as a `Dataset`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from hubel.core.errors import nearest
+from hubel.data.archives import StoredArrays, read_hdf5, read_npy, read_npz
+from hubel.data.arrays import from_arrays
+from hubel.data.builtin import BUILTIN, load_builtin
+from hubel.data.dataset import Dataset
+from hubel.data.fits_cube import read_fits_cube
+from hubel.data.folders import list_folder
+from hubel.data.idx import is_idx, read_idx
+from hubel.data.images import FITS
+from hubel.data.listing import Listing
+from hubel.data.pictures import PictureOptions, load_pictures
+from hubel.data.reading import Progress
+from hubel.data.sizes import Resize
+from hubel.data.tables import TABLES, is_table, list_table
+from hubel.data.targets import Task
+
+
+def load(
+    source: str | os.PathLike[str] | Dataset,
+    *,
+    target: str | Sequence[str] = "label",
+    size: int | tuple[int, int] | str | None = None,
+    resize: Resize = "pad",
+    channels: Literal["rgb", "grey", "first", "last"] | None = None,
+    nan: Literal["refuse", "zero"] = "refuse",
+    task: Task | None = None,
+    skip_unreadable: bool = False,
+    symmetries: Iterable[str] | None = None,
+    download: bool = False,
+    cache: bool = True,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Labelled data, as they were stored.
+
+    `source` is a folder of class folders (or of train, validation and test folders of them); a table (`.csv`, `.tsv`, `.parquet`) with
+    the columns path and label and, where they are, group, split and weight; arrays (`.npz`, `.npy` with its labels beside it, HDF5, a FITS
+    cube, IDX files); or a name: digits, fashion-mnist, mnist, cifar-10, cifar-100 (write ./digits for a folder of that name).
+
+    `target` names the column or array of labels (several columns: several targets). `size`, `resize`: see `hubel.data.sizes`. `channels`:
+    "rgb" or "grey" converts pictures, "first" or "last" says where arrays have their channels. `nan="zero"` sets NaN and infinite values to
+    zero instead of refusing them. `task`: see `hubel.data.targets`. `symmetries` are changes that leave every label true, by your word.
+    `download` permits the network for a built-in name. `progress(done, total)` is told how far reading is. What was done is in
+    `Dataset.notes`.
+
+    Raises `ValueError`, `UnreadableData` or `FileNotFoundError` with what was received, what was expected, and the remedy.
+    """
+    if isinstance(source, Dataset):
+        return source if symmetries is None else replace(source, symmetries=frozenset(symmetries))
+    if not isinstance(source, (str, os.PathLike)):
+        raise TypeError(
+            f"load takes a path or a name, but received {type(source).__name__}; for arrays use hubel.data.from_arrays(x, y)"
+        )
+    if isinstance(source, str) and source.lower() in BUILTIN:
+        return load_builtin(source.lower(), download=download, symmetries=symmetries, progress=progress)
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(_not_there(path))
+    declared = frozenset(() if symmetries is None else symmetries)
+    listing = _listing(path, target)
+    if listing is not None:
+        options = PictureOptions(size=size, resize=resize, channels=channels, nan=nan)
+        data = load_pictures(
+            listing,
+            options,
+            name=_name(path),
+            task=task,
+            symmetries=declared,
+            skip_unreadable=skip_unreadable,
+            cache=cache,
+            progress=progress,
+        )
+    else:
+        if channels in ("rgb", "grey") or size is not None:
+            raise ValueError(
+                f"{path} holds arrays, which are kept as they are; size and channels={channels!r} are for image files"
+            )
+        data = _arrays(path, target, channels=channels, nan=nan, task=task, symmetries=declared)
+    return replace(data, source=str(path.absolute()))
+
+
+def _listing(path: Path, target: str | Sequence[str]) -> Listing | None:
+    if path.is_dir():
+        return None if _has_idx(path) else list_folder(path)
+    return list_table(path, target) if is_table(path) else None
+
+
+def _has_idx(folder: Path) -> bool:
+    return any(is_idx(p) and "images" in p.name and p.is_file() for p in folder.iterdir())
+
+
+def _arrays(
+    path: Path,
+    target: str | Sequence[str],
+    *,
+    channels: Any,
+    nan: Any,
+    task: Task | None,
+    symmetries: frozenset[str],
+) -> Dataset:
+    if not isinstance(target, str):
+        raise ValueError(
+            f"several target columns ({', '.join(target)}) are for tables; {path} holds arrays, whose targets may be a matrix [N, K]"
+        )
+    found = _stored(path, target)
+    data = from_arrays(
+        found.x,
+        found.y,
+        classes=found.classes,
+        channels=channels,
+        task=task,
+        name=_name(path),
+        nan=nan,
+        groups=found.groups,
+        weights=None if found.weights is None else found.weights.tolist(),
+        part=None if found.part is None else found.part.tolist(),
+        symmetries=symmetries,
+    )
+    return replace(data, notes=(*found.notes, *data.notes))
+
+
+def _stored(path: Path, target: str) -> StoredArrays:
+    name = path.name.lower()
+    if path.is_dir() or is_idx(path):
+        return read_idx(path)
+    if name.endswith(".npz"):
+        return read_npz(path, target)
+    if name.endswith(".npy"):
+        return read_npy(path)
+    if name.endswith((".h5", ".hdf5", ".hdf", ".he5")):
+        return read_hdf5(path, target)
+    if name.endswith(FITS):
+        return read_fits_cube(path, target)
+    raise ValueError(
+        f"{path} is of a kind that hubel does not load; expected a folder of class folders, a table ({', '.join(TABLES)}), arrays (.npz, .npy, "
+        ".h5, .fits, IDX), or one of the names " + ", ".join(BUILTIN)
+    )
+
+
+def _name(path: Path) -> str:
+    path = path.resolve()
+    return path.name if path.is_dir() else path.name.split(".")[0]
+
+
+def _not_there(path: Path) -> str:
+    beside = [p.name for p in path.parent.iterdir()][:1000] if path.parent.is_dir() else []
+    hint = nearest(path.name, beside) if beside else f" Nor is the folder {path.parent}."
+    names = nearest(path.name, BUILTIN) if len(path.parts) == 1 else ""
+    return f"{path} does not exist.{hint}" + (f" Data sets with a name:{names}" if names else "")

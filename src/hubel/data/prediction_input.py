@@ -1,0 +1,139 @@
+"""New files or arrays, read exactly as those from which a network learned."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hubel.core.errors import UnreadableData
+from hubel.data.archives import mapped_npy
+from hubel.data.arrays import finite, rows_of, stored_values
+from hubel.data.decoding import decode_all
+from hubel.data.images import is_image
+from hubel.data.reading import Progress
+from hubel.data.sizes import fit_size
+from hubel.data.storage import room_for
+from hubel.data.targets import as_numpy
+
+ARRAYS = (".npy", ".npz")
+
+
+def read_like(
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Any,
+    reading: Mapping[str, Any],
+    *,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Rows [N, C, H, W] (or [N, F]) of new data, by the steps that `Dataset.reading` records.
+
+    `source` is one file or several: image files, one row each; or `.npy` and `.npz` files of arrays (in a `.npz` the only array, or x, inputs, images
+    or data). It may also be an array or a tensor, of one example or of many. The same file gives the same bits as when it was loaded.
+
+    Raises `UnreadableData` naming every file that can not be read or is of another kind, `ValueError` for arrays that are of another kind.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        source = [source]
+    if (
+        not isinstance(source, (list, tuple))
+        or not source
+        or not all(isinstance(s, (str, os.PathLike)) for s in source)
+    ):
+        return _array_rows(as_numpy(source, "x"), reading, "x")
+    paths = [Path(s).expanduser() for s in source]
+    if absent := [str(p) for p in paths if not p.exists()]:
+        raise FileNotFoundError(
+            f"{len(absent):,} of {len(paths):,} files do not exist: {', '.join(absent[:10])}"
+        )
+    if folders := [str(p) for p in paths if p.is_dir()]:
+        raise ValueError(f"{folders[0]} is a folder; name the files in it ({folders[0]}/*.png)")
+    if any(p.name.lower().endswith(ARRAYS) for p in paths):
+        pieces = [_file_rows(path, reading) for path in paths]
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    return _picture_rows(paths, reading, progress)
+
+
+def _picture_rows(paths: list[Path], reading: Mapping[str, Any], progress: Progress | None) -> np.ndarray:
+    if reading["kind"] == "features":
+        raise ValueError(
+            f"the network was fitted to {reading['shape'][0]} features an example, not to pictures; give an array"
+        )
+    if others := [str(p) for p in paths if not is_image(p)]:
+        raise ValueError(f"{len(others):,} files are no pictures that hubel reads: {', '.join(others[:10])}")
+    out = room_for((len(paths), *reading["shape"]), np.dtype(reading["dtype"]))
+    failed = decode_all(paths, reading, out, progress)
+    if failed:
+        told = "; ".join(f"{paths[k]} ({reason})" for k, reason in list(failed.items())[:10])
+        more = f"; and {len(failed) - 10:,} more" if len(failed) > 10 else ""
+        raise UnreadableData(f"{len(failed):,} of {len(paths):,} files can not be used: {told}{more}")
+    return out
+
+
+def _file_rows(path: Path, reading: Mapping[str, Any]) -> np.ndarray:
+    if path.name.lower().endswith(".npy"):
+        return _array_rows(mapped_npy(path), reading, str(path))
+    if not path.name.lower().endswith(".npz"):
+        return _picture_rows([path], reading, None)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            names = archive.files
+            known = [n for n in names if n.lower() in ("x", "inputs", "images", "data", "features")]
+            if len(names) != 1 and len(known) != 1:
+                raise ValueError(
+                    f"{path} has the arrays {', '.join(names)}; expected one array, or one of them named x"
+                )
+            return _array_rows(archive[known[0] if known else names[0]], reading, str(path))
+    except (OSError, EOFError) as error:
+        raise UnreadableData(f"{path} can not be read: {error}") from error
+
+
+def _array_rows(x: np.ndarray, reading: Mapping[str, Any], what: str) -> np.ndarray:
+    shape = tuple(reading["shape"])
+    x, _ = stored_values(x, what)
+    x = _as_type(x, np.dtype(reading["dtype"]), what)
+    rows = _as_rows(x, shape, reading.get("layout", "NCHW"))
+    if rows is None and reading["kind"] == "images":
+        rows = _resized(x, reading)
+    if rows is None:
+        raise ValueError(
+            f"{what} has shape {x.shape}; expected examples of {' × '.join(map(str, shape))}, as the network was fitted to"
+        )
+    return finite(rows, reading["nan"])[0]
+
+
+def _as_rows(x: np.ndarray, shape: tuple[int, ...], layout: str) -> np.ndarray | None:
+    """`x` as rows of `shape`, tried first as examples in the layout of training, then in the others; a single example too."""
+    if len(shape) == 1:
+        return x if x.shape[1:] == shape else x[None] if x.shape == shape else None
+    for candidate in (layout, "NCHW", "NHWC", "NHW"):
+        for examples in (x, x[None]):
+            if examples.ndim == len(candidate) and (rows := rows_of(examples, candidate)).shape[1:] == shape:
+                return rows
+    return None
+
+
+def _resized(x: np.ndarray, reading: Mapping[str, Any]) -> np.ndarray | None:
+    num = reading["shape"][0]
+    for candidate in ("NHW", "NCHW", "NHWC"):
+        if x.ndim == len(candidate) and (rows := rows_of(x, candidate)).shape[1] == num:
+            return np.stack([fit_size(row, tuple(reading["size"]), reading["resize"]) for row in rows])
+    return None
+
+
+def _as_type(x: np.ndarray, dtype: np.dtype, what: str) -> np.ndarray:
+    if x.dtype == dtype:
+        return x
+    if x.dtype.kind == dtype.kind == "f":
+        return x.astype(dtype)
+    if (
+        "int32" in (x.dtype.name, dtype.name) and dtype.kind in "iu" and x.dtype.kind in "iu"
+    ):  # whole numbers of no particular width
+        limits = np.iinfo(dtype)
+        if x.size and limits.min <= int(x.min()) and int(x.max()) <= limits.max:
+            return x.astype(dtype)
+    raise ValueError(
+        f"{what} has {x.dtype} values, but the network was fitted to {dtype}; convert it as the training data were, so that the scale is the same"
+    )

@@ -1,0 +1,143 @@
+"""From files to rows: decided once from all training files, written down, repeated for every new file.
+
+The decision (a `reading`, a plain mapping kept in `Dataset.reading` and in the run folder) holds the channels, the conversion, the stored type,
+the size and the rule of resizing. Loading and prediction call the same `row_of`, so the same file gives the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from hubel.core.errors import UnreadableData
+from hubel.data.images import GREY, GREY_ALPHA, RGB, RGBA, Header, decode
+from hubel.data.sizes import Resize, common_size, fit_size
+
+Convert = Literal["rgb", "grey"]
+Progress = Callable[[int, int], None]
+_CONVERTIBLE = (GREY, GREY_ALPHA, RGB, RGBA)
+
+
+def plan_reading(
+    paths: Sequence[str],
+    headers: Sequence[Header],
+    *,
+    size: int | tuple[int, int] | str | None = None,
+    resize: Resize = "pad",
+    convert: Convert | None = None,
+    nan: str = "refuse",
+) -> dict[str, Any]:
+    """The reading that all these pictures share.
+
+    Raises `ValueError` where their channels or types differ, with the number and examples of each.
+    """
+    if convert not in (None, "rgb", "grey"):
+        raise ValueError(f'channels={convert!r} is not known for pictures; expected "rgb" or "grey"')
+    if resize not in ("pad", "crop", "stretch"):
+        raise ValueError(f'resize={resize!r} is not known; expected "pad", "crop" or "stretch"')
+    if nan not in ("refuse", "zero"):
+        raise ValueError(f'nan={nan!r} is not known; expected "refuse" or "zero"')
+    channels = [_converted_names(h.channels, convert) for h in headers]
+    remedy = 'Say channels="rgb" or channels="grey" (--channels) to convert them all, or make them alike'
+    if any(names not in _CONVERTIBLE for names in channels):
+        remedy = "Make them alike"
+    _all_equal(paths, [f"{'+'.join(names)} ({len(names)})" for names in channels], "channels", remedy)
+    _all_equal(
+        paths,
+        [h.dtype for h in headers],
+        "value types",
+        "Convert them to one type: the scale of the values may differ too",
+    )
+    height, width = common_size([(h.height, h.width) for h in headers], size)
+    return {
+        "kind": "images",
+        "shape": [len(channels[0]), height, width],
+        "dtype": headers[0].dtype,
+        "channels": list(channels[0]),
+        "convert": convert,
+        "size": [height, width],
+        "resize": resize,
+        "nan": nan,
+    }
+
+
+def row_of(path: Path, reading: Mapping[str, Any]) -> np.ndarray:
+    """The row [C, H, W] of an image file; raises `UnreadableData` with the reason (the caller names the file)."""
+    pixels, channels = decode(path)
+    pixels = _converted(pixels, channels, reading["convert"])
+    names = _converted_names(channels, reading["convert"])
+    expected = reading["channels"]
+    if len(pixels) != reading["shape"][0] or (
+        expected is not None and tuple(expected) != names and _colour(expected) and _colour(names)
+    ):
+        said = "+".join(expected) if expected is not None else f"{reading['shape'][0]} channels"
+        raise UnreadableData(f"it has the channels {'+'.join(names)}, expected {said}")
+    if pixels.dtype.name != reading["dtype"]:
+        raise UnreadableData(f"its values are {pixels.dtype.name}, expected {reading['dtype']}")
+    if pixels.dtype.kind == "f" and not (finite := np.isfinite(pixels)).all():
+        if reading["nan"] == "refuse":
+            raise UnreadableData(
+                f'{pixels.size - finite.sum():,} of its values are NaN or infinite (nan="zero" sets them to zero)'
+            )
+        pixels = np.where(finite, pixels, pixels.dtype.type(0))
+    return fit_size(pixels, tuple(reading["size"]), reading["resize"])
+
+
+def sizes_note(headers: Sequence[Header], reading: Mapping[str, Any]) -> tuple[str, ...]:
+    """What was done to the sizes, in a sentence; nothing where nothing was done."""
+    height, width = reading["size"]
+    sizes = np.array([(h.height, h.width) for h in headers])
+    changed = int((sizes != (height, width)).any(1).sum())
+    if not changed:
+        return ()
+    how = {
+        "pad": "keeping their aspect and padding with the mean of their border",
+        "crop": "keeping their aspect and cutting out the middle",
+        "stretch": "without keeping their aspect",
+    }[reading["resize"]]
+    low, high = sizes.min(0), sizes.max(0)
+    return (
+        f"{changed:,} of {len(sizes):,} pictures ({low[0]} to {high[0]} rows, {low[1]} to {high[1]} columns) were resized to {height} × {width}, {how}.",
+    )
+
+
+def _colour(names: Sequence[str]) -> bool:
+    return tuple(names) in _CONVERTIBLE
+
+
+def _all_equal(paths: Sequence[str], values: Sequence[str], what: str, remedy: str) -> None:
+    kinds: dict[str, list[int]] = {}
+    for k, value in enumerate(values):
+        kinds.setdefault(value, []).append(k)
+    if len(kinds) < 2:
+        return
+    told = [
+        f"{len(rows):,} {value}: {', '.join(paths[k] for k in rows[:3])}{' …' if len(rows) > 3 else ''}"
+        for value, rows in sorted(kinds.items(), key=lambda item: -len(item[1]))
+    ]
+    raise ValueError(f"the pictures have different {what}: {'; '.join(told)}. {remedy}")
+
+
+def _converted_names(channels: tuple[str, ...], convert: str | None) -> tuple[str, ...]:
+    if convert is None or channels not in _CONVERTIBLE:
+        return channels
+    return RGB if convert == "rgb" else GREY
+
+
+def _converted(pixels: np.ndarray, channels: tuple[str, ...], convert: str | None) -> np.ndarray:
+    """Explicit conversion: alpha is dropped; grey is repeated; colour becomes 0.299 R + 0.587 G + 0.114 B (as Pillow does it)."""
+    if convert is None or channels not in _CONVERTIBLE:
+        return pixels
+    colours = pixels[:-1] if channels in (GREY_ALPHA, RGBA) else pixels
+    if convert == "rgb":
+        return np.repeat(colours, 3, axis=0) if len(colours) == 1 else colours
+    if len(colours) == 1:
+        return colours
+    if pixels.dtype.kind in "iu":
+        red, green, blue = colours.astype(np.int64)
+        return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(pixels.dtype)[None]
+    red, green, blue = colours
+    return (0.299 * red + 0.587 * green + 0.114 * blue).astype(pixels.dtype)[None]

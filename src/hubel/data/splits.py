@@ -1,0 +1,223 @@
+"""Which examples train, which decide, which are kept for the end.
+
+Parts that came with the data are honoured: a given test part is never touched, a missing validation part is carved from train.
+Otherwise: whole groups where there are groups; the same share of every class where there are classes; at random else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hubel.core.random import numpy_generator
+from hubel.data.dataset import PARTS, Dataset
+from hubel.data.targets import is_missing
+
+TEST_SHARE = 0.2
+MOST_VALIDATION = 5_000
+SMALL = 2_000
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SplitRows:
+    """Row numbers (int64, sorted) of each part, how they were found, and the SHA-256 of all three."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    how: str
+
+    @property
+    def sha256(self) -> str:
+        """Equal exactly where the three parts have the same rows."""
+        digest = hashlib.sha256()
+        for rows in (self.train, self.validation, self.test):
+            digest.update(f"{len(rows)}:".encode())
+            digest.update(rows.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    def __repr__(self) -> str:
+        return f"SplitRows(train {len(self.train):,}, validation {len(self.validation):,}, test {len(self.test):,}: {self.how})"
+
+
+def assign_parts(
+    data: Dataset,
+    *,
+    seed: int,
+    validation: float | None = None,
+    test: float | None = None,
+    groups: np.ndarray | Sequence[Any] | None = None,
+    stratify: bool = True,
+) -> SplitRows:
+    """Rows of train, validation and test.
+
+    `test` is a share of all examples or a whole number of them (default 20 %), `validation` of those that are left (default 15 %,
+    from 2,000 examples on 10 %, at most 5,000); 0 leaves the part empty. `groups` [N] (default: those of the data) are never split
+    apart. Classes with a single example stay in train, which `how` says.
+
+    Raises `ValueError`: too few examples or groups, a group on both sides of a given split, a share given for a part that came with the data.
+    """
+    groups = data.groups if groups is None else np.asarray(groups)
+    numbers = _group_numbers(groups, len(data))
+    given = _given_parts(data, numbers, groups)
+    for part, share in (("validation", validation), ("test", test)):
+        if share is not None and part in given:
+            raise ValueError(
+                f"{part}={share} was asked for, but the data came with a {part} part of {len(given[part]):,} examples, which is kept"
+            )
+    rest = given.get("train", np.arange(len(data)))
+    said = [f"{part} as given" for part in PARTS if part in given and part != "train"]
+    strata, by = _strata(data) if stratify else (np.zeros(len(data), dtype=np.int64), "at random")
+    generator = numpy_generator(seed, "split")
+    parts: dict[str, np.ndarray] = {part: rows for part, rows in given.items() if part != "train"}
+    for part, share in (("test", test), ("validation", validation)):
+        if part in given:
+            continue
+        wanted = _count(part, share, len(rest))
+        if wanted == 0:
+            chosen = np.zeros(len(rest), dtype=bool)
+        elif numbers is not None:
+            chosen = _choose_groups(strata[rest], numbers[rest], wanted, generator)
+        else:
+            chosen = _choose_stratified(strata[rest], wanted, generator)
+        parts[part], rest = np.sort(rest[chosen]), rest[~chosen]
+        if wanted:
+            said.append(
+                f"{part} {len(parts[part]):,} of {len(chosen):,} {'by whole groups' if numbers is not None else by}"
+            )
+    if len(rest) == 0:
+        raise ValueError(
+            f"nothing is left to train on: {len(data):,} examples, of which test and validation take all"
+        )
+    alone = _single_classes(data, rest, parts) if stratify and numbers is None else ""
+    return SplitRows(
+        train=np.sort(rest).astype(np.int64),
+        validation=parts["validation"].astype(np.int64),
+        test=parts["test"].astype(np.int64),
+        how=f"{'; '.join(said)} (seed {seed}){alone}" if said else "all examples train",
+    )
+
+
+def _group_numbers(groups: np.ndarray | None, num: int) -> np.ndarray | None:
+    if groups is None:
+        return None
+    if len(groups) != num:
+        raise ValueError(
+            f"groups has {len(groups):,} entries, but there are {num:,} examples: there must be one per example"
+        )
+    missing = [k for k, g in enumerate(groups.tolist()) if is_missing(g)]
+    if missing:
+        raise ValueError(
+            f"{len(missing):,} examples have no group, first row {missing[0]}; give each a group, its own if it stands alone"
+        )
+    return np.unique(groups.astype(np.str_), return_inverse=True)[1]
+
+
+def _given_parts(
+    data: Dataset, numbers: np.ndarray | None, groups: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    if data.part is None:
+        return {}
+    given = {part: rows for part in PARTS if len(rows := np.flatnonzero(data.part == part))}
+    if sum(map(len, given.values())) != len(data):
+        unknown = sorted(set(np.unique(data.part).tolist()) - set(PARTS))
+        raise ValueError(
+            f"the data name the parts {', '.join(map(repr, unknown))}; expected {', '.join(PARTS)}"
+        )
+    if "train" not in given:
+        raise ValueError(
+            f"the data came with parts ({', '.join(given)}), but none is called train; expected a train part"
+        )
+    if numbers is not None and groups is not None:
+        names = list(given)
+        for k, first in enumerate(names):
+            for second in names[k + 1 :]:
+                shared = np.intersect1d(numbers[given[first]], numbers[given[second]])
+                if len(shared):
+                    shown = ", ".join(str(groups[np.flatnonzero(numbers == g)[0]]) for g in shared[:10])
+                    raise ValueError(
+                        f"{len(shared):,} groups are in both the given {first} part and the given {second} part: {shown}. Scores would be "
+                        "too good; correct the split, or leave the groups out"
+                    )
+    return given
+
+
+def _strata(data: Dataset) -> tuple[np.ndarray, str]:
+    if data.classes is None or data.is_multilabel:
+        return np.zeros(len(data), dtype=np.int64), "at random"
+    return data.targets, "with the same share of each class"
+
+
+def _count(part: str, share: float | None, available: int) -> int:
+    if share is None:
+        if part == "test":
+            share = TEST_SHARE
+        else:
+            return min(MOST_VALIDATION, max(1, round((0.15 if available < SMALL else 0.1) * available)))
+    if isinstance(share, bool) or not share >= 0 or (share >= 1 and share != int(share)):
+        raise ValueError(f"{part}={share!r}: expected a share from 0 to 1, or a whole number of examples")
+    wanted = max(1, round(share * available)) if 0 < share < 1 else int(share)
+    if wanted >= available:
+        raise ValueError(
+            f"{part} would take {wanted:,} of {available:,} examples, which leaves none to train on; give fewer"
+        )
+    return wanted
+
+
+def _choose_stratified(strata: np.ndarray, wanted: int, generator: np.random.Generator) -> np.ndarray:
+    _, number, sizes = np.unique(strata, return_inverse=True, return_counts=True)
+    quota = sizes * (wanted / len(strata))
+    take = np.minimum(np.floor(quota).astype(np.int64), sizes - 1)  # every class keeps an example to train on
+    while take.sum() < wanted and (take < sizes - 1).any():  # the largest remainders first
+        remainder = np.where(take < sizes - 1, quota - take, -np.inf)
+        best = np.argsort(-remainder, kind="stable")[: wanted - take.sum()]
+        take[best[remainder[best] > -np.inf]] += 1
+    chosen = np.zeros(len(strata), dtype=bool)
+    order = generator.permutation(len(strata))
+    order = order[np.argsort(number[order], kind="stable")]
+    starts = np.cumsum(sizes) - sizes
+    for start, count in zip(starts, take, strict=True):
+        chosen[order[start : start + count]] = True
+    return chosen
+
+
+def _choose_groups(
+    strata: np.ndarray, numbers: np.ndarray, wanted: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Whole groups, largest first, each taken where that brings the part's class counts closer to their share."""
+    found, number = np.unique(numbers, return_inverse=True)
+    if len(found) < 2:
+        raise ValueError(
+            "too few groups: one is left to train on and to take a part from; expected at least 3 groups in all"
+        )
+    _, stratum = np.unique(strata, return_inverse=True)
+    table = np.zeros((len(found), stratum.max() + 1))
+    np.add.at(table, (number, stratum), 1)
+    aim = table.sum(0) * (wanted / len(strata))
+    order = generator.permutation(len(found))
+    order = order[np.argsort(-table[order].sum(1), kind="stable")]
+    have, taken = np.zeros_like(aim), []
+    for g in order:
+        if ((have + table[g] - aim) ** 2).sum() < ((have - aim) ** 2).sum() and len(taken) < len(found) - 1:
+            have += table[g]
+            taken.append(g)
+    if not taken:  # every group is larger than the part should be: the smallest
+        taken = [order[-1]]
+    return np.isin(number, taken)
+
+
+def _single_classes(data: Dataset, train: np.ndarray, parts: dict[str, np.ndarray]) -> str:
+    if data.classes is None or data.is_multilabel:
+        return ""
+    held = np.bincount(
+        np.concatenate([data.targets[rows] for rows in parts.values()]).astype(np.int64),
+        minlength=len(data.classes),
+    )
+    only = [data.classes[k] for k in np.unique(data.targets[train]) if held[k] == 0]
+    if not only or not any(len(rows) for rows in parts.values()):
+        return ""
+    return f"; too few examples of {', '.join(only[:10])}{' …' if len(only) > 10 else ''} for validation and test: they only train"

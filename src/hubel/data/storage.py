@@ -1,0 +1,78 @@
+"""Where arrays live: in memory while they fit, otherwise in a memory-mapped file.
+
+An array fits where it takes at most 40 % of the memory that is free when it is made, so that what follows (a network, its
+gradients, other programs) still has room.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from hubel.core import files
+
+SHARE = 0.4
+SLICE_BYTES = 64 * 2**20
+
+
+def fits(num_bytes: int) -> bool:
+    """Whether an array of so many bytes may live in memory."""
+    return num_bytes <= SHARE * free_memory()
+
+
+def free_memory() -> int:
+    """Bytes that can be had without swapping: the system's figure, or what a container's limit leaves if that is less."""
+    free = _system_free()
+    with contextlib.suppress(OSError, ValueError):
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        if limit != "max":
+            used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+            free = min(free, max(0, int(limit) - used))
+    return free
+
+
+def _system_free() -> int:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (ValueError, OSError, AttributeError):  # a system that does not say
+        return 4 * 2**30
+
+
+def room_for(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array to be filled: in memory where it fits, otherwise mapped to a file that vanishes with the process.
+
+    Raises `ValueError` where it fits neither in memory nor on the disk.
+    """
+    num_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if fits(num_bytes):
+        return np.empty(shape, dtype)
+    try:
+        folder = files.user_cache() / "spool"
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, delete=os.name != "nt") as file:
+            os.posix_fallocate(
+                file.fileno(), 0, num_bytes
+            )  # a full disk is an error now, not a crash at the first write
+            return np.memmap(file, dtype=dtype, mode="r+", shape=shape)
+    except OSError as error:
+        raise ValueError(
+            f"the data take {num_bytes / 2**30:.1f} GiB: more than {SHARE:.0%} of the free memory "
+            f"({free_memory() / 2**30:.1f} GiB), and {files.user_cache()} can not hold them either ({error}). "
+            "Make the pictures smaller with size=, or free space"
+        ) from error
+
+
+def in_slices(x: np.ndarray) -> Iterator[slice]:
+    """Slices of the first axis of about 64 MiB each."""
+    step = max(1, SLICE_BYTES // max(1, x.nbytes // max(1, len(x))))
+    for start in range(0, len(x), step):
+        yield slice(start, min(start + step, len(x)))
