@@ -10,7 +10,7 @@ import dataclasses
 import importlib
 from typing import Any
 
-ROOMS = ("hubel.nets", "hubel.objectives", "hubel.fitting", "hubel.data", "hubel.data.augmentation")
+ROOMS = ("hubel.nets", "hubel.objectives", "hubel.fitting", "hubel.data.augmentation", "hubel.data.preprocessing")
 
 
 def find(name: str) -> Any:
@@ -55,10 +55,20 @@ def rebuild(value: Any) -> Any:
         return tuple(rebuild(item) for item in value)
     if isinstance(value, dict):
         if "is" in value:
-            arguments = {key: rebuild(item) for key, item in value.items() if key != "is"}
-            return find(value["is"])(**arguments)
+            kind = find(str(value["is"]))
+            if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+                raise ValueError(f"{value['is']!r} is not a plain value, so a run folder may not make one")
+            return kind(**{key: rebuild(item) for key, item in value.items() if key != "is"})
         return {key: rebuild(item) for key, item in value.items()}
     return value
+
+
+def rebuild_net(name: str, arguments: dict[str, Any]) -> Any:
+    """The network that a public function of `hubel.nets` makes of plain arguments (never `weights`: those are in the checkpoint)."""
+    make = find(name)
+    if not name.startswith("hubel.nets.") or isinstance(make, type) or "weights" in arguments:
+        raise ValueError(f"{name!r} with {sorted(arguments)} does not make a network that a run folder may ask for")
+    return make(**rebuild(arguments))
 
 
 def name_of(thing: Any) -> str:

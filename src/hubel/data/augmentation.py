@@ -18,6 +18,22 @@ from torch import Tensor
 
 from hubel.core import random
 
+__all__ = [
+    "Affine",
+    "Augmentation",
+    "Brightness",
+    "Colour",
+    "Contrast",
+    "Crop",
+    "Draw",
+    "Erase",
+    "Flip",
+    "Noise",
+    "RotateQuarter",
+    "Shift",
+    "augment",
+]
+
 Fill = Literal["edge", "reflect", "mean"]
 
 

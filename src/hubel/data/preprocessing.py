@@ -12,6 +12,8 @@ import torch
 
 from hubel.data.dataset import Dataset
 
+__all__ = ["Scaling", "scaling_of"]
+
 CHUNK = 4096  # examples summed at a time
 
 

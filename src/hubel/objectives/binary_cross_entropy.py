@@ -76,8 +76,9 @@ class BinaryCrossEntropy:
             return {"accuracy": float((said == wanted.bool()).double().mean()), "loss": loss}
         hit = (said & wanted.bool()).double().sum(0)
         total = said.double().sum(0) + wanted.sum(0)
-        f1 = torch.where(total > 0, 2 * hit / total.clamp_min(1), 0.0)
-        return {"f1_macro": float(f1.mean()), "loss": loss}
+        there = total > 0  # a label that is neither true nor predicted anywhere has no F1
+        f1 = 2 * hit[there] / total[there]
+        return {"f1_macro": float(f1.mean()) if bool(there.any()) else 0.0, "loss": loss}
 
     def metrics(self, prediction: Prediction, targets: np.ndarray) -> dict[str, Interval]:
         assert prediction.probabilities is not None

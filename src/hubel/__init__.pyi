@@ -1,0 +1,18 @@
+from . import data as data
+from . import fitting as fitting
+from . import metrics as metrics
+from . import nets as nets
+from . import objectives as objectives
+from . import show as show
+from .core.types import Interval as Interval
+from .core.types import Prediction as Prediction
+from .fitting import Recipe as Recipe
+from .fitting import Run as Run
+from .fitting import open_run as open_run
+from .workflows import demo as demo
+from .workflows import evaluate as evaluate
+from .workflows import fit as fit
+from .workflows import report as report
+from .workflows import resume as resume
+
+__version__: str

@@ -1,0 +1,82 @@
+"""Answers on stdout: CSV, JSON lines, or a table for a person."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from hubel.core import files
+from hubel.core.types import Interval
+
+
+def write(rows: Iterable[dict[str, Any]], *, as_json: bool, out: Path | None) -> None:
+    """A row a line, as they come; a file is written whole or not at all."""
+    if out is None:
+        _write_to(sys.stdout, rows, as_json)
+        return
+    text = io.StringIO()
+    _write_to(text, rows, as_json)
+    files.write_text(out, text.getvalue())
+
+
+def _write_to(stream: TextIO, rows: Iterable[dict[str, Any]], as_json: bool) -> None:
+    writer = None
+    for row in rows:
+        if as_json:
+            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+            continue
+        flat = _flat(row)
+        if writer is None:
+            writer = csv.DictWriter(stream, list(flat), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow(flat)
+    stream.flush()
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """One level: the top five as class_1, probability_1, …"""
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        if name == "top":
+            for place, (label, probability) in enumerate(value, start=1):
+                flat[f"class_{place}"], flat[f"probability_{place}"] = label, f"{probability:.6g}"
+        elif isinstance(value, dict):
+            flat |= {k: f"{v:.9g}" for k, v in value.items()}
+        else:
+            flat[name] = f"{value:.6g}" if isinstance(value, float) else value
+    return flat
+
+
+def scores(found: Mapping[str, Interval], *, as_json: bool) -> None:
+    """Scores with their intervals."""
+    if as_json:
+        print(json.dumps({name: score.as_json() for name, score in found.items()}))
+        return
+    width = max(map(len, found))
+    for name, score in found.items():
+        count = f"  {score.count:,} examples" if score.count else ""
+        print(f"{name:<{width}}  {score}  {score.level:.0%} interval{count}  {score.method}".rstrip())
+
+
+def runs(rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    """A line a run."""
+    if as_json:
+        print(json.dumps(rows))
+        return
+    if not rows:
+        print("no runs here: make one with hubel fit DATA, or hubel demo", file=sys.stderr)
+    width = max((len(row["run"]) for row in rows), default=0)
+    for row in rows:
+        if row["status"] == "damaged":
+            print(f"{row['run']:<{width}}  damaged: {row['why']}")
+            continue
+        score = row["score"]
+        shown = ""
+        if score and score["value"] is not None:
+            shown = f"{score['name']} {score['value']:.4f} [{score['low']:.4f}, {score['high']:.4f}]"
+        print(f"{row['run']:<{width}}  {row['status']:<11}  {row['net']} ({row['parameters']:,})  {shown}".rstrip())

@@ -1,0 +1,219 @@
+"""`hubel VERB …`: parse words, call the workflow of the same name, turn what happened into an exit code.
+
+0 success · 1 the work failed · 2 the words are wrong · 130 interrupted (a run is saved). Answers go to stdout, progress and
+errors to stderr. Nothing heavy is imported before a verb needs it, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hubel.cli import words
+
+app = typer.Typer(
+    name="hubel",
+    help="From labelled data to a network that can be trusted: fit it, see whether the fit is sound, take it away.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder to make (default: runs/DATE-NAME-N).")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+Json = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
+Device = Annotated[str, typer.Option(help='"auto", "cpu", "cuda", "cuda:1" or "mps".')]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+Target = Annotated[list[str] | None, typer.Option(help="Column or array of the labels (default: label); several times for several.")]
+Size = Annotated[str | None, typer.Option(help='Size of pictures, "96" or "96x128" (default: their median, at most 224).')]
+Resize = Annotated[str, typer.Option(help="How pictures of other sizes are fitted: pad, crop or stretch.")]
+Channels = Annotated[str | None, typer.Option(help='"rgb" or "grey" converts pictures; "first" or "last": where arrays have their channels.')]
+Nan = Annotated[str, typer.Option(help='NaN and infinite values: "refuse", or set to "zero".')]
+Task = Annotated[str | None, typer.Option(help="What whole numbers are, where that is not plain: classes or values.")]
+Skip = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out files that can not be read, and say which.")]
+Symmetry = Annotated[
+    list[str] | None,
+    typer.Option("--symmetry", help="A change that leaves every label true (flip_horizontal, flip_vertical, rotate_90, rotate, shift, …); several times for several."),
+]
+Download = Annotated[bool, typer.Option("--download", help="Permit the network, for built-in data that are not here.")]
+
+
+@app.callback(invoke_without_command=True)
+def hubel(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """From labelled data to a network that can be trusted."""
+    if version:
+        from hubel.core.version import VERSION
+
+        print(f"hubel {VERSION}")
+        raise typer.Exit
+
+
+@app.command()
+def fit(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A folder of class folders, a table, an array file, or built-in data (digits, fashion-mnist, mnist, cifar-10, cifar-100).")],
+    out: Out = None,
+    net: Annotated[str | None, typer.Option(help="Network: " + ", ".join(words.NETS) + " (default: chosen).")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training part (default: what the budget allows).")] = None,
+    budget: Annotated[str | None, typer.Option(help='Training time: "90s", "20m", "2h" (default: 5m).')] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Examples a step.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="Optimizer: " + ", ".join(words.OPTIMIZERS) + ".")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="Learning-rate schedule: " + ", ".join(words.SCHEDULES) + ".")] = None,
+    patience: Annotated[int | None, typer.Option(help="Stop early after so many epochs without improvement, and keep the best weights.")] = None,
+    precision: Annotated[str | None, typer.Option(help="float32 or bfloat16 (default: measured).")] = None,
+    seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
+    validation: Annotated[float | None, typer.Option(help="Fraction for validation.")] = None,
+    test: Annotated[float | None, typer.Option(help="Fraction for the test.")] = None,
+    like: Annotated[Path | None, typer.Option(help="Take network, objective and resolved recipe from this run.")] = None,
+    target: Target = None,
+    size: Size = None,
+    resize: Resize = "pad",
+    channels: Channels = None,
+    nan: Nan = "refuse",
+    task: Task = None,
+    skip_unreadable: Skip = False,
+    symmetry: Symmetry = None,
+    download: Download = False,
+    device: Device = "auto",
+    checkpoint_seconds: Annotated[float, typer.Option(help="Seconds between checkpoints.")] = 30.0,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Fit a network to labelled data, and write a run folder with its report."""
+    from hubel import workflows
+
+    run = workflows.fit(
+        data,
+        net=None if net is None else words.net_maker(net),
+        recipe=words.recipe(
+            epochs=epochs,
+            batch_size=batch_size,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            schedule=schedule,
+            patience=patience,
+            precision=precision,
+            seed=seed,
+        ),
+        out=out,
+        like=like,
+        options=words.load_options(target, size, resize, channels, nan, task, skip_unreadable, symmetry, download),
+        validation=validation,
+        test=test,
+        budget=None if budget is None else words.seconds(budget),
+        device=device,
+        quiet=quiet,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    _end(run, as_json)
+
+
+@app.command()
+def resume(run: RunFolder, device: Device = "auto", quiet: Quiet = False, as_json: Json = False) -> None:
+    """Go on with an interrupted run, to the weights that it would have had without the interruption."""
+    from hubel import workflows
+
+    _end(workflows.resume(run, device=device, quiet=quiet), as_json)
+
+
+@app.command()
+def demo(out: Out = None, quiet: Quiet = False, as_json: Json = False) -> None:
+    """Fit 1,797 handwritten digits that come with the installation: the whole road in half a minute."""
+    from hubel import workflows
+
+    _end(workflows.demo(out, quiet=quiet), as_json)
+
+
+@app.command()
+def predict(
+    run: RunFolder,
+    files: Annotated[list[Path], typer.Argument(metavar="FILES", help="Pictures, folders of pictures, or array files.")],
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines in place of CSV.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file in place of stdout.")] = None,
+    device: Device = "auto",
+) -> None:
+    """What the network says of new files: class, probability, top five, a line a file."""
+    from hubel import workflows
+    from hubel.cli import answers
+
+    answers.write(workflows.predict_files(run, files, device=device), as_json=as_json, out=out)
+
+
+@app.command()
+def evaluate(
+    run: RunFolder,
+    data: Annotated[str | None, typer.Argument(metavar="[DATA]", help="Labelled data (default: the run's own test part).")] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """All scores with their intervals."""
+    from hubel import workflows
+    from hubel.cli import answers
+
+    answers.scores(workflows.evaluate(run, data, device=device), as_json=as_json)
+
+
+@app.command()
+def report(run: RunFolder) -> None:
+    """Write the report of a run again."""
+    from hubel import workflows
+
+    print(workflows.report(run))
+
+
+@app.command()
+def runs(folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where the runs are.")] = Path("runs"), as_json: Json = False) -> None:
+    """The runs that there are, newest first."""
+    from hubel import workflows
+    from hubel.cli import answers
+
+    answers.runs(workflows.list_runs(folder), as_json=as_json)
+
+
+def main() -> None:
+    """The entry point: run the command, and say errors in one line (all of it with HUBEL_TRACEBACK=1)."""
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as leaving:
+        sys.exit(leaving.exit_code)
+    except typer.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("HUBEL_TRACEBACK"):
+            raise
+        sys.exit(_said(error))
+
+
+def _said(error: Exception) -> int:
+    """Print the error for a person, and answer its exit code."""
+    if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # click's: the words are wrong
+        print(f"hubel: {error.format_message()}", file=sys.stderr)  # type: ignore[attr-defined]
+        return 2
+    expected = isinstance(error, (ValueError, TypeError, OSError, RuntimeError, ImportError))
+    kind = "" if expected else f"{type(error).__name__}: "
+    print(f"hubel: {kind}{error}", file=sys.stderr)
+    if not expected or isinstance(error, TypeError):
+        print("  (set HUBEL_TRACEBACK=1 to see where)", file=sys.stderr)
+    return 2 if isinstance(error, words.WrongWords) else 1
+
+
+def _end(run: Any, as_json: bool) -> None:
+    """How a run ended: JSON on stdout where asked, and the exit code."""
+    if as_json:
+        about = run.about
+        print(json.dumps({"run": str(run.folder), "status": run.status, "stopped": run.stopped, "test": run.test, "seconds": about.get("seconds")}))
+    if run.status == "interrupted":
+        raise typer.Exit(130)

@@ -1,0 +1,118 @@
+"""Words of the command line to objects. The dicts are all there is: no lookup elsewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from hubel.core.errors import nearest
+
+
+class WrongWords(ValueError):
+    """What was typed is not understood (exit code 2)."""
+
+
+NETS: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "compact": ("compact", ()),
+    "mlp": ("mlp", ()),
+    "lenet": ("lenet", ()),
+    "simple_cnn": ("simple_cnn", ()),
+    **{f"resnet{depth}": ("resnet", (depth,)) for depth in (18, 20, 32, 34, 44, 50, 56, 101, 110, 152)},
+    "efficientnet_lite0": ("efficientnet_lite0", ()),
+}
+OPTIMIZERS = {"sgd": "SGD", "adamw": "AdamW", "muon": "Muon"}
+SCHEDULES = {"linear": "Linear", "cosine": "Cosine", "one-cycle": "OneCycle", "plateau": "Plateau", "constant": "Constant"}
+
+
+def net_maker(word: str) -> Callable[..., Any]:
+    """The network function of a word; called with `inputs` and `outputs` once these are known."""
+    from hubel import nets
+
+    if word not in NETS:
+        raise WrongWords(f"there is no network {word!r}.{nearest(word, NETS)}")
+    name, arguments = NETS[word]
+    function = getattr(nets, name)
+    return lambda *, inputs, outputs: function(*arguments, inputs=inputs, outputs=outputs)
+
+
+def recipe(
+    *,
+    epochs: int | None,
+    batch_size: int | None,
+    optimizer: str | None,
+    learning_rate: float | None,
+    schedule: str | None,
+    patience: int | None,
+    precision: str | None,
+    seed: int,
+) -> Any:
+    """The recipe of the options."""
+    from hubel import fitting
+
+    chosen: Any = None
+    if optimizer is not None or learning_rate is not None:
+        word = optimizer or "muon"
+        if word not in OPTIMIZERS:
+            raise WrongWords(f"there is no optimizer {word!r}.{nearest(word, OPTIMIZERS)}")
+        kind = getattr(fitting, OPTIMIZERS[word])
+        chosen = kind() if learning_rate is None else kind(learning_rate=learning_rate)
+    if schedule is not None and schedule not in SCHEDULES:
+        raise WrongWords(f"there is no schedule {schedule!r}.{nearest(schedule, SCHEDULES)}")
+    if precision not in (None, "float32", "bfloat16"):
+        raise WrongWords(f"there is no precision {precision!r}.{nearest(str(precision), ['float32', 'bfloat16'])}")
+    try:
+        return fitting.Recipe(
+            epochs=epochs,
+            batch_size=batch_size,
+            optimizer=chosen,
+            schedule=None if schedule is None else getattr(fitting, SCHEDULES[schedule])(),
+            early_stopping=None if patience is None else fitting.EarlyStopping(patience=patience),
+            precision=None if precision is None else fitting.precision.all_threads(precision),
+            seed=seed,
+        )
+    except (ValueError, TypeError) as error:
+        raise WrongWords(str(error)) from error
+
+
+def load_options(
+    target: list[str] | None,
+    size: str | None,
+    resize: str,
+    channels: str | None,
+    nan: str,
+    task: str | None,
+    skip_unreadable: bool,
+    symmetry: list[str] | None,
+    download: bool,
+) -> dict[str, Any]:
+    """The options of `hubel.data.load` that were given."""
+    options: dict[str, Any] = {}
+    if target:
+        options["target"] = target[0] if len(target) == 1 else list(target)
+    if size is not None:
+        options["size"] = _size(size)
+    if symmetry:
+        options["symmetries"] = list(symmetry)
+    given = {"resize": resize, "channels": channels, "nan": nan, "task": task, "skip_unreadable": skip_unreadable, "download": download}
+    usual = {"resize": "pad", "channels": None, "nan": "refuse", "task": None, "skip_unreadable": False, "download": False}
+    return options | {name: value for name, value in given.items() if value != usual[name]}
+
+
+def seconds(text: str) -> float:
+    """A duration.
+
+    >>> seconds("90"), seconds("20m"), seconds("1.5h")
+    (90.0, 1200.0, 5400.0)
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|sec|m|min|h)?\s*", text)
+    if match is None or float(match[1]) <= 0:
+        raise WrongWords(f'a duration of {text!r} is not understood; expected such as "90s", "20m" or "2h"')
+    return float(match[1]) * {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, None: 1}[match[2]]
+
+
+def _size(text: str) -> int | tuple[int, int]:
+    match = re.fullmatch(r"(\d+)(?:[x×](\d+))?", text)
+    if match is None or int(match[1]) == 0:
+        raise WrongWords(f'a size of {text!r} is not understood; expected such as "96" or "96x128" (height x width)')
+    return int(match[1]) if match[2] is None else (int(match[1]), int(match[2]))

@@ -1,0 +1,98 @@
+"""Optimizers as frozen choices; `build(net)` makes the torch optimizer, with parameters in two groups.
+
+Weight decay acts on matrices and filters only, never on biases, gains of norms or other vectors: a decayed gain changes
+nothing but the effective learning rate, and a decayed bias pulls the output to zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from hubel.fitting.muon import MuonWithAdam
+
+
+class OptimizerChoice(Protocol):
+    """What a recipe holds: hyperparameters, and how to build the optimizer for a network."""
+
+    @property
+    def learning_rate(self) -> float: ...
+
+    def build(self, net: nn.Module) -> torch.optim.Optimizer: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGD:
+    """Stochastic gradient descent with momentum: v <- m v + g, w <- w - lr (g + m v) with Nesterov's look-ahead.
+
+    `learning_rate` is the highest of the schedule.
+    """
+
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+
+    def build(self, net: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.SGD(
+            decay_groups(net, self.weight_decay),
+            lr=self.learning_rate,
+            momentum=self.momentum,
+            nesterov=self.nesterov and self.momentum > 0,
+            fused=can_fuse(net),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101)."""
+
+    learning_rate: float = 2e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-8
+    weight_decay: float = 0.01
+
+    def build(self, net: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(
+            decay_groups(net, self.weight_decay),
+            lr=self.learning_rate,
+            betas=self.betas,
+            eps=self.epsilon,
+            fused=can_fuse(net),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Muon:
+    """Muon for matrices and filters, AdamW for the rest (the last layer, biases, norms): see `hubel.fitting.muon`."""
+
+    learning_rate: float = 0.02
+    momentum: float = 0.95
+    weight_decay: float = 0.01
+    adam_learning_rate: float = 2e-3
+    iterations: int = 5
+
+    def build(self, net: nn.Module) -> torch.optim.Optimizer:
+        return MuonWithAdam(net, self)
+
+
+def decay_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Two parameter groups: what has two or more axes decays, the rest does not. Frozen parameters are left out."""
+    trained = [p for p in net.parameters() if p.requires_grad]
+    if not trained:
+        raise ValueError("the network has no trainable parameters: unfreeze some (parameter.requires_grad_(True))")
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def can_fuse(net: nn.Module) -> bool:
+    """Whether torch's fused step serves these parameters: one device of a supported kind, floating point."""
+    parameters = [p for p in net.parameters() if p.requires_grad]
+    kinds = {p.device.type for p in parameters}
+    return len(kinds) == 1 and kinds <= {"cpu", "cuda"} and all(p.is_floating_point() for p in parameters)

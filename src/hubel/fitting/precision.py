@@ -1,0 +1,251 @@
+"""Which number format, memory layout and thread count is fastest *here*, for this network and batch, among those that are right.
+
+Nothing is assumed: bf16 convolutions are twice as fast on some processors, sixteen times slower on others, and on a few shapes
+wrong (pytorch issues 163347, 169688, 183815). Each candidate's forward and backward pass is compared with float32 on one real
+batch (outputs within 2 % relative, cosine of the whole gradient at least 0.99), then timed; the fastest that passes is taken,
+written down, and remembered in the user's cache by machine, torch, network and shapes.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from hubel.core import files, random
+from hubel.core.types import Batch
+from hubel.fitting import machine
+from hubel.fitting.loop import ObjectiveCall
+
+OUTPUTS_WITHIN = 0.02
+COSINE_AT_LEAST = 0.99
+SHARE = 0.02  # of the predicted run, for probing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    """How the arithmetic is done. Weights and optimizer keep float32 (or the network's own float64) whatever `dtype` is."""
+
+    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    layout: Literal["contiguous", "channels_last"] = "contiguous"
+    threads: int = 1
+
+    def autocast(self, device: torch.device) -> AbstractContextManager[object]:
+        """The context of forward passes."""
+        if self.dtype != "bfloat16":
+            return nullcontext()
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+
+    def place(self, net: nn.Module, device: torch.device) -> nn.Module:
+        """`net` on the device, in the layout."""
+        net = net.to(device)
+        if self.layout == "channels_last":
+            net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return net
+
+    def arrange(self, inputs: Tensor) -> Tensor:
+        """`inputs` in the layout."""
+        if inputs.ndim != 4:
+            return inputs
+        return inputs.contiguous(
+            memory_format=torch.channels_last if self.layout == "channels_last" else torch.contiguous_format
+        )
+
+    def __str__(self) -> str:
+        return f"{self.dtype}, {self.layout.replace('_', ' ')}, {self.threads} thread{'s' if self.threads > 1 else ''}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One candidate: seconds for one forward and backward pass, and how far from float32 (None where it is float32 itself)."""
+
+    precision: Precision
+    seconds: float
+    output_error: float | None = None
+    gradient_cosine: float | None = None
+    refused: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "precision": str(self.precision),
+            "milliseconds": round(self.seconds * 1e3, 3),
+            "output_error": self.output_error,
+            "gradient_cosine": self.gradient_cosine,
+            "refused": self.refused,
+        }
+
+
+def all_threads(dtype: Literal["float32", "bfloat16", "float64"]) -> Precision:
+    """`dtype` with all processors and the layout that images usually like."""
+    return Precision(dtype=dtype, layout="channels_last", threads=_all_threads(torch.device("cpu")))
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """torch computes with `count` threads inside, and as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def probe(
+    net: nn.Module, objective: ObjectiveCall, batch: Batch, *, seconds: float, device: torch.device
+) -> tuple[Precision, list[Measured], str]:
+    """The fastest right `Precision` for this work, all that was measured, and a sentence that says why.
+
+    `seconds` bounds the probing itself; candidates for which no time is left are not tried. A remembered answer costs nothing.
+    """
+    base = Precision(dtype=_own_dtype(net), threads=_all_threads(device))
+    remembered = files.user_cache() / "precision" / f"{_key(net, batch, device)}.json"
+    if (known := _recall(remembered)) is not None:
+        return known, [], f"{known}: measured before on this machine, for this network and batch ({remembered.name})"
+    began = time.perf_counter()
+    reference = _Trial(net, objective, batch, base, device)
+    measured = [Measured(precision=base, seconds=reference.time())]
+    complete = True
+    for candidate in _candidates(base, device, batch):
+        if time.perf_counter() - began > seconds:
+            complete = False
+            break
+        measured.append(_measure(net, objective, batch, candidate, device, reference))
+    best = min((m for m in measured if not m.refused), key=lambda m: m.seconds)
+    alone = Precision(dtype=best.precision.dtype, layout=best.precision.layout, threads=1)
+    if base.threads > 1 and time.perf_counter() - began < seconds:
+        measured.append(_measure(net, objective, batch, alone, device, reference))
+        best = min((m for m in measured if not m.refused), key=lambda m: m.seconds)
+    if complete:
+        with suppress(OSError):
+            remembered.parent.mkdir(parents=True, exist_ok=True)
+            files.write_json(remembered, vars(best.precision))
+    return best.precision, measured, _why(best, measured[0], complete)
+
+
+class _Trial:
+    """A copy of the network under one candidate, with its outputs and gradient on the batch."""
+
+    def __init__(self, net: nn.Module, objective: ObjectiveCall, batch: Batch, precision: Precision, device: torch.device):
+        self.precision, self.objective, self.device = precision, objective, device
+        self.net = precision.place(copy.deepcopy(net), device).train()
+        self.batch = Batch(
+            inputs=precision.arrange(batch.inputs), targets=batch.targets, ids=batch.ids, weights=batch.weights
+        )
+        self._known: tuple[Tensor, Tensor] | None = None
+
+    def gradient(self) -> tuple[Tensor, Tensor]:
+        """Outputs, and the whole gradient as one vector; dropout modules rest, since layouts order their draws differently."""
+        if self._known is not None:
+            return self._known
+        for module in self.net.modules():
+            if "Dropout" in type(module).__name__:
+                module.eval()
+        kept: list[Tensor] = []
+        handle = self.net.register_forward_hook(lambda module, inputs, output: kept.append(output.detach().double()))
+        try:
+            self._pass()
+        finally:
+            handle.remove()
+            self.net.train()
+        grads = [p.grad.double().flatten() for p in self.net.parameters() if p.grad is not None]
+        self._known = kept[-1], torch.cat(grads)
+        return self._known
+
+    def time(self, repeats: int = 3) -> float:
+        """The fastest of `repeats` passes, after one to warm up."""
+        best = float("inf")
+        for number in range(repeats + 1):
+            self._wait()
+            start = time.perf_counter()
+            self._pass()
+            self._wait()
+            if number > 0:
+                best = min(best, time.perf_counter() - start)
+        return best
+
+    def _pass(self) -> None:
+        self.net.zero_grad(set_to_none=True)
+        with threads(self.precision.threads), random.torch_seeded(0, "probe", device=self.device):
+            with self.precision.autocast(self.device):
+                loss = self.objective(self.net, self.batch)
+            loss.total.backward()
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+def _measure(
+    net: nn.Module, objective: ObjectiveCall, batch: Batch, precision: Precision, device: torch.device, reference: _Trial
+) -> Measured:
+    trial = _Trial(net, objective, batch, precision, device)
+    try:
+        outputs, gradient = trial.gradient()
+        wanted_outputs, wanted_gradient = reference.gradient()
+        error = float((outputs - wanted_outputs).norm() / wanted_outputs.norm().clamp_min(1e-12))
+        cosine = float(torch.nn.functional.cosine_similarity(gradient, wanted_gradient, dim=0))
+    except RuntimeError as failure:
+        return Measured(precision=precision, seconds=float("inf"), refused=str(failure).splitlines()[0][:200])
+    refused = ""
+    if not error <= OUTPUTS_WITHIN:
+        refused = f"outputs differ from float32 by {error:.1%}"
+    elif not cosine >= COSINE_AT_LEAST:
+        refused = f"the gradient's cosine with float32 is {cosine:.4f}"
+    return Measured(
+        precision=precision, seconds=trial.time(), output_error=error, gradient_cosine=cosine, refused=refused
+    )
+
+
+def _candidates(base: Precision, device: torch.device, batch: Batch) -> list[Precision]:
+    images = batch.inputs.ndim == 4
+    layouts: list[Literal["contiguous", "channels_last"]] = ["channels_last", "contiguous"] if images else ["contiguous"]
+    if base.dtype == "float64":
+        return [Precision(dtype="float64", layout=layout, threads=base.threads) for layout in layouts if layout != base.layout]
+    found = [
+        Precision(dtype=dtype, layout=layout, threads=base.threads)
+        for layout in layouts
+        for dtype in ("bfloat16", "float32")
+        if (dtype, layout) != (base.dtype, base.layout) and (dtype != "bfloat16" or device.type != "mps")
+    ]
+    return sorted(found, key=lambda p: (p.layout != "channels_last" and images, p.dtype != "bfloat16"))
+
+
+def _own_dtype(net: nn.Module) -> Literal["float32", "float64"]:
+    return "float64" if any(p.dtype == torch.float64 for p in net.parameters()) else "float32"
+
+
+def _all_threads(device: torch.device) -> int:
+    return min(machine.cores(), torch.get_num_threads()) if device.type == "cpu" else 1
+
+
+def _why(best: Measured, base: Measured, complete: bool) -> str:
+    ratio = base.seconds / best.seconds
+    text = f"{best.precision}: {best.seconds * 1e3:.1f} ms forward and backward"
+    text += f", {ratio:.1f} × as fast as {base.precision}" if best is not base else ", the fastest tried"
+    if best.gradient_cosine is not None:
+        text += f" (outputs within {best.output_error:.2%}, gradient cosine {best.gradient_cosine:.4f})"
+    return text + ("" if complete else "; not every candidate was tried, to keep the probe short")
+
+
+def _key(net: nn.Module, batch: Batch, device: torch.device) -> str:
+    shapes = [(name, tuple(p.shape), str(p.dtype)) for name, p in net.named_parameters()]
+    text = json.dumps([
+        machine.describe(device), torch.__version__, torch.get_num_threads(), str(net), str(shapes), list(batch.inputs.shape)
+    ])
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _recall(path: Any) -> Precision | None:
+    try:
+        return Precision(**json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None

@@ -1,0 +1,155 @@
+"""`Recipe`: how to fit, as objects. What it does not name is left to hubel, filled in by `resolve`, and stored with its reason."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import nn
+
+from hubel.data.augmentation import Augmentation, Erase, Flip, RotateQuarter, Shift
+from hubel.data.dataset import Dataset
+from hubel.fitting.optimizers import Muon, OptimizerChoice
+from hubel.fitting.precision import Precision
+from hubel.fitting.schedules import Linear, Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlyStopping:
+    """Stop when the validation loss has not improved for `patience` epochs, and go back to the best weights."""
+
+    patience: int = 10
+
+    def __post_init__(self) -> None:
+        if self.patience < 1:
+            raise ValueError(f"patience is {self.patience}; expected at least 1 epoch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to fit. A field left as None is chosen by hubel; `False` switches off what can be switched off.
+
+    `epochs` passes over the training part · `batch_size` examples a step · `augmentation` in order (an empty tuple for none) ·
+    `max_grad_norm` clips the whole gradient · `average` is the decay of a moving average of the weights, which is then what is
+    evaluated and kept · `early_stopping` · `precision` number format, layout, threads · `seed` decides everything random.
+
+    >>> Recipe(epochs=20, seed=1).optimizer is None
+    True
+    """
+
+    epochs: int | None = None
+    batch_size: int | None = None
+    optimizer: OptimizerChoice | None = None
+    schedule: Schedule | None = None
+    augmentation: tuple[Augmentation, ...] | None = None
+    max_grad_norm: float | Literal[False] | None = None
+    average: float | Literal[False] | None = None
+    early_stopping: EarlyStopping | Literal[False] | None = None
+    precision: Precision | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"{name} is {value!r}; expected a whole number of at least 1")
+        if self.average not in (None, False) and not 0 < float(self.average) < 1:
+            raise ValueError(f"average is {self.average}; expected a decay between 0 and 1 (such as 0.999), or False")
+        if self.max_grad_norm not in (None, False) and not float(self.max_grad_norm) > 0:
+            raise ValueError(f"max_grad_norm is {self.max_grad_norm}; expected a positive number, or False")
+        if not isinstance(self.seed, int):
+            raise TypeError(f"seed is {self.seed!r}; expected a whole number")
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether no field is left to choose."""
+        return all(getattr(self, f.name) is not None for f in dataclasses.fields(self))
+
+    def resolve(
+        self,
+        data: Dataset,
+        net: nn.Module,
+        *,
+        choose_precision: Callable[[int], tuple[Precision, str]],
+        choose_epochs: Callable[[int, Precision], tuple[int, str]],
+    ) -> tuple[Recipe, dict[str, str]]:
+        """Every blank filled, and for every field the reason.
+
+        `choose_precision(batch_size)` and `choose_epochs(batch_size, precision)` measure on this machine; the rest follows from
+        the training part `data` and the network.
+        """
+        chosen: dict[str, tuple[Any, str]] = {}
+
+        def fill(name: str, choice: Callable[[], tuple[Any, str]]) -> Any:
+            given = getattr(self, name)
+            chosen[name] = (given, "given") if given is not None else choice()
+            return chosen[name][0]
+
+        batch_size = fill("batch_size", lambda: default_batch_size(len(data)))
+        if batch_size > len(data):
+            chosen["batch_size"] = (len(data), f"all {len(data)} training examples: fewer than the {batch_size} asked for")
+            batch_size = len(data)
+        precision = fill("precision", lambda: choose_precision(batch_size))
+        epochs = fill("epochs", lambda: choose_epochs(batch_size, precision))
+        fill("optimizer", lambda: default_optimizer(net, batch_size))
+        fill("schedule", default_schedule)
+        fill("augmentation", lambda: default_augmentation(data, epochs))
+        fill("max_grad_norm", lambda: (False, "a finite gradient is checked at every step; nothing is clipped"))
+        fill("average", lambda: default_average(len(data), batch_size, epochs))
+        fill("early_stopping", lambda: (False, "the learning rate ends at zero, where the last weights are the ones to keep"))
+        chosen["seed"] = (self.seed, "given" if self.seed else "default")
+        resolved = Recipe(**{name: value for name, (value, _) in chosen.items()})
+        return resolved, {name: why for name, (_, why) in chosen.items()}
+
+
+def default_batch_size(num_train: int) -> tuple[int, str]:
+    """128 for enough data, smaller so that an epoch has at least 8 steps."""
+    size = 128
+    while size > 8 and num_train < 8 * size:
+        size //= 2
+    size = min(size, num_train)
+    return size, f"{-(-num_train // size)} steps an epoch of {num_train:,} examples"
+
+
+def default_optimizer(net: nn.Module, batch_size: int) -> tuple[OptimizerChoice, str]:
+    """Muon where the network has inner matrices or filters, which is nearly always."""
+    return Muon(), "momentum made orthogonal: the fewest steps to a given accuracy in our measurements (docs/fit.md)"
+
+
+def default_schedule() -> tuple[Schedule, str]:
+    return Linear(warmup=0.1), "up in the first tenth, then straight to zero: no rate has to be guessed for the end"
+
+
+def default_augmentation(data: Dataset, epochs: int) -> tuple[tuple[Augmentation, ...], str]:
+    """What the declared symmetries allow, and nothing else."""
+    if len(data.shape) != 3 or not data.symmetries:
+        return (), "no symmetry was declared for these data, so nothing is changed (--symmetry flip_horizontal, …)"
+    side = min(data.shape[1:])
+    found: list[Augmentation] = []
+    if "flip_horizontal" in data.symmetries:
+        found.append(Flip(axis="horizontal"))
+    if "flip_vertical" in data.symmetries:
+        found.append(Flip(axis="vertical"))
+    if "rotate_90" in data.symmetries and data.shape[1] == data.shape[2]:
+        found.append(RotateQuarter())
+    if "shift" in data.symmetries:
+        found.append(Shift(pixels=max(1, round(side * 0.07))))
+        if epochs >= 20:
+            found.append(Erase())
+    return tuple(found), f"declared symmetries of {data.name}: {', '.join(sorted(data.symmetries))}"
+
+
+def default_average(num_train: int, batch_size: int, epochs: int) -> tuple[float | Literal[False], str]:
+    """A moving average over about the last twentieth of the run."""
+    total = -(-num_train // batch_size) * epochs
+    if total < 100:
+        return False, f"only {total} steps: too few to average"
+    horizon = max(10.0, total / 50)
+    return round(1 - 1 / horizon, 6), f"about {horizon:.0f} of {total:,} steps are averaged, which removes the noise of the last ones"
+
+
+def reasons_as_text(reasons: Mapping[str, str]) -> str:
+    """One line a field."""
+    return "\n".join(f"{name}: {why}" for name, why in reasons.items())

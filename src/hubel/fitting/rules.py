@@ -1,0 +1,118 @@
+"""Step rules: how one batch becomes an update."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from hubel.core.types import Batch
+from hubel.fitting.loop import ObjectiveCall
+
+
+class Backprop:
+    """The gradient of the mean loss of a batch, given to a torch optimizer.
+
+    `max_grad_norm` clips the whole gradient. `autocast` makes the context of the forward pass (lower precision).
+    The gradient's norm is always computed: it is what shows that a step is finite.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        *,
+        max_grad_norm: float | None = None,
+        autocast: AbstractContextManager[object] | None = None,
+    ):
+        self.optimizer = optimizer
+        self.max_grad_norm = max_grad_norm
+        self.autocast = nullcontext() if autocast is None else autocast
+        self.highest = [float(group["lr"]) for group in optimizer.param_groups]
+        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+
+    @property
+    def learning_rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def update(self, net: nn.Module, objective: ObjectiveCall, batch: Batch, factor: float) -> dict[str, Tensor]:
+        buffers = list(net.buffers())
+        before = [buffer.clone() for buffer in buffers]
+        self.optimizer.zero_grad(set_to_none=True)
+        with self.autocast:
+            loss = objective(net, batch)
+        loss.total.backward()
+        norm = self._grad_norm()
+        if not bool(torch.isfinite(norm) & torch.isfinite(loss.total.detach())):
+            with torch.no_grad():
+                for buffer, old in zip(buffers, before, strict=True):
+                    buffer.copy_(old)
+            self.optimizer.zero_grad(set_to_none=True)
+            raise FloatingPointError(_what_is_not_finite(loss.total.detach(), loss.parts.items(), norm))
+        if self.max_grad_norm is not None:
+            self._clip(norm)
+        for group, highest in zip(self.optimizer.param_groups, self.highest, strict=True):
+            group["lr"] = highest * factor
+        self.optimizer.step()
+        return {
+            "loss": loss.total.detach(),
+            "grad_norm": norm,
+            **{name: part.detach() for name, part in loss.parts.items()},
+        }
+
+    def _grad_norm(self) -> Tensor:
+        grads = [p.grad for p in self.parameters if p.grad is not None]
+        if not grads:
+            raise RuntimeError(
+                "no parameter received a gradient: the loss does not depend on the optimizer's parameters "
+                "(detached, frozen, or another network's)"
+            )
+        return torch.nn.utils.get_total_norm(grads, foreach=True)
+
+    def _clip(self, norm: Tensor) -> None:
+        assert self.max_grad_norm is not None
+        torch.nn.utils.clip_grads_with_norm_(self.parameters, self.max_grad_norm, norm, foreach=True)
+
+
+class Closure:
+    """An optimizer that evaluates the loss several times a step, as L-BFGS does; meant for the whole data as one batch."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer):
+        self.optimizer = optimizer
+        self.highest = [float(group["lr"]) for group in optimizer.param_groups]
+
+    @property
+    def learning_rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def update(self, net: nn.Module, objective: ObjectiveCall, batch: Batch, factor: float) -> dict[str, Tensor]:
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        kept: Sequence[Tensor] = [*parameters, *net.buffers()]
+        before = [value.detach().clone() for value in kept]
+        losses: list[Tensor] = []
+
+        def closure() -> Tensor:
+            self.optimizer.zero_grad(set_to_none=True)
+            loss = objective(net, batch)
+            loss.total.backward()
+            losses.append(loss.total.detach())
+            return loss.total
+
+        for group, highest in zip(self.optimizer.param_groups, self.highest, strict=True):
+            group["lr"] = highest * factor
+        self.optimizer.step(closure)
+        finite = torch.stack([torch.isfinite(value.detach()).all() for value in kept if value.is_floating_point()]).all()
+        if not bool(finite & torch.isfinite(losses[0])):
+            with torch.no_grad():
+                for value, old in zip(kept, before, strict=True):
+                    value.copy_(old)
+            raise FloatingPointError("the loss or the weights became non-finite")
+        return {"loss": losses[0]}
+
+
+def _what_is_not_finite(total: Tensor, parts: object, norm: Tensor) -> str:
+    if bool(torch.isfinite(total)):
+        return f"the gradient became non-finite (norm {float(norm)}) while the loss was {float(total):.4g}"
+    bad = [name for name, part in parts if not bool(torch.isfinite(part))]  # type: ignore[attr-defined]
+    return f"the loss became {float(total)}" + (f" (its part {', '.join(bad)})" if bad else "")

@@ -1,0 +1,214 @@
+"""`Run`: a folder on disk, and the object that reads it.
+
+    run.json           what was run: data, split, network, objective, scaling, resolved recipe with reasons, versions, scores
+    split.npz          the rows of the training, validation and test parts
+    curves.jsonl       a line an epoch
+    checkpoints/       weights and optimizer, two generations, with checksums
+    predictions.npz    the test part: ids, targets, probabilities, the worst mistakes, what entered the network
+    report.html        all of it on one page
+
+Reading one runs no code from it: networks, objectives and scalings are rebuilt by names that hubel itself knows.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from hubel.core import files, names
+from hubel.core.errors import DamagedRun
+from hubel.core.types import Prediction
+from hubel.data.preprocessing import Scaling
+from hubel.fitting import codec, machine
+from hubel.fitting.checkpoints import Checkpoints
+from hubel.fitting.precision import Precision
+from hubel.fitting.recipe import Recipe
+from hubel.objectives import Objective
+
+FORMAT = 1
+
+
+class Run:
+    """A fitted (or interrupted) network with its evidence. Make one with `hubel.fit` or `hubel.open_run`."""
+
+    def __init__(self, folder: Path | str, *, net: nn.Module | None = None, device: str = "auto"):
+        self.folder = Path(folder)
+        self._given_net = net
+        self.device = machine.device_of(device)
+        self.about = read_about(self.folder)
+
+    def __repr__(self) -> str:
+        headline = next(iter(self.about.get("test", {}).items()), None)
+        score = f", test {headline[0]} {headline[1]['value']:.4g}" if headline and headline[1]["value"] is not None else ""
+        return f"Run({str(self.folder)!r}: {self.status}{score})"
+
+    @property
+    def status(self) -> str:
+        """"running", "finished", "interrupted" or "failed"."""
+        return str(self.about.get("status", "unknown"))
+
+    @property
+    def stopped(self) -> str:
+        """Why the fit stopped, as a sentence."""
+        return str(self.about.get("stopped", ""))
+
+    @property
+    def test(self) -> dict[str, Any]:
+        """Scores of the test part: name to value, low, high, level, count, method."""
+        return dict(self.about.get("test", {}))
+
+    @property
+    def curves(self) -> list[dict[str, Any]]:
+        """A dict an epoch: loss, validation_loss, validation scores, learning_rate, examples_per_second, seconds."""
+        rows = {row["epoch"]: row for row in files.read_lines(self.folder / "curves.jsonl") if "epoch" in row}
+        return [rows[epoch] for epoch in sorted(rows)]
+
+    @property
+    def findings(self) -> list[dict[str, Any]]:
+        """What was noticed, a dict a finding."""
+        return files.read_lines(self.folder / "findings.jsonl")
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The resolved recipe that was run."""
+        return names.rebuild(self.about["recipe"])
+
+    @cached_property
+    def objective(self) -> Objective:
+        return names.rebuild(self.about["objective"])
+
+    @cached_property
+    def scaling(self) -> Scaling:
+        """From stored inputs to what enters the network."""
+        return names.rebuild(self.about["preprocessing"])
+
+    @cached_property
+    def split(self) -> dict[str, np.ndarray]:
+        """Rows of "train", "validation" and "test"."""
+        with np.load(self.folder / "split.npz", allow_pickle=False) as content:
+            return {name: content[name] for name in content.files}
+
+    @cached_property
+    def net(self) -> nn.Module:
+        """The network with the chosen weights (best, averaged or last), in evaluation mode, on the device."""
+        found = Checkpoints(self.folder).read(("chosen",)) if self.checkpoints.has("chosen") else None
+        if found is None or "chosen" not in found.trees:
+            raise DamagedRun(
+                f"{self.folder} has no chosen weights yet: the run is {self.status}. Go on with: hubel resume {self.folder}"
+            )
+        net = self.blank_net()
+        codec.assign(net.state_dict(), found.trees["chosen"], "network")
+        return net.eval()
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.folder)
+
+    def blank_net(self) -> nn.Module:
+        """The network of this run, with weights that are still to be loaded, placed on the device in its layout."""
+        if self._given_net is not None:
+            net = self._given_net
+        else:
+            made = self.about["net"]
+            if made.get("name") is None:
+                raise ValueError(
+                    f"{self.folder} was fitted with a network of your own ({made.get('class', 'unknown')}), which a folder can not rebuild: "
+                    "pass it again, hubel.open_run(path, net=my_net)"
+                )
+            net = names.rebuild_net(made["name"], made["arguments"])
+        if self.precision.dtype == "float64":
+            net = net.double()
+        return self.precision.place(net, self.device)
+
+    @property
+    def precision(self) -> Precision:
+        precision = self.recipe.precision
+        assert precision is not None, "a stored recipe is resolved"
+        return precision
+
+    def outputs(self, stored: torch.Tensor | np.ndarray, *, batch_size: int = 256) -> torch.Tensor:
+        """Raw scores [N, K] in float32 on the CPU, of inputs [N, ...] as they are stored (not scaled)."""
+        return outputs_of(self.net, self.scaling, self.precision, stored, self.device, batch_size=batch_size)
+
+    def predict(self, inputs: np.ndarray | torch.Tensor, *, batch_size: int = 256) -> Prediction:
+        """The reading of `inputs` [N, C, H, W], given as they were stored when the network was fitted."""
+        stored = _as_stored(inputs, self.scaling)
+        return self.objective.read(self.outputs(stored, batch_size=batch_size))
+
+
+@torch.no_grad()
+def outputs_of(
+    net: nn.Module,
+    scaling: Scaling,
+    precision: Precision,
+    stored: torch.Tensor | np.ndarray,
+    device: torch.device,
+    *,
+    batch_size: int = 256,
+) -> torch.Tensor:
+    """Raw scores [N, K] of stored inputs, in order: the one place where networks are evaluated, so that evaluation and prediction
+    do the same to every example."""
+    was_training = net.training
+    net.eval()
+    rows = []
+    try:
+        for first in range(0, len(stored), batch_size):
+            part = stored[first : first + batch_size]
+            part = torch.from_numpy(np.array(part)) if isinstance(part, np.ndarray) else part
+            inputs = precision.arrange(scaling(part.to(device)))
+            with precision.autocast(device):
+                outputs = net(inputs)
+            rows.append(outputs.float().cpu())
+    finally:
+        net.train(was_training)
+    return torch.cat(rows) if rows else torch.empty(0, 0)
+
+
+def _as_stored(inputs: np.ndarray | torch.Tensor, scaling: Scaling) -> np.ndarray:
+    values = inputs.detach().cpu().numpy() if isinstance(inputs, torch.Tensor) else np.asarray(inputs)
+    if values.shape[1:] != tuple(scaling.shape):
+        squeezed = tuple(scaling.shape)[1:]
+        if scaling.shape[0] == 1 and values.shape[1:] == squeezed:
+            values = values[:, None]
+        elif values.ndim == 4 and values.shape[1:] == (*squeezed, scaling.shape[0]):
+            values = np.moveaxis(values, -1, 1)
+        else:
+            raise ValueError(
+                f"received inputs of shape {tuple(values.shape)}; this network was fitted on [N, {', '.join(map(str, scaling.shape))}]"
+            )
+    if str(values.dtype) != scaling.dtype and not np.can_cast(values.dtype, scaling.dtype, "safe"):
+        raise ValueError(
+            f"received {values.dtype} inputs, but this network was fitted on {scaling.dtype}: a different type usually means a different "
+            f"range of values. Convert them the way the training data were made, then .astype({scaling.dtype!r})"
+        )
+    return values
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """`run.json` of a run folder. Raises `FileNotFoundError`, `DamagedRun` or `ValueError` (unknown format) with the remedy."""
+    path = folder / "run.json"
+    if not path.exists():
+        what = "is not a run folder (it has no run.json)" if folder.is_dir() else "does not exist"
+        raise FileNotFoundError(f"{folder} {what}; list the runs that there are with: hubel runs")
+    try:
+        about = json.loads(path.read_text("utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise DamagedRun(f"{path} is damaged ({error}): restore it from a copy, or fit again") from error
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        found = about.get("format") if isinstance(about, dict) else type(about).__name__
+        raise ValueError(f"{path} has format {found!r}; this hubel reads format {FORMAT}. Take the hubel that wrote it: {about.get('hubel', 'unknown') if isinstance(about, dict) else 'unknown'}")
+    return about
+
+
+def open_run(folder: Path | str, *, net: nn.Module | None = None, device: str = "auto") -> Run:
+    """The run in `folder`. A network of your own has to be passed again as `net`.
+
+    Raises `FileNotFoundError` where there is none, `DamagedRun` where it can not be read, `ValueError` for an unknown format.
+    """
+    return Run(folder, net=net, device=device)

@@ -1,0 +1,144 @@
+"""What hubel chooses when the user does not: objective from the targets, network from the inputs, epochs from the time."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from hubel import nets
+from hubel.core import random
+from hubel.data.batches import Batches
+from hubel.data.dataset import Dataset
+from hubel.fitting.averaging import MovingAverage
+from hubel.fitting.loop import steps
+from hubel.fitting.optimizers import OptimizerChoice
+from hubel.fitting.precision import Precision, threads
+from hubel.fitting.rules import Backprop
+from hubel.objectives import BinaryCrossEntropy, CrossEntropy, Objective, SquaredError
+
+DEFAULT_BUDGET = 300.0  # seconds of training
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """Measured seconds of one training step, and of evaluating one example."""
+
+    step: float
+    evaluation: float
+
+    def epoch(self, steps_per_epoch: int, num_validation: int) -> float:
+        """Predicted seconds of an epoch."""
+        return self.step * steps_per_epoch + self.evaluation * num_validation
+
+
+def choose_objective(train: Dataset) -> tuple[Objective, str]:
+    """The question that the type of the targets asks, and why."""
+    if train.is_multilabel:
+        assert train.classes is not None
+        num = len(train.classes)
+        return BinaryCrossEntropy(num, classes=train.classes), f"{num} yes/no labels an example: a sigmoid for each"
+    if train.classes is not None:
+        num = len(train.classes)
+        objective = CrossEntropy(num, classes=train.classes, label_smoothing=0.1)
+        return objective, f"one of {num} classes: softmax and cross-entropy, labels smoothed by 0.1"
+    targets = np.asarray(train.targets, np.float64).reshape(len(train), -1)
+    scale = targets.std(axis=0)
+    objective = SquaredError(
+        targets.shape[1],
+        center=tuple(map(float, targets.mean(axis=0))),
+        scale=tuple(float(s) if s > 0 else 1.0 for s in scale),
+        target_names=train.target_names,
+        units=train.units,
+    )
+    return objective, "real values: squared error, in units of the training targets' standard deviation"
+
+
+def choose_net(train: Dataset, objective: Objective, seed: int, budget: float) -> tuple[nn.Module, str]:
+    """The default network for inputs of this kind and for this much time, with weights that follow from the seed."""
+    with random.torch_seeded(seed, "initial weights"):
+        if len(train.shape) == 1:
+            net = nets.mlp((100, 100), inputs=train.shape[0], outputs=objective.num_outputs)
+            return net, f"a table of {train.shape[0]} features: two hidden layers of 100"
+        return nets.simple_cnn(inputs=train.shape, outputs=objective.num_outputs), "images"
+
+
+def made_net(make: Callable[..., nn.Module], train: Dataset, objective: Objective, seed: int) -> nn.Module:
+    """The network of a function of `inputs` and `outputs`, with weights that follow from the seed."""
+    inputs = train.shape if len(train.shape) > 1 else train.shape[0]
+    with random.torch_seeded(seed, "initial weights"):
+        net = make(inputs=inputs, outputs=objective.num_outputs)
+    if not isinstance(net, nn.Module):
+        raise TypeError(f"net={make!r} made a {type(net).__name__}; expected a torch.nn.Module, or a function of inputs and outputs that makes one")
+    return net
+
+
+def choose_epochs(pace: Pace, steps_per_epoch: int, num_train: int, num_validation: int, budget: float) -> tuple[int, str]:
+    """As many epochs as the time allows, up to what data of this size can use."""
+    useful = int(np.clip(120_000 / max(num_train, 1), 30, 200))
+    epoch = pace.epoch(steps_per_epoch, num_validation)
+    affordable = max(1, int(budget / max(epoch, 1e-9)))
+    if affordable < useful:
+        return affordable, f"{epoch:.1f} s an epoch here: what fits in {_duration(budget)} of training"
+    return useful, f"enough for {num_train:,} examples; about {_duration(useful * epoch)} here"
+
+
+def measure_pace(
+    net: nn.Module,
+    objective: Objective,
+    batches: Batches,
+    optimizer: OptimizerChoice,
+    precision: Precision,
+    device: torch.device,
+    seconds: float,
+) -> Pace:
+    """Real steps of a copy, with gathering, augmentation, averaging and update; the network itself is left as it is."""
+    with threads(precision.threads):
+        trial = precision.place(copy.deepcopy(net), device)
+        rule = Backprop(optimizer.build(trial), autocast=precision.autocast(device))
+        average = MovingAverage(trial, 0.99)
+        times: list[float] = []
+        start = began = time.perf_counter()
+        while True:
+            for record in steps(trial, objective, batches.epoch(1), rule=rule, schedule=lambda step: 0.01):
+                average.update()
+                record.read()
+                now = time.perf_counter()
+                times.append(now - start)
+                start = now
+                if len(times) >= 4 and now - began > seconds:
+                    break
+            if len(times) >= 4:
+                break
+        batch = next(batches.in_order(min(256, len(batches.data))))
+        trial.eval()
+        with torch.no_grad(), precision.autocast(device):
+            trial(batch.inputs)
+            start = time.perf_counter()
+            trial(batch.inputs)
+            evaluation = (time.perf_counter() - start) / len(batch)
+    return Pace(step=float(np.median(times[1:])), evaluation=evaluation)
+
+
+def _duration(seconds: float) -> str:
+    """Seconds for a reader.
+
+    >>> _duration(42.3), _duration(330), _duration(7300)
+    ('42 s', '5 min 30 s', '2 h 2 min')
+    """
+    if seconds < 1:
+        return "1 s"
+    total = round(seconds)
+    if total < 120:
+        return f"{total} s"
+    if total < 7200:
+        return f"{total // 60} min {total % 60} s" if total % 60 else f"{total // 60} min"
+    return f"{total // 3600} h {total % 3600 // 60} min"
+
+
+duration = _duration

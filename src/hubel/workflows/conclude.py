@@ -1,0 +1,127 @@
+"""The end of a fit: the test score with its interval, the predictions, the worst mistakes, what entered the network, the report."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from hubel.core import files
+from hubel.core.types import Interval, Prediction
+from hubel.data import Dataset
+from hubel.fitting.run import outputs_of
+from hubel.workflows import folders
+from hubel.workflows.display import Display
+
+if TYPE_CHECKING:
+    from hubel.objectives import Objective
+    from hubel.workflows.fit import Setting
+    from hubel.workflows.training import Training
+
+NUM_WORST = 24
+NUM_ENTERING = 16
+
+
+def conclude(folder: Path, setting: Setting, training: Training, stopped: str, display: Display) -> None:
+    """Score the test part once with the chosen weights, and write `predictions.npz`, `run.json` and `report.html`."""
+    from hubel.show import report
+
+    name = "test" if len(setting.prepared.rows["test"]) else "validation"
+    part = setting.prepared.part(name)
+    scores: dict[str, Interval] = {}
+    if len(part):
+        outputs = outputs_of(training.net, setting.prepared.scaling, training.precision, part.inputs, setting.device)
+        prediction = setting.objective.read(outputs)
+        scores = setting.objective.metrics(prediction, np.asarray(part.targets))
+        write_predictions(folder, part, prediction, setting.objective, outputs, entering(training))
+    folders.update(
+        folder,
+        status="finished",
+        stopped=stopped,
+        seconds=training.position.seconds,
+        scored_part=name,
+        test={metric: score.as_json() for metric, score in scores.items()},
+        test_looks=1 if name == "test" and scores else 0,
+    )
+    files.write_text(folder / "report.html", report(folder))
+    display.say(f"{stopped[0].upper()}{stopped[1:]}.")
+    if scores:
+        headline = setting.objective.headline
+        display.say(f"{name.capitalize()} {headline}: {score_text(headline, scores[headline])}")
+    display.say(f"Run:    {folder}\nReport: {folder / 'report.html'}")
+
+
+def score_text(name: str, score: Interval) -> str:
+    """A score with its interval for a reader."""
+    if name in ("accuracy", "balanced_accuracy", "f1_macro"):
+        text = f"{score.value:.2%} [{score.low:.2%}, {score.high:.2%}]"
+    else:
+        text = f"{score.value:.4g} [{score.low:.4g}, {score.high:.4g}]"
+    return text + (f" ({score.level:.0%} interval, {score.count:,} examples)" if score.count else "")
+
+
+def write_predictions(
+    folder: Path,
+    part: Dataset,
+    prediction: Prediction,
+    objective: Objective,
+    outputs: torch.Tensor,
+    entered: dict[str, np.ndarray],
+) -> None:
+    """`predictions.npz`: what was predicted for every example of the part, and the pictures of the worst."""
+    content: dict[str, np.ndarray] = {
+        "ids": _ids(part),
+        "targets": np.asarray(part.targets),
+        "values": prediction.values,
+    }
+    if prediction.probabilities is not None:
+        content["probabilities"] = prediction.probabilities.astype(np.float32)
+    worst = worst_rows(part, prediction)
+    content["worst_rows"] = worst
+    if len(part.shape) == 3:
+        content["worst_pictures"] = np.asarray(part.inputs[worst])
+    content |= entered
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **content)  # type: ignore[arg-type]
+    files.write_bytes(folder / "predictions.npz", buffer.getbuffer())
+
+
+def worst_rows(part: Dataset, prediction: Prediction) -> np.ndarray:
+    """Rows of the examples with the greatest error, worst first: least probability of the truth, or largest deviation."""
+    targets = np.asarray(part.targets)
+    if prediction.probabilities is None:
+        error = np.abs(prediction.values - targets.reshape(prediction.values.shape)).sum(1)
+    elif targets.ndim == 2:
+        error = np.abs(prediction.probabilities - targets).max(1)
+    else:
+        error = 1 - prediction.probabilities[np.arange(len(targets)), targets.reshape(-1).astype(np.int64)]
+    wrong = np.ones(len(part), bool)
+    if prediction.probabilities is not None and targets.ndim == 1:
+        wrong = prediction.values != targets
+    order = np.argsort(-error, kind="stable")
+    return order[wrong[order]][:NUM_WORST].astype(np.int64)
+
+
+def entering(training: Training) -> dict[str, np.ndarray]:
+    """The first batch of the first epoch, exactly as it entered the network."""
+    batch = next(training.batches.epoch(1))
+    if batch.inputs.ndim != 4:
+        return {}
+    return {
+        "entering_pictures": batch.inputs[:NUM_ENTERING].float().cpu().contiguous().numpy(),
+        "entering_targets": batch.targets[:NUM_ENTERING].cpu().numpy(),
+    }
+
+
+def _ids(part: Dataset) -> np.ndarray:
+    if part.ids is None:
+        return np.arange(len(part)).astype(str)
+    return np.asarray(part.ids).astype(str)
+
+
+def as_json(scores: dict[str, Interval]) -> dict[str, Any]:
+    """Scores as plain values."""
+    return {name: score.as_json() for name, score in scores.items()}

@@ -1,0 +1,325 @@
+"""`fit`: from labelled data to a run folder with its evidence. `resume`: go on where a run was interrupted."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from hubel.core import files
+from hubel.core.errors import DamagedRun, NonFiniteLoss
+from hubel.data import Dataset
+from hubel.data.batches import Batches
+from hubel.fitting import Precision, Recipe, Run, open_run, probe
+from hubel.fitting import machine as machines
+from hubel.fitting.precision import SHARE
+from hubel.objectives import Objective, check
+from hubel.workflows import choices, conclude, folders
+from hubel.workflows.display import Display
+from hubel.workflows.prepare import Prepared, dataset_of, prepare
+from hubel.workflows.training import CHECKPOINT_SECONDS, INTERRUPTED, Job, Training
+
+
+NetMaker = Callable[..., nn.Module]
+"""A function of `inputs` and `outputs` that makes a network, such as those of `hubel.nets`."""
+
+
+@dataclass(kw_only=True)
+class Setting:
+    """What was decided before the first step."""
+
+    prepared: Prepared
+    net: nn.Module
+    objective: Objective
+    recipe: Recipe
+    reasons: dict[str, str]
+    measured: list[dict[str, Any]]
+    device: torch.device
+
+
+def fit(
+    source: Any,
+    y: Any = None,
+    *,
+    net: nn.Module | NetMaker | None = None,
+    objective: Objective | None = None,
+    recipe: Recipe | None = None,
+    out: Path | str | None = None,
+    like: Run | Path | str | None = None,
+    options: Mapping[str, Any] | None = None,
+    validation: float | None = None,
+    test: float | None = None,
+    groups: Sequence[Any] | np.ndarray | None = None,
+    budget: float | None = None,
+    device: str = "auto",
+    quiet: bool = False,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> Run:
+    """Fit a network to labelled data and write a run folder with its evidence.
+
+    `source` is a path (a folder of class folders, a table of paths and labels, `.npz`, HDF5, FITS, IDX), the name of built-in
+    data ("digits", "fashion-mnist", …), a `Dataset`, or an array `x` [N, ...] with targets `y` [N] or [N, K]; the targets decide
+    the objective. `options` are those of `hubel.data.load` (or of `from_arrays`). Everything left out is chosen and written
+    down with its reason. `like` takes network, objective and resolved recipe from another run. `validation`, `test` are
+    fractions; `groups` [N] tie examples that must stay in one part; `budget` is the training time in seconds (300).
+
+    Returns the run; `run.stopped` says why the training ended (an interruption is saved, and `resume` goes on).
+
+    Raises `ValueError` or `TypeError` where data, network and objective do not fit together, before the first step;
+    `NonFiniteLoss` where the training breaks down.
+
+    >>> import hubel, numpy as np, tempfile
+    >>> x = np.random.default_rng(0).normal(size=(80, 3)).astype("float32")
+    >>> run = hubel.fit(x, (x[:, 0] > 0).astype(int), recipe=hubel.Recipe(epochs=2), out=tempfile.mkdtemp() + "/run", quiet=True)
+    >>> run.stopped
+    'all 2 epochs done'
+    """
+    with Display(quiet=quiet) as display:
+        data = dataset_of(source, y, options=options, progress=display.counting("reading"))
+        setting = decide(
+            data,
+            net=net,
+            objective=objective,
+            recipe=recipe or Recipe(),
+            like=None if like is None else _opened(like),
+            validation=validation,
+            test=test,
+            groups=groups,
+            budget=choices.DEFAULT_BUDGET if budget is None else budget,
+            device=machines.device_of(device),
+            display=display,
+        )
+        folder = folders.new_folder(out, data.name)
+        with files.locked(folder):
+            loading = {"source": str(source) if isinstance(source, (str, Path)) else None, "options": dict(options or {})}
+            folders.write_start(folder, setting, loading=loading, command=_command())
+            return _train(folder, setting, display, checkpoint_seconds)
+
+
+def resume(
+    run: Run | Path | str,
+    *,
+    data: Any = None,
+    y: Any = None,
+    net: nn.Module | None = None,
+    device: str = "auto",
+    quiet: bool = False,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> Run:
+    """Go on with an interrupted run, to the weights that it would have had without the interruption, bit by bit.
+
+    The data are read again from their source (arrays have to be passed again as `data, y`) and must be the same, which their
+    fingerprint shows. A finished run is returned as it is.
+    """
+    known = run if isinstance(run, Run) else open_run(run, net=net, device=device)
+    with Display(quiet=quiet) as display, files.locked(known.folder):
+        known = open_run(known.folder, net=net if net is not None else known._given_net, device=device)
+        if known.status == "finished" and known.checkpoints.has("chosen"):
+            display.say(f"{known.folder} is finished: {known.stopped}")
+            return known
+        setting = _setting_again(known, data, y, display)
+        return _train(known.folder, setting, display, checkpoint_seconds, resumed=True)
+
+
+def decide(
+    data: Dataset,
+    *,
+    net: nn.Module | NetMaker | None,
+    objective: Objective | None,
+    recipe: Recipe,
+    like: Run | None,
+    validation: float | None,
+    test: float | None,
+    groups: Sequence[Any] | np.ndarray | None,
+    budget: float,
+    device: torch.device,
+    display: Display,
+) -> Setting:
+    """All choices, said on the display, with network, objective and one real batch checked against each other."""
+    if like is not None:
+        net = folders.fresh_net(like, like.recipe.seed) if net is None else net
+        objective = like.objective if objective is None else objective
+        recipe = like.recipe
+    own64 = isinstance(net, nn.Module) and any(p.dtype == torch.float64 for p in net.parameters())
+    prepared = prepare(
+        data, seed=recipe.seed, validation=validation, test=test, groups=groups, precision="float64" if own64 else "float32"
+    )
+    train = prepared.part("train")
+    folders.show_data(display, prepared)
+    reasons: dict[str, str] = {}
+    if objective is None:
+        objective, reasons["objective"] = choices.choose_objective(train)
+    if net is None:
+        net, reasons["net"] = choices.choose_net(train, objective, recipe.seed, budget)
+    elif not isinstance(net, nn.Module):
+        net = choices.made_net(net, train, objective, recipe.seed)
+    net = net.to(device)
+    size = min(32, len(train))
+    batch = next(Batches(data=train, scaling=prepared.scaling, batch_size=size, seed=recipe.seed, device=device).in_order())
+    check(net, objective, batch)
+    recipe, why, measured = _resolve(recipe, prepared, train, net, objective, device, budget)
+    reasons |= why
+    setting = Setting(
+        prepared=prepared, net=net, objective=objective, recipe=recipe, reasons=reasons, measured=measured, device=device
+    )
+    folders.show_choices(display, setting)
+    return setting
+
+
+def _resolve(
+    recipe: Recipe,
+    prepared: Prepared,
+    train: Dataset,
+    net: nn.Module,
+    objective: Objective,
+    device: torch.device,
+    budget: float,
+) -> tuple[Recipe, dict[str, str], list[dict[str, Any]]]:
+    if recipe.is_resolved:
+        return recipe, {}, []
+    measured: list[dict[str, Any]] = []
+
+    def batches(batch_size: int, layout: str) -> Batches:
+        from hubel.fitting.recipe import default_augmentation
+
+        changes = default_augmentation(train, 1)[0] if recipe.augmentation is None else recipe.augmentation
+        return Batches(
+            data=train,
+            scaling=prepared.scaling,
+            batch_size=batch_size,
+            seed=recipe.seed,
+            augmentation=changes,
+            device=device,
+            layout=layout,
+        )
+
+    def choose_precision(batch_size: int) -> tuple[Precision, str]:
+        batch = next(batches(batch_size, "contiguous").epoch(1))
+        chosen, tried, why = probe(net, objective, batch, seconds=max(0.5, SHARE * budget), device=device)
+        measured.extend(m.as_json() for m in tried)
+        return chosen, why
+
+    def choose_epochs(batch_size: int, precision: Precision) -> tuple[int, str]:
+        from hubel.fitting.recipe import default_optimizer
+
+        optimizer = recipe.optimizer or default_optimizer(net, batch_size)[0]
+        made = batches(batch_size, precision.layout)
+        pace = choices.measure_pace(net, objective, made, optimizer, precision, device, min(2.0, SHARE * budget))
+        return choices.choose_epochs(pace, made.steps_per_epoch, len(train), len(prepared.rows["validation"]), budget)
+
+    resolved, why = recipe.resolve(train, net, choose_precision=choose_precision, choose_epochs=choose_epochs)
+    return resolved, why, measured
+
+
+def _train(folder: Path, setting: Setting, display: Display, checkpoint_seconds: float, *, resumed: bool = False) -> Run:
+    """Train (or go on), conclude, and answer the run."""
+    prepared = setting.prepared
+    job = Job(
+        net=setting.net,
+        objective=setting.objective,
+        recipe=setting.recipe,
+        scaling=prepared.scaling,
+        train=prepared.part("train"),
+        validation=prepared.part("validation"),
+        folder=folder,
+        device=setting.device,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    training = Training(job)
+    if resumed:
+        _go_back(training, display)
+    try:
+        stopped = training.run(display)
+    except NonFiniteLoss as error:
+        training.save()
+        folders.update(folder, status="failed", stopped=str(error))
+        raise
+    if stopped == INTERRUPTED:
+        at = training.position
+        folders.update(folder, status="interrupted", stopped=f"{INTERRUPTED} in epoch {at.epoch}, after step {at.step}")
+        display.say(f"Stopped and saved after step {at.step:,}. Go on with:\n  hubel resume {shlex.quote(str(folder))}")
+        return Run(folder, net=setting.net, device=str(setting.device))
+    conclude.conclude(folder, setting, training, stopped, display)
+    return Run(folder, net=_given(setting), device=str(setting.device))
+
+
+def _go_back(training: Training, display: Display) -> None:
+    """Load the newest whole checkpoint; a run that was killed before its first one starts again from the beginning."""
+    folder = training.job.folder
+    if not training.checkpoints.exists():
+        display.say("No checkpoint was written yet: starting from the beginning.")
+        files.write_text(folder / "curves.jsonl", "")
+        return
+    found = training.checkpoints.read(("state", "best"))
+    for note in found.notes:
+        display.say(note)
+    training.load(found.trees["state"], found.trees.get("best"))
+    at = training.position
+    folders.keep_curves(folder, before_epoch=at.epoch)
+    display.say(f"Going on in epoch {at.epoch} of {training.epochs}, after step {at.step:,}.")
+
+
+def _setting_again(run: Run, data: Any, y: Any, display: Display) -> Setting:
+    """What was decided when `run` was started, with its data read again and compared."""
+    loading = run.about.get("loading", {})
+    if data is None:
+        if loading.get("source") is None:
+            raise ValueError(
+                f"{run.folder} was fitted to arrays, which a folder does not hold: pass them again, hubel.resume(path, data=x, y=y)"
+            )
+        data = loading["source"]
+    whole = dataset_of(data, y, options=loading.get("options"), progress=display.counting("reading"))
+    if whole.fingerprint != run.about["data"]["fingerprint"]:
+        raise ValueError(
+            f"the data of {run.folder} have changed since it was started (fingerprint {whole.fingerprint[:12]}…, then "
+            f"{run.about['data']['fingerprint'][:12]}…): a resumed run would not be the run that was begun. Restore the data, or fit again"
+        )
+    try:
+        rows = run.split
+    except (OSError, ValueError) as error:
+        raise DamagedRun(f"{run.folder / 'split.npz'} can not be read ({error}): restore it from a copy, or fit again") from error
+    prepared = Prepared(
+        whole=whole,
+        rows=rows,
+        how=run.about["split"]["how"],
+        split_sha256=run.about["split"]["sha256"],
+        scaling=run.scaling,
+        duplicates=run.about["data"].get("duplicates", {}),
+    )
+    net = folders.fresh_net(run, run.recipe.seed) if run._given_net is None else run._given_net
+    return Setting(
+        prepared=prepared,
+        net=net,
+        objective=run.objective,
+        recipe=run.recipe,
+        reasons=dict(run.about.get("reasons", {})),
+        measured=[],
+        device=run.device,
+    )
+
+
+def _opened(run: Run | Path | str) -> Run:
+    return run if isinstance(run, Run) else open_run(run)
+
+
+def _given(setting: Setting) -> nn.Module | None:
+    """The user's own network, which a folder can not rebuild."""
+    return None if hasattr(setting.net, "made_by") else setting.net
+
+
+def _command() -> str:
+    """What was typed, where something was."""
+    program = Path(sys.argv[0]).name
+    if program == "hubel":
+        return shlex.join(["hubel", *sys.argv[1:]])
+    return f"hubel.fit(...) in {program}" if program else "hubel.fit(...)"
+
+
+__all__ = ["Setting", "decide", "fit", "replace", "resume"]

@@ -1,0 +1,193 @@
+"""Run folders: where they go, what `run.json` says, and what of it is shown on the screen."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from hubel.core import files, names, random
+from hubel.core.version import VERSION
+from hubel.fitting import Run, machine
+from hubel.fitting.run import FORMAT, read_about
+from hubel.workflows.display import Display
+from hubel.workflows.prepare import Prepared
+
+if TYPE_CHECKING:
+    from hubel.workflows.fit import Setting
+
+
+def new_folder(out: Path | str | None, name: str) -> Path:
+    """A new run folder: `out`, or runs/DATE-NAME-N with the next free N.
+
+    Raises `FileExistsError` where `out` holds something already, `OSError` where it can not be made or written.
+    """
+    if out is not None:
+        folder = Path(out)
+        if folder.exists() and (not folder.is_dir() or any(entry.name != ".lock" for entry in folder.iterdir())):
+            what = "is a run already; go on with: hubel resume" if (folder / "run.json").exists() else "exists and is not empty; choose another than"
+            raise FileExistsError(f"{folder} {what} {folder}")
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+    word = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "data"
+    day = datetime.date.today().isoformat()
+    for number in range(1, 10_000):
+        folder = Path("runs") / f"{day}-{word}-{number}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise FileExistsError(f"runs/{day}-{word}-1 to -9999 all exist: name another folder with --out")
+
+
+def write_start(folder: Path, setting: Setting, *, loading: dict[str, Any], command: str) -> None:
+    """`split.npz`, then `run.json` with everything that was decided."""
+    prepared = setting.prepared
+    with files.replacing(folder / "split.npz") as file:
+        np.savez_compressed(file, **{name: np.asarray(rows) for name, rows in prepared.rows.items()})
+    about = {
+        "format": FORMAT,
+        "name": folder.name,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "hubel": VERSION,
+        "versions": machine.versions(),
+        "machine": machine.describe(setting.device),
+        "status": "running",
+        "stopped": "",
+        "loading": names.describe(loading),
+        "data": about_data(prepared),
+        "split": {"how": prepared.how, "seed": setting.recipe.seed, "sha256": prepared.split_sha256},
+        "net": about_net(setting.net),
+        "objective": {
+            **names.describe(setting.objective),
+        },
+        "expected_initial_loss": _expected_initial_loss(setting),
+        "preprocessing": names.describe(prepared.scaling),
+        "recipe": names.describe(setting.recipe),
+        "reasons": setting.reasons,
+        "precision": setting.measured,
+        "resumed": 0,
+        "test_looks": 0,
+    }
+    files.write_json(folder / "run.json", about)
+
+
+def update(folder: Path, **changes: Any) -> None:
+    """Replace some entries of `run.json`."""
+    about = read_about(folder)
+    files.write_json(folder / "run.json", about | names.describe(changes))
+
+
+def keep_curves(folder: Path, *, before_epoch: int) -> None:
+    """Drop the lines of epochs that will be run again."""
+    rows = [row for row in files.read_lines(folder / "curves.jsonl") if row.get("epoch", 0) < before_epoch]
+    files.write_text(folder / "curves.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def about_data(prepared: Prepared) -> dict[str, Any]:
+    """The data card."""
+    whole = prepared.whole
+    return {
+        "name": whole.name,
+        "source": whole.source,
+        "examples": len(whole),
+        "shape": list(whole.shape),
+        "dtype": str(whole.inputs.dtype),
+        "classes": None if whole.classes is None else list(whole.classes),
+        "target_names": names.describe(whole.target_names),
+        "units": names.describe(whole.units),
+        "channels": names.describe(whole.channels),
+        "counts": {name: prepared.part(name).class_counts() for name in prepared.rows},
+        "sizes": {name: len(rows) for name, rows in prepared.rows.items()},
+        "fingerprint": whole.fingerprint,
+        "notes": list(whole.notes),
+        "symmetries": sorted(whole.symmetries),
+        "duplicates": dict(prepared.duplicates),
+        "reading": names.describe(dict(whole.reading)),
+        "memory_mapped": isinstance(whole.inputs, np.memmap),
+    }
+
+
+def about_net(net: nn.Module) -> dict[str, Any]:
+    """How the network was made, or what it is where that is not ours to know."""
+    parameters = sum(p.numel() for p in net.parameters())
+    made = getattr(net, "made_by", None)
+    if made is None:
+        return {"name": None, "class": f"{type(net).__module__}.{type(net).__qualname__}", "parameters": parameters}
+    return {"name": made.name, "arguments": names.describe(dict(made.arguments)), "parameters": parameters}
+
+
+def fresh_net(run: Run, seed: int) -> nn.Module:
+    """The network of `run` with the initial weights that follow from the seed."""
+    made = run.about["net"]
+    if made.get("name") is None:
+        return run.blank_net()  # raises, with the remedy
+    with random.torch_seeded(seed, "initial weights"):
+        net = names.rebuild_net(made["name"], made["arguments"])
+    return net.double() if run.precision.dtype == "float64" else net
+
+
+def show_data(display: Display, prepared: Prepared) -> None:
+    """What was found."""
+    whole = prepared.whole
+    rows = {"examples": f"{len(whole):,} of {' × '.join(map(str, whole.shape))}, {_depth(whole.inputs.dtype)}"}
+    if whole.classes is not None:
+        rows["classes"] = f"{len(whole.classes)}: {_counts(whole.class_counts())}"
+    else:
+        targets = np.asarray(whole.targets, np.float64)
+        rows["targets"] = f"real values from {targets.min():.4g} to {targets.max():.4g}"
+    sizes = ", ".join(f"{len(r):,} {name}" for name, r in prepared.rows.items())
+    rows["parts"] = f"{sizes} ({prepared.how})"
+    for number, note in enumerate(whole.notes):
+        rows["notes" if number == 0 else " " * (number + 1)] = note
+    if prepared.duplicates.get("sentence"):
+        rows["duplicates"] = str(prepared.duplicates["sentence"])
+    display.facts(f"Found: {whole.name}", rows)
+
+
+def show_choices(display: Display, setting: Setting) -> None:
+    """What was chosen, and why."""
+    recipe, why = setting.recipe, setting.reasons
+    made = about_net(setting.net)
+    shown = (made["name"] or made["class"]).rpartition(".")[2]
+    rows = {
+        "network": f"{shown}, {made['parameters']:,} parameters" + _because(why.get("net")),
+        "objective": type(setting.objective).__name__ + _because(why.get("objective")),
+    }
+    for name in ("epochs", "batch_size", "optimizer", "schedule", "augmentation", "average", "precision"):
+        value = getattr(recipe, name)
+        text = ", ".join(type(v).__name__ for v in value) if isinstance(value, tuple) else str(value)
+        text = type(value).__name__ if name in ("optimizer", "schedule") else text
+        reason = why.get(name, "")
+        rows[name.replace("_", " ")] = reason if name == "precision" and reason not in ("", "given") else (text or "none") + _because(reason)
+    display.facts("Chosen:", rows)
+
+
+def _because(reason: str | None) -> str:
+    return f" ({reason})" if reason and reason != "default" else ""
+
+
+def _depth(dtype: np.dtype) -> str:
+    kinds = {"u": "unsigned whole numbers", "i": "whole numbers", "f": "floating numbers"}
+    return f"{8 * dtype.itemsize}-bit {kinds.get(dtype.kind, str(dtype))}"
+
+
+def _counts(counts: dict[str, int]) -> str:
+    if len(set(counts.values())) == 1 and len(counts) > 2:
+        return f"{', '.join(list(counts)[:12])}{', …' if len(counts) > 12 else ''} ({next(iter(counts.values())):,} each)"
+    shown = [f"{name} {n:,}" for name, n in list(counts.items())[:12]]
+    return ", ".join(shown) + (", …" if len(counts) > 12 else "")
+
+
+def _expected_initial_loss(setting: Setting) -> float | None:
+    train = setting.prepared.part("train")
+    value = setting.objective.expected_initial_loss(torch.from_numpy(np.array(train.targets)))
+    return float(value) if np.isfinite(value) else None

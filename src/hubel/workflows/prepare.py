@@ -1,0 +1,91 @@
+"""From a source to the parts of the data, scaled and checked: everything before a network is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hubel import data as hubel_data
+from hubel.data.duplicates import duplicates, without_leaks
+from hubel.data.splits import assign_parts
+from hubel.data import Dataset
+from hubel.data.preprocessing import Scaling, scaling_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A dataset with its parts and its scaling. `rows` are those of the whole dataset."""
+
+    whole: Dataset
+    rows: Mapping[str, np.ndarray]
+    how: str
+    split_sha256: str
+    scaling: Scaling
+    duplicates: Mapping[str, Any]
+
+    def part(self, name: str) -> Dataset:
+        """ "train", "validation" or "test"."""
+        return self.whole.select(self.rows[name])
+
+
+def dataset_of(
+    source: Any,
+    y: Any = None,
+    *,
+    options: Mapping[str, Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Dataset:
+    """The dataset behind what a user gave: a Dataset, arrays `x, y`, or a path or built-in name (read with `options`)."""
+    if isinstance(source, Dataset):
+        if y is not None:
+            raise TypeError("received a Dataset and y; a Dataset holds its targets already: leave y out")
+        return source
+    if isinstance(source, (str, Path)):
+        if y is not None:
+            raise TypeError(f"received {source!r} and y; y goes with arrays: fit(x, y)")
+        return hubel_data.load(source, progress=progress, **dict(options or {}))
+    if y is None:
+        raise TypeError(
+            f"received a {type(source).__name__} without targets; expected fit(x, y), a Dataset, a path, or the name of built-in data"
+        )
+    return hubel_data.from_arrays(source, y, **dict(options or {}))
+
+
+def prepare(
+    whole: Dataset,
+    *,
+    seed: int,
+    validation: float | None = None,
+    test: float | None = None,
+    groups: Sequence[Any] | np.ndarray | None = None,
+    precision: str = "float32",
+) -> Prepared:
+    """Split, look for duplicates across parts, and take the scaling from the training part."""
+    if len(whole) == 0:
+        raise ValueError(f"{whole.name} has no examples")
+    split = assign_parts(whole, seed=seed, validation=validation, test=test, groups=groups)
+    found = duplicates(whole, split)
+    sentence = str(found) if found else ""
+    if len(found.leaked):
+        split = without_leaks(whole, split)
+        sentence += f" The {len(found.leaked):,} training examples that also stand in validation or test were left out of training."
+    rows = {"train": split.train, "validation": split.validation, "test": split.test}
+    return Prepared(
+        whole=whole,
+        rows=rows,
+        how=split.how,
+        split_sha256=split.sha256,
+        scaling=scaling_of(whole.select(split.train), precision=precision),
+        duplicates={
+            "sentence": sentence,
+            "within_train": found.within_train,
+            "across": {f"{a} in {b}": count for (a, b), count in found.across.items()},
+            "conflicting": found.conflicting,
+            "left_out_of_train": len(found.leaked),
+            "examples": [list(names) for names in found.ids[:5]],
+        },
+    )

@@ -1,0 +1,54 @@
+"""`report`: the page of a run. `list_runs`: what runs there are. `demo`: the whole road in half a minute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hubel.core import files
+from hubel.fitting import Recipe, Run, open_run
+from hubel.workflows.fit import fit
+
+
+def report(run: Run | Path | str) -> Path:
+    """Write `report.html` of a run again, and answer its path."""
+    from hubel.show import report as page
+
+    folder = run.folder if isinstance(run, Run) else open_run(run).folder
+    files.write_text(folder / "report.html", page(folder))
+    return folder / "report.html"
+
+
+def list_runs(folder: Path | str = "runs") -> list[dict[str, Any]]:
+    """A dict a run below `folder`, newest first: name, status, data, network, headline score, seconds. Damaged ones say so."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} does not exist: name the folder that holds your runs, or make one with hubel fit")
+    rows = []
+    for path in sorted(folder.rglob("run.json")):
+        try:
+            rows.append(_row(open_run(path.parent, device="cpu")))
+        except (ValueError, RuntimeError, KeyError) as error:
+            rows.append({"run": str(path.parent), "status": "damaged", "why": str(error), "created": ""})
+    return sorted(rows, key=lambda row: row["created"], reverse=True)
+
+
+def _row(run: Run) -> dict[str, Any]:
+    about = run.about
+    headline, score = next(iter(run.test.items()), (None, None))
+    return {
+        "run": str(run.folder),
+        "status": run.status,
+        "created": about["created"],
+        "data": about["data"]["name"],
+        "examples": about["data"]["examples"],
+        "net": (about["net"]["name"] or about["net"].get("class", "?")).rpartition(".")[2],
+        "parameters": about["net"]["parameters"],
+        "score": None if score is None else {"name": headline, **score},
+        "seconds": about.get("seconds"),
+    }
+
+
+def demo(out: Path | str | None = None, *, quiet: bool = False) -> Run:
+    """Fit scikit-learn's 1,797 handwritten digits (8 × 8), which are part of the installation, and write the report."""
+    return fit("digits", out=out, recipe=Recipe(seed=0), budget=15.0, quiet=quiet)
