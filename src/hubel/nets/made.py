@@ -22,10 +22,30 @@ class MadeBy:
     arguments: Mapping[str, Any]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What loaded weights expect of an image, and what their outputs mean.
+
+    Cut the central `crop` of the shorter side, resize it to `size` (H, W), scale pixels to 0–1, subtract `mean`,
+    divide by `std` (one value a channel). `classes` names the outputs, None where they are not known or the last
+    layer is fresh; `notes` says what was adapted.
+    """
+
+    title: str
+    file: str
+    size: tuple[int, int] | None = None
+    crop: float | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    classes: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+
 class Net(nn.Module):
     """A network made by a function of `hubel.nets`: raw scores [N, K] from `forward`, [N, F] from `features`."""
 
     made_by: MadeBy
+    published: Published | None = None
 
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:

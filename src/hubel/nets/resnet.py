@@ -19,8 +19,10 @@ from pathlib import Path
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hubel.layers.relu import relu_
 from hubel.layers.residual import BasicBlock, Bottleneck, PaddedShortcut
 from hubel.nets.made import Net, check_images, image_shape, made, num_outputs
+from hubel.nets.weights import Source, load_published
 
 SMALL = {20: 3, 32: 5, 44: 7, 56: 9, 110: 18}
 LARGE: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
@@ -30,6 +32,16 @@ LARGE: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int,
     101: (Bottleneck, (3, 4, 23, 3)),
     152: (Bottleneck, (3, 8, 36, 3)),
 }
+
+SMALL_SOURCE = Source(title="a residual network for small images")
+IMAGENET = Source(
+    title="a residual network on ImageNet-1k, with torchvision's names and preprocessing",
+    size=(224, 224),
+    crop=0.875,
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    classes="imagenet-1k",
+)
 
 
 def resnet(
@@ -45,11 +57,15 @@ def resnet(
     given. Depths 18, 34, 50, 101, 152 are those for ImageNet: (3, 224, 224) and 1000. Both end in an average
     over all positions, so that other sizes of image are accepted too.
 
+    `weights` is a file with torchvision's names (.safetensors, .pth), see `hubel.nets.weights.load_published`; the
+    images it expects are described in `net.published`.
+
     >>> import torch
     >>> resnet(20)(torch.zeros(1, 3, 32, 32)).shape
     torch.Size([1, 10])
 
-    Raises `ValueError` for other depths, and for images under 8×8 (small) or 32×32 (ImageNet) pixels.
+    Raises `ValueError` for other depths, and for images under 8×8 (small) or 32×32 (ImageNet) pixels,
+    and for weights that do not fit.
     """
     if depth not in SMALL and depth not in LARGE:
         raise ValueError(f"resnet: depth must be one of {(*SMALL, *LARGE)}; received {depth!r}")
@@ -60,7 +76,10 @@ def resnet(
     )
     outputs = num_outputs(outputs if outputs is not None else 10 if small else 1000, name)
     net = SmallResNet(depth, shape, outputs) if small else ResNet(depth, shape, outputs)
-    return made(net, "resnet", depth=depth, inputs=shape, outputs=outputs)
+    made(net, "resnet", depth=depth, inputs=shape, outputs=outputs)
+    if weights is not None:
+        load_published(net, weights, SMALL_SOURCE if small else IMAGENET, first="conv1", head="fc")
+    return net
 
 
 class SmallResNet(Net):
@@ -86,7 +105,7 @@ class SmallResNet(Net):
     def features(self, x: Tensor) -> Tensor:
         """The 64 channels of the last stage, averaged over positions: [N, 64]."""
         check_images(x, self.inputs, f"resnet({self.depth})", smallest=8)
-        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = relu_(self.bn1(self.conv1(x)), training=self.training)
         x = self.layer3(self.layer2(self.layer1(x)))
         return x.mean(dim=(2, 3))
 
@@ -133,7 +152,7 @@ class ResNet(Net):
     def features(self, x: Tensor) -> Tensor:
         """The channels of the last stage, averaged over positions: [N, 512] or [N, 2048]."""
         check_images(x, self.inputs, f"resnet({self.depth})", smallest=32)
-        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x)), inplace=True), 3, 2, 1)
+        x = F.max_pool2d(relu_(self.bn1(self.conv1(x)), training=self.training), 3, 2, 1)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return x.mean(dim=(2, 3))
 

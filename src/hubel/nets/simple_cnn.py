@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hubel.layers.dropout import Dropout
+from hubel.layers.pooling import MaxPoolReLU
 from hubel.nets.made import Net, check_images, image_shape, made, num_outputs
 
 
@@ -40,7 +41,8 @@ class SimpleCNN(Net):
         channels, height, width = inputs
         self.conv1 = nn.Conv2d(channels, 32, 3)
         self.conv2 = nn.Conv2d(32, 64, 3)
-        self.dropout = nn.Dropout(0.5)
+        self.pool = MaxPoolReLU()
+        self.dropout = Dropout(0.5)
         self.fc = nn.Linear(64 * (((height - 2) // 2 - 2) // 2) * (((width - 2) // 2 - 2) // 2), outputs)
         for layer in (self.conv1, self.conv2, self.fc):
             nn.init.xavier_uniform_(layer.weight)
@@ -50,8 +52,8 @@ class SimpleCNN(Net):
     def features(self, x: Tensor) -> Tensor:
         """The pooled activations of the second convolution, flattened: [N, 1600] at 28×28."""
         check_images(x, self.inputs, "simple_cnn")
-        x = F.relu(F.max_pool2d(self.conv1(x), 2))
-        x = F.relu(F.max_pool2d(self.conv2(x), 2))
+        x = self.pool(self.conv1(x))
+        x = self.pool(self.conv2(x))
         return x.flatten(1)
 
     def forward(self, x: Tensor) -> Tensor:
