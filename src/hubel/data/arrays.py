@@ -32,7 +32,7 @@ def from_arrays(
     name: str = "arrays",
     nan: Nan = "refuse",
     ids: Sequence[Any] | None = None,
-    groups: Sequence[Any] | None = None,
+    groups: Sequence[Any] | np.ndarray | None = None,
     weights: Sequence[float] | None = None,
     part: Sequence[str] | None = None,
     symmetries: Iterable[str] = (),
@@ -80,7 +80,7 @@ def from_arrays(
 
 
 def layout_of(shape: tuple[int, ...], channels: Channels | None = None) -> str:
-    """ "NF", "NHW", "NCHW" or "NHWC", by the rule of this file.
+    """The meaning of the axes by the rule of this file: NF, NHW, NCHW or NHWC.
 
     >>> layout_of((10, 32, 32, 3)), layout_of((10, 1, 28, 28))
     ('NHWC', 'NCHW')

@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -174,7 +175,7 @@ def load_builtin(
 def _digits(known: BuiltIn) -> Dataset:
     from sklearn.datasets import load_digits
 
-    digits = load_digits()
+    digits: Any = load_digits()
     return from_arrays(digits.images.astype(np.uint8), digits.target, classes=known.classes, name=known.name)
 
 

@@ -38,7 +38,9 @@ def read_fits_cube(path: Path, target: str = "label") -> StoredArrays:
                 if isinstance(u, fits.BinTableHDU | fits.TableHDU) and not isinstance(u, fits.CompImageHDU)
             ]
             if not images:
-                shapes = ", ".join(f"{u.name or 'HDU'} {getattr(u, 'shape', ())}" for u in units)
+                shapes = ", ".join(
+                    f"{getattr(u, 'name', '') or 'HDU'} {getattr(u, 'shape', ())}" for u in units
+                )
                 raise ValueError(f"{path} has no cube of pictures [N, H, W] or [N, C, H, W]; it has {shapes}")
             cube: Any = images[0]
             if target == "label" and "LABELCOL" in cube.header:

@@ -67,7 +67,7 @@ def list_folder(root: Path) -> Listing:
         notes += _uneven(root, [(str(part), label) for part, label, _ in found])
     if len(classes) < 2:
         raise ValueError(
-            f'{root} has one class only, "{classes[0]}" ({len(found):,} pictures); expected a folder of at least two class folders, '
+            f'{root} has one class only, "{labels[0]}" ({len(found):,} pictures); expected a folder of at least two class folders, '
             "or there is nothing to tell apart"
         )
     return Listing(
@@ -153,7 +153,7 @@ def _notes(walk: _Walk, ids: list[str]) -> Iterator[str]:
     if walk.loops:
         yield f"{len(walk.loops):,} links lead back to a folder above them and were not followed: {', '.join(walk.loops[:10])}."
     alike = [name for name, n in Counter(i.casefold() for i in ids).items() if n > 1]
-    if alike:
+    if len(alike) > 0:
         shown = [i for i in ids if i.casefold() == alike[0]]
         yield (
             f"{len(alike):,} file names occur twice with different case ({' and '.join(shown)}); they are different files here, but not "

@@ -67,7 +67,7 @@ def look(path: Path) -> Header:
         if name.endswith(TIFF) and (header := _look_plain_tiff(path)) is not None:
             return header
         pixels, channels = _decode(path)
-        return Header(*pixels.shape[1:], channels, pixels.dtype.name)
+        return Header(pixels.shape[1], pixels.shape[2], channels, pixels.dtype.name)
 
 
 def decode(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -183,7 +183,7 @@ def _png_16_bit_colour(path: Path, mode: str) -> tuple[np.ndarray, tuple[str, ..
     halves = []
     for rawmode in (f"{mode};16B", f"{mode};16L"):
         with Image.open(path) as image:
-            image.tile = [(*tile[:3], rawmode) for tile in image.tile]
+            image.tile = [(*tile[:3], rawmode) for tile in image.tile]  # type: ignore[assignment]
             image.load()
             halves.append(np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16))
     return _channels_first(halves[0] << 8 | halves[1]), _CHANNELS_OF_MODE[mode]
@@ -209,7 +209,7 @@ def _look_plain_tiff(path: Path) -> Header | None:
             )
             if image.mode in ("I;16", "I;16B") and bits != {16}:
                 plain = False  # 12 bits and the like
-            if image.n_frames != 1 or not plain:
+            if getattr(image, "n_frames", 1) != 1 or not plain:
                 return None
         return _look_pillow(path)
     except Image.DecompressionBombError:

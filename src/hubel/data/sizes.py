@@ -75,7 +75,7 @@ def _resampled(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     planes = [
         np.asarray(
             Image.fromarray(np.ascontiguousarray(plane if eight_bit else plane.astype(np.float32))).resize(
-                size[::-1], Image.Resampling.BILINEAR
+                (size[1], size[0]), Image.Resampling.BILINEAR
             )
         )
         for plane in pixels

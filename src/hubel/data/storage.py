@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,9 +60,7 @@ def room_for(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         folder = files.user_cache() / "spool"
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, delete=os.name != "nt") as file:
-            os.posix_fallocate(
-                file.fileno(), 0, num_bytes
-            )  # a full disk is an error now, not a crash at the first write
+            _reserve(file.fileno(), num_bytes)
             return np.memmap(file, dtype=dtype, mode="r+", shape=shape)
     except OSError as error:
         raise ValueError(
@@ -69,6 +68,15 @@ def room_for(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
             f"({free_memory() / 2**30:.1f} GiB), and {files.user_cache()} can not hold them either ({error}). "
             "Make the pictures smaller with size=, or free space"
         ) from error
+
+
+def _reserve(descriptor: int, num_bytes: int) -> None:
+    if sys.platform == "linux":
+        os.posix_fallocate(
+            descriptor, 0, num_bytes
+        )  # a full disk is an error now, not a crash at the first write
+    else:
+        os.truncate(descriptor, num_bytes)
 
 
 def in_slices(x: np.ndarray) -> Iterator[slice]:
