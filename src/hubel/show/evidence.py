@@ -11,6 +11,7 @@ import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,7 +84,7 @@ class Evidence:
         targets = self.arrays.get("targets")
         return "labels" if targets is not None and targets.ndim == 2 and targets.shape[1] > 1 else "classes"
 
-    @property
+    @cached_property
     def predicted(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Targets and values of the scored part, where both are recorded and usable."""
         targets, values = self.arrays.get("targets"), self.arrays.get("values")
@@ -104,7 +105,7 @@ class Evidence:
         whole = targets.shape == values.shape and np.isfinite(targets).all() and np.isfinite(values).all()
         return (targets.astype(np.float64), values.astype(np.float64)) if whole else None
 
-    @property
+    @cached_property
     def probabilities(self) -> np.ndarray | None:
         """Probabilities [N, K] that belong to `predicted`, or None."""
         probabilities, predicted = self.arrays.get("probabilities"), self.predicted
@@ -117,7 +118,7 @@ class Evidence:
         fits = probabilities.shape == (len(predicted[0]), len(self.classes))
         return probabilities if fits and np.isfinite(probabilities).all() else None
 
-    @property
+    @cached_property
     def ids(self) -> tuple[str, ...]:
         """The name of each scored example; its row number where no names are recorded."""
         ids, predicted = self.arrays.get("ids"), self.predicted
@@ -218,8 +219,8 @@ def _read_arrays(path: Path, problems: list[str]) -> dict[str, np.ndarray]:
                 except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
                     problems.append(f"predictions.npz: {name} could not be read: {error}.")
                     continue
-                if isinstance(array, np.ndarray) and array.ndim:
-                    arrays[name] = array
+                if isinstance(array, np.ndarray):
+                    arrays[name] = array if array.ndim else array.reshape(1)
     except FileNotFoundError:
         pass
     except (OSError, ValueError, zipfile.BadZipFile) as error:

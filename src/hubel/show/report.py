@@ -1,21 +1,87 @@
-"""A run as one offline HTML file."""
+"""A run as one page: HTML in one file, under 2 MB, that needs no network, in light, in dark and on paper.
+
+Everything on it is read from the run's folder. Names of classes, files and runs come from strangers: the
+template escapes them, and so do the charts.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
+from hubel.core.version import VERSION
+from hubel.show import wording
+from hubel.show.choices import choices, findings, reproduction
+from hubel.show.course import course
+from hubel.show.datacard import datacard
+from hubel.show.errors import errors
 from hubel.show.evidence import Evidence
+from hubel.show.examples import entering, mistakes
+from hubel.show.verdict import verdict
+
+LIMIT = 2_000_000  # bytes of the whole page
+PICTURES = 650_000  # bytes for the pictures of one section
 
 
-def report(run: Evidence | os.PathLike | str) -> str:
-    """The page for a run folder (or `Evidence` read from one), as HTML: one file, under 2 MB, no network."""
-    import jinja2
+def report(run: Evidence | os.PathLike[str] | str) -> str:
+    """The page for a run's folder, or for `Evidence` read from one.
 
+    What a folder does not hold is said in its place ("not recorded"); only a missing folder and an unknown
+    format raise.
+    """
     evidence = run if isinstance(run, Evidence) else Evidence.read(Path(run))
+    budget, page = PICTURES, ""
+    for _ in range(6):
+        page = _rendered(evidence, budget)
+        if len(page.encode("utf-8")) < LIMIT:
+            break
+        budget //= 3
+    return page
+
+
+def _rendered(evidence: Evidence, budget: int) -> str:
+    import jinja2
+    from markupsafe import Markup
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return environment.get_template("report.html").render(evidence=evidence)
+    environment.filters["svg"] = Markup  # drawings of charts.py, which escapes what it writes
+    return environment.get_template("report.html").render(_page(evidence, budget))
+
+
+def _page(evidence: Evidence, budget: int) -> dict[str, Any]:
+    return {
+        "name": evidence.name,
+        "kicker": _kicker(evidence),
+        "problems": evidence.problems,
+        "verdict": verdict(evidence),
+        "findings": findings(evidence),
+        "data": datacard(evidence),
+        "course": course(evidence),
+        "errors": errors(evidence),
+        "mistakes": mistakes(evidence, budget=budget),
+        "entering": entering(evidence, budget=budget),
+        "choices": choices(evidence),
+        "reproduction": reproduction(evidence),
+        "version": str(evidence.about.get("hubel") or VERSION),
+    }
+
+
+def _kicker(evidence: Evidence) -> str:
+    """The line above the title: the day, the data, the network."""
+    data, net = evidence.part("data"), evidence.part("net")
+    parts = [
+        str(evidence.about.get("created") or "")[:10],
+        str(data.get("name") or "") if data.get("name") != evidence.name else "",
+        str(net.get("name") or "").removeprefix("hubel.nets."),
+        wording.duration(seconds)
+        if isinstance(seconds := evidence.about.get("seconds"), (int, float))
+        else "",
+    ]
+    return " · ".join(part for part in parts if part)

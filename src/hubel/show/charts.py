@@ -1,0 +1,225 @@
+"""Charts as inline SVG. Colours are the page's variables, so one drawing serves light, dark and paper."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+
+from hubel.metrics import ReliabilityBin
+from hubel.show.scales import Scale, scale, thin, tick_text
+
+WIDTH, HEIGHT = 480, 300
+LEFT, RIGHT, TOP, BOTTOM = 52, 84, 30, 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A curve with its name, which is written at its end; `kind` is a class of the style sheet."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    kind: str = "one"
+
+
+def lines(
+    curves: Sequence[Line],
+    *,
+    x_name: str,
+    y_name: str,
+    alt: str,
+    log: bool = False,
+    level: tuple[float, str] | None = None,
+    limits: tuple[float, float] | None = None,
+    whole: bool = False,
+) -> str:
+    """Curves over a common axis; `level` is a horizontal line with its label.
+
+    The vertical axis stays inside `limits`, and with `whole` it covers them.
+    """
+    curves = [Line(name=c.name, x=x, y=y, kind=c.kind) for c in curves for x, y in [thin(c.x, c.y)]]
+    values = [v for c in curves for v in c.y] + ([level[0]] if level else [])
+    last = max([1.0, *(v for c in curves for v in c.x if math.isfinite(v))])
+    across = Scale(0.0, last, LEFT, WIDTH - RIGHT)
+    if limits and whole:
+        up = Scale(*limits, HEIGHT - BOTTOM, TOP)
+    else:
+        up = scale(values, HEIGHT - BOTTOM, TOP, log=log, limits=limits)
+    parts = axes(across, up, x_name, y_name, whole_x=True)
+    if level:
+        y = up(level[0])
+        parts.append(f'<path class="level" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
+        parts.append(text(WIDTH - RIGHT - 4, y - 6, level[1], "end", "note"))
+    ends = []
+    for curve in curves:
+        places = [(across(a), up(b)) for a, b in zip(curve.x, curve.y, strict=True)]
+        parts.append(f'<path class="line {curve.kind}" d="{path(places)}"/>')
+        shown = [p for p in places if not math.isnan(p[1])]
+        if shown:
+            ends.append((shown[-1][1], shown[-1], curve))
+            if len(shown) <= 30:
+                parts += [
+                    f'<circle class="dot {curve.kind}" cx="{x:.1f}" cy="{y:.1f}" r="1.8"/>' for x, y in shown
+                ]
+    for y, (end_y, (end_x, _), curve) in zip(_apart([e[0] for e in ends]), ends, strict=True):
+        parts.append(f'<circle class="dot {curve.kind}" cx="{end_x:.1f}" cy="{end_y:.1f}" r="3"/>')
+        parts.append(text(end_x + 8, y + 4, curve.name, "start", f"label {curve.kind}"))
+    return svg(WIDTH, HEIGHT, parts, alt)
+
+
+def reliability_diagram(bins: Sequence[ReliabilityBin], *, alt: str) -> str:
+    """Accuracy against confidence: a cross a bin (its range, Wilson's interval), and the diagonal."""
+    right = WIDTH - 24
+    low = min([b.low for b in bins] + [b.accuracy.low for b in bins] + [0.9])
+    across = Scale(low, 1.0, LEFT, right)
+    up = Scale(low, 1.0, HEIGHT - BOTTOM, TOP)
+    parts = axes(across, up, "confidence: the probability given", "share that is right")
+    parts.append(f'<path class="level" d="M{across(low):.1f} {up(low):.1f}L{across(1):.1f} {up(1):.1f}"/>')
+    middle = low + 0.55 * (1 - low)
+    parts.append(text(across(middle) + 12, up(middle) + 12, "says what it knows", "start", "note"))
+    for b in bins:
+        x, y = across(b.confidence), up(b.accuracy.value)
+        parts.append(
+            f'<path class="whisker" d="M{x:.1f} {up(b.accuracy.low):.1f}V{up(b.accuracy.high):.1f}'
+            f'M{across(b.low):.1f} {y:.1f}H{across(b.high):.1f}"/><circle class="dot one" cx="{x:.1f}" cy="{y:.1f}" r="3"/>'
+        )
+    return svg(WIDTH, HEIGHT, parts, alt)
+
+
+def predicted_against_true(targets: np.ndarray, values: np.ndarray, *, name: str, alt: str) -> str:
+    """A point an example, and the diagonal on which they should lie."""
+    targets, values = _some(targets, values)
+    both = scale([*targets.tolist(), *values.tolist()], 0, 1)
+    across = Scale(both.low, both.high, LEFT, WIDTH - 24)
+    up = Scale(both.low, both.high, HEIGHT - BOTTOM, TOP)
+    parts = axes(across, up, f"true {name}", f"predicted {name}")
+    parts.append(
+        f'<path class="level" d="M{across(both.low):.1f} {up(both.low):.1f}L{across(both.high):.1f} {up(both.high):.1f}"/>'
+    )
+    parts += _points([(across(a), up(b)) for a, b in zip(targets, values, strict=True)])
+    return svg(WIDTH, HEIGHT, parts, alt)
+
+
+def residuals(targets: np.ndarray, values: np.ndarray, *, name: str, alt: str) -> str:
+    """Predicted minus true against predicted, with the line of no error."""
+    targets, values = _some(targets, values)
+    across = scale(values.tolist(), LEFT, WIDTH - 24)
+    up = scale([*(values - targets).tolist(), 0.0], HEIGHT - BOTTOM, TOP)
+    parts = axes(across, up, f"predicted {name}", "predicted − true")
+    parts.append(f'<path class="level" d="M{LEFT} {up(0):.1f}H{WIDTH - 24}"/>')
+    parts += _points([(across(a), up(b)) for a, b in zip(values, values - targets, strict=True)])
+    return svg(WIDTH, HEIGHT, parts, alt)
+
+
+def strip(low: float, value: float, high: float) -> str:
+    """A score from 0 to 1 as a small line with a dot, for a table's row."""
+    if any(math.isnan(v) for v in (low, value, high)):
+        return ""
+    return (
+        '<svg class="strip" viewBox="0 0 120 12" aria-hidden="true"><path class="axis" d="M0 6H120"/>'
+        f'<path class="span" d="M{120 * low:.1f} 6H{120 * high:.1f}"/>'
+        f'<circle class="dot one" cx="{120 * value:.1f}" cy="6" r="3"/></svg>'
+    )
+
+
+def score_line(low: float, value: float, high: float, marks: Sequence[tuple[float, str]], *, alt: str) -> str:
+    """The score between 0 and 100 %, its interval, and what would be reached without learning."""
+    across = Scale(0, 1, 12, 708)
+    parts = ['<path class="axis" d="M12 40H708"/>']
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        x = across(share)
+        parts.append(f'<path class="axis" d="M{x:.1f} 40v5"/>')
+        anchor = "start" if share == 0 else "end" if share == 1 else "middle"
+        parts.append(
+            text(
+                x if 0 < share < 1 else x + (-8 if share == 0 else 8),
+                62,
+                f"{100 * share:.0f} %",
+                anchor,
+                "tick",
+            )
+        )
+    taken = -math.inf
+    for share, name in sorted(marks):
+        x = across(share)
+        parts.append(f'<path class="mark" d="M{x:.1f} 26v20"/>')
+        place = max(x - 4, taken)
+        parts.append(text(place, 18, name, "start", "note"))
+        taken = place + 7.2 * len(name) + 12
+    parts.append(f'<path class="span" d="M{across(low):.1f} 40H{max(across(high), across(low) + 1):.1f}"/>')
+    parts.append(f'<circle class="dot one" cx="{across(value):.1f}" cy="40" r="6"/>')
+    return svg(720, 70, parts, alt, "score-line")
+
+
+def axes(across: Scale, up: Scale, x_name: str, y_name: str, *, whole_x: bool = False) -> list[str]:
+    """Horizontal rules at the ticks, tick labels, and the axes' names with their units."""
+    left, right, bottom = across.start, across.end, up.start
+    parts = []
+    for value in up.ticks():
+        y = up(value)
+        parts.append(f'<path class="rule" d="M{left:.0f} {y:.1f}H{right:.0f}"/>')
+        parts.append(text(left - 8, y + 4, tick_text(value), "end", "tick"))
+    parts.append(f'<path class="axis" d="M{left:.0f} {bottom:.0f}H{right:.0f}"/>')
+    for value in across.ticks():
+        if whole_x and value != int(value):
+            continue
+        x = across(value)
+        parts.append(f'<path class="axis" d="M{x:.1f} {bottom:.0f}v4"/>')
+        parts.append(text(x, bottom + 17, tick_text(value), "middle", "tick"))
+    parts.append(text(right, bottom + 34, x_name, "end", "name"))
+    parts.append(text(8, 14, y_name, "start", "name"))
+    return parts
+
+
+def svg(width: float, height: float, parts: Iterable[str], alt: str, kind: str = "chart") -> str:
+    """The drawing, with what it shows in words."""
+    return (
+        f'<svg class="{kind}" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(alt)}">'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def text(x: float, y: float, content: str, anchor: str, kind: str) -> str:
+    """A line of text; `content` is escaped."""
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(content)}</text>'
+
+
+def path(places: Sequence[tuple[float, float]]) -> str:
+    """A path through the places; it is interrupted where one is NaN."""
+    steps, pen = [], "M"
+    for x, y in places:
+        if math.isnan(x) or math.isnan(y):
+            pen = "M"
+            continue
+        steps.append(f"{pen}{x:.1f} {y:.1f}")
+        pen = "L"
+    return "".join(steps)
+
+
+def _apart(places: Sequence[float], gap: float = 15) -> list[float]:
+    """Places of labels, moved apart until they do not overlap."""
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    moved = list(places)
+    for before, after in itertools.pairwise(order):
+        moved[after] = max(moved[after], moved[before] + gap)
+    over = max([0.0, *(m - (HEIGHT - BOTTOM) for m in moved)])
+    return [m - over for m in moved]
+
+
+def _some(targets: np.ndarray, values: np.ndarray, most: int = 1000) -> tuple[np.ndarray, np.ndarray]:
+    """At most `most` of the pairs, evenly by row, the largest errors among them."""
+    if len(targets) <= most:
+        return targets, values
+    worst = np.argsort(-np.abs(values - targets), kind="stable")[: most // 10]
+    rows = np.union1d(np.linspace(0, len(targets) - 1, most - len(worst)).astype(int), worst)
+    return targets[rows], values[rows]
+
+
+def _points(places: Iterable[tuple[float, float]]) -> list[str]:
+    steps = "".join(f"M{x:.1f} {y:.1f}h0" for x, y in places)
+    return [f'<path class="points" d="{steps}"/>']

@@ -1,0 +1,124 @@
+"""What the data are: counts, sizes, notes, duplicates, symmetries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hubel.show import wording
+from hubel.show.evidence import Evidence, as_number
+from hubel.show.verdict import class_counts
+
+PARTS = ("train", "validation", "test")
+MOST_ROWS = 24  # classes in the open table; the rest is folded
+MOST_FOLDED = 1500
+
+
+def datacard(evidence: Evidence) -> dict[str, Any] | None:
+    """The data section; None where nothing is recorded."""
+    data = evidence.part("data")
+    if not data:
+        return None
+    facts = [
+        ("Source", data.get("source")),
+        ("Examples", _whole(data.get("examples"))),
+        ("Shape of one", _shape(data.get("shape"))),
+        ("Stored as", data.get("dtype")),
+        ("Classes", wording.number(len(evidence.classes)) if evidence.classes else None),
+        ("Target", _target(data)),
+        ("Symmetries declared", wording.value_text(data.get("symmetries") or "none")),
+        ("Duplicates", _duplicates(data.get("duplicates"))),
+    ]
+    notes = data.get("notes")
+    return {
+        "facts": [(name, str(value)) for name, value in facts if value not in (None, "")],
+        "sizes": _sizes(data),
+        "notes": [str(note) for note in notes[:50]]
+        if isinstance(notes, list)
+        else [str(notes)]
+        if notes
+        else [],
+        **_class_rows(evidence),
+    }
+
+
+def _whole(value: Any) -> str | None:
+    found = as_number(value)
+    return None if found is None else wording.number(found)
+
+
+def _shape(value: Any) -> str | None:
+    if not isinstance(value, list) or not value:
+        return None
+    text = wording.shape(value)
+    return f"{text} (channels × rows × columns)" if len(value) == 3 else text
+
+
+def _target(data: Mapping[str, Any]) -> str | None:
+    names, units = data.get("target_names"), data.get("units")
+    if not isinstance(names, list) or not names:
+        return None
+    units = units if isinstance(units, list) and len(units) == len(names) else [None] * len(names)
+    return ", ".join(
+        f"{name} ({unit})" if unit else str(name) for name, unit in zip(names, units, strict=True)
+    )
+
+
+def _duplicates(value: Any) -> str:
+    if value is None:
+        return "not recorded"
+    if isinstance(value, Mapping):
+        counts = [as_number(v) for v in value.values()]
+        if counts and all(count == 0 for count in counts):
+            return "none found"
+    if value in (0, [], {}):
+        return "none found"
+    return wording.value_text(value)
+
+
+def _sizes(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    sizes = data.get("sizes")
+    sizes = {k: as_number(v) for k, v in sizes.items()} if isinstance(sizes, Mapping) else {}
+    known = {part: size for part in (*PARTS, *sizes) if (size := sizes.get(part)) is not None}
+    total = sum(known.values())
+    return [
+        {"part": part, "count": wording.number(size), "share": f"{100 * size / total:.0f}" if total else "0"}
+        for part, size in known.items()
+    ]
+
+
+def _class_rows(evidence: Evidence) -> dict[str, Any]:
+    counts = {part: class_counts(evidence, part) for part in PARTS}
+    parts = [part for part in PARTS if counts[part]]
+    names = list(dict.fromkeys([*evidence.classes, *(name for part in parts for name in counts[part])]))
+    if not parts or not names:
+        return {"parts": [], "rows": [], "folded": [], "balance": ""}
+    most = max(max(counts[part].values()) for part in parts) or 1
+    rows = [
+        {
+            "name": name,
+            "counts": [wording.number(counts[part].get(name, 0)) for part in parts],
+            "bar": f"{100 * counts[parts[0]].get(name, 0) / most:.1f}",
+        }
+        for name in names
+    ]
+    first = counts[parts[0]]
+    return {
+        "parts": parts,
+        "rows": rows if len(rows) <= MOST_ROWS else rows[: MOST_ROWS // 2],
+        "folded": [] if len(rows) <= MOST_ROWS else rows[MOST_ROWS // 2 : MOST_FOLDED],
+        "balance": _balance({name: first.get(name, 0) for name in names}, parts[0]),
+    }
+
+
+def _balance(counts: dict[str, int], part: str) -> str:
+    rare, frequent = min(counts, key=lambda n: counts[n]), max(counts, key=lambda n: counts[n])
+    if counts[rare] == counts[frequent]:
+        return f"All classes have {wording.number(counts[rare])} examples in the {part} part."
+    if counts[rare] == 0:
+        return f"“{rare}” has no example in the {part} part."
+    part = "training" if part == "train" else part
+    return (
+        f"The most frequent class, “{frequent}”, has {counts[frequent] / counts[rare]:.3g} times as many "
+        f"{part} examples as the rarest, “{rare}”."
+    )

@@ -1,0 +1,138 @@
+"""Pictures: the worst mistakes, and what exactly enters the network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hubel.show import wording
+from hubel.show.evidence import Evidence
+from hubel.show.pictures import channel_table, gallery
+from hubel.show.verdict import target_unit
+
+MOST_MISTAKES = 24
+MOST_ENTERING = 16
+
+
+def mistakes(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
+    """The section of the worst mistakes: pictures where stored, names and numbers in any case."""
+    if evidence.predicted is None or evidence.kind == "labels":
+        return None
+    rows = _worst_rows(evidence)
+    stored, stored_rows = evidence.arrays.get("worst_pictures"), evidence.arrays.get("worst_rows")
+    shown = None
+    if (
+        stored is not None
+        and stored_rows is not None
+        and stored.ndim == 4
+        and len(stored) == len(stored_rows)
+    ):
+        count = min(len(stored), len(rows), MOST_MISTAKES)
+        shown = gallery(stored[:count], budget=budget) if count else None
+    if shown:
+        rows = rows[: len(shown.panels)]
+    cards = [_card(evidence, int(row)) for row in rows[:MOST_MISTAKES]]
+    for card, panels in zip(cards, shown.panels if shown else (), strict=False):
+        card["panels"] = panels
+    return {
+        "cards": cards,
+        "pictures": shown is not None,
+        "several": bool(shown and len(shown.panels[0]) > 1),
+        "small": bool(shown and max(shown.width, shown.height) <= 96),
+        "statement": shown.statement if shown else "",
+        "regression": evidence.kind == "values",
+    }
+
+
+def entering(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
+    """The section of what enters the network; None where it is not recorded."""
+    pictures = evidence.arrays.get("entering_pictures")
+    if pictures is None or pictures.ndim < 2 or 0 in pictures.shape or pictures.dtype.kind not in "biuf":
+        return None
+    low, high = evidence.arrays.get("entering_low"), evidence.arrays.get("entering_high")
+    numeric = low is not None and high is not None and low.dtype.kind in "biuf" and high.dtype.kind in "biuf"
+    most = MOST_ENTERING if pictures.ndim == 4 and pictures.shape[1] in (1, 3) else 8
+    shown = gallery(
+        pictures[:most], budget=budget, low=low if numeric else None, high=high if numeric else None
+    )
+    labels = _entering_labels(evidence, len(pictures))
+    names = evidence.part("preprocessing").get("channels")
+    return {
+        "cards": [
+            {"panels": panels, "label": label} for panels, label in zip(shown.panels, labels, strict=False)
+        ]
+        if shown
+        else [],
+        "several": bool(shown and len(shown.panels[0]) > 1),
+        "small": bool(shown and max(shown.width, shown.height) <= 96),
+        "statement": shown.statement if shown else "The inputs are not pictures; their ranges are below.",
+        "channels": channel_table(pictures, [str(n) for n in names] if isinstance(names, list) else ()),
+        "hidden": max(0, pictures.shape[1] - 32),
+        "shape": wording.shape([int(n) for n in pictures.shape[1:]]),
+        "dtype": str(pictures.dtype),
+        "preprocessing": [
+            (wording.title(key), wording.value_text(value))
+            for key, value in evidence.part("preprocessing").items()
+        ],
+    }
+
+
+def _worst_rows(evidence: Evidence) -> np.ndarray:
+    """Rows of the predictions, worst first: as recorded, or found here."""
+    assert evidence.predicted is not None
+    targets, values = evidence.predicted
+    rows = evidence.arrays.get("worst_rows")
+    recorded = rows is not None and rows.ndim == 1 and rows.dtype.kind in "iu" and len(rows)
+    if rows is not None and recorded and rows.min() >= 0 and rows.max() < len(targets):
+        return rows
+    if evidence.kind == "values":
+        spread = np.maximum(targets.std(axis=0), 1e-300)
+        return np.argsort(-(np.abs(values - targets) / spread).max(axis=1), kind="stable")[:MOST_MISTAKES]
+    wrong = np.flatnonzero(targets != values)
+    if (probabilities := evidence.probabilities) is not None:
+        wrong = wrong[np.argsort(probabilities[wrong, targets[wrong]], kind="stable")]
+    return wrong[:MOST_MISTAKES]
+
+
+def _card(evidence: Evidence, row: int) -> dict[str, Any]:
+    assert evidence.predicted is not None
+    targets, values = evidence.predicted
+    card: dict[str, Any] = {"id": evidence.ids[row], "panels": ()}
+    if evidence.kind == "values":
+        unit = target_unit(evidence)
+        card |= {"true": _reals(targets[row], unit), "said": _reals(values[row], unit), "probability": ""}
+        return card
+    true, said = int(targets[row]), int(values[row])
+    card |= {"true": evidence.classes[true], "said": evidence.classes[said], "probability": ""}
+    if (probabilities := evidence.probabilities) is not None:
+        card["probability"] = f"{wording.percent(float(probabilities[row, said]))} %"
+        card["true_probability"] = f"{wording.percent(float(probabilities[row, true]))} %"
+    return card
+
+
+def _reals(values: np.ndarray, unit: str) -> str:
+    text = ", ".join(wording.number(float(f"{v:.4g}")) for v in values[:4])
+    return f"{text}{', …' if len(values) > 4 else ''}{' ' + unit if unit else ''}"
+
+
+def _entering_labels(evidence: Evidence, count: int) -> list[str]:
+    targets = evidence.arrays.get("entering_targets")
+    if targets is None or len(targets) != count or targets.dtype.kind not in "biuf":
+        return [""] * count
+    classes = evidence.classes
+    if targets.ndim == 1 and classes and targets.dtype.kind in "biu":
+        return [classes[int(t)] if 0 <= int(t) < len(classes) else str(int(t)) for t in targets]
+    if targets.ndim == 2 and classes and targets.shape[1] == len(classes):
+        return [_mixture(row, classes) for row in targets]
+    return [_reals(np.atleast_1d(row), target_unit(evidence)) for row in targets]
+
+
+def _mixture(row: np.ndarray, classes: tuple[str, ...]) -> str:
+    """Labels of one example: names, with their shares where they are mixed."""
+    present = [int(k) for k in np.argsort(-row, kind="stable") if row[k] > 0.005][:3]
+    if not present:
+        return "none"
+    if all(row[k] == 1 for k in present):
+        return ", ".join(classes[k] for k in present)
+    return " + ".join(f"{100 * row[k]:.0f} % {classes[k]}" for k in present)

@@ -1,0 +1,185 @@
+"""What the run amounts to: the score, what it is worth, and how often the test part was looked at."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from hubel.core.types import Interval
+from hubel.metrics import accuracy, chance_level, f1_over_labels, rmse
+from hubel.show import charts, wording
+from hubel.show.evidence import Evidence, as_number
+
+FIRST = ("accuracy", "micro_f1", "f1_micro", "subset_accuracy", "rmse")
+
+
+def verdict(evidence: Evidence) -> dict[str, Any]:
+    """The page's first section: score, interval, baselines, a sentence on each, and all other scores."""
+    scores = dict(evidence.scores)
+    counted_here = not scores
+    if counted_here:
+        scores = _scores_from_predictions(evidence)
+    chosen = next((name for name in FIRST if name in scores), next(iter(scores), None))
+    unit = target_unit(evidence)
+    found: dict[str, Any] = {
+        "name": None,
+        "status": _status(evidence),
+        "looks": _looks(evidence),
+        "remarks": ["The scores were computed from predictions.npz; run.json records none."]
+        if counted_here and scores
+        else [],
+        "rows": [
+            {
+                "name": wording.metric_name(name),
+                "value": wording.score_value(name, score, unit),
+                "interval": wording.score_interval(name, score) or "–",
+                "count": "–" if score.count is None else wording.number(score.count),
+                "method": score.method or "–",
+            }
+            for name, score in scores.items()
+        ],
+    }
+    if chosen is None:
+        return found
+    score = scores[chosen]
+    baselines = _baselines(evidence)
+    found |= {
+        "name": wording.metric_name(chosen),
+        "value": wording.score_value(chosen, score, unit),
+        "interval": wording.score_interval(chosen, score),
+        "level": f"{100 * score.level:g} %",
+        "sentence": _sentence(evidence, chosen, score),
+        "comparison": _comparison(chosen, score, baselines, unit),
+        "picture": "",
+    }
+    if wording.is_share(chosen) and not math.isnan(score.low):
+        marks = _marks(baselines)
+        alt = f"{found['name']} {found['value']} {found['interval']} on a line from 0 to 100 %; " + ", ".join(
+            label for _, label in marks
+        )
+        found["picture"] = charts.score_line(score.low, score.value, score.high, marks, alt=alt)
+    return found
+
+
+def target_unit(evidence: Evidence) -> str:
+    """The unit of a real target, where there is one unit for all."""
+    units = evidence.part("data").get("units")
+    units = [units] if isinstance(units, str) else units if isinstance(units, list) else []
+    return str(units[0]) if units and all(u == units[0] for u in units) and units[0] else ""
+
+
+def class_counts(evidence: Evidence, part: str) -> dict[str, int]:
+    """How many examples of each class a part has, as recorded; empty where it is not."""
+    found = {}
+    for name, count in evidence.part("data", "counts", part).items():
+        if (value := as_number(count)) is not None and value >= 0:
+            found[str(name)] = int(value)
+    return found
+
+
+def _scores_from_predictions(evidence: Evidence) -> dict[str, Interval]:
+    if (predicted := evidence.predicted) is None:
+        return {}
+    if evidence.kind == "classes":
+        return {"accuracy": accuracy(*predicted)}
+    if evidence.kind == "labels":
+        return {"micro_f1": f1_over_labels(*predicted)["micro"]}
+    return {"rmse": rmse(*predicted)}
+
+
+def _baselines(evidence: Evidence) -> dict[str, float]:
+    """Scores without learning: the share of the test part that the majority answer and random guesses find."""
+    if evidence.kind == "values":
+        predicted = evidence.predicted
+        return (
+            {} if predicted is None else {"mean of the targets": float(np.mean(np.std(predicted[0], axis=0)))}
+        )
+    if evidence.kind == "labels":
+        return {}
+    test, train = class_counts(evidence, "test"), class_counts(evidence, "train")
+    if not test and evidence.predicted is not None:
+        counts = np.bincount(evidence.predicted[0], minlength=len(evidence.classes))
+        test = dict(zip(evidence.classes, counts.tolist(), strict=True))
+    if not sum(test.values()):
+        return {}
+    train = train if sum(train.values()) else test
+    majority = max(train, key=lambda name: train[name])
+    total = sum(test.values())
+    guess = (
+        sum(train[name] * count for name, count in test.items() if name in train)
+        / total
+        / sum(train.values())
+    )
+    if train is test:
+        guess = chance_level(list(test.values()))
+    return {"guessing": guess, "most frequent class": test.get(majority, 0) / total}
+
+
+def _marks(baselines: dict[str, float]) -> list[tuple[float, str]]:
+    """Baselines with their labels; those that read the same share one."""
+    names: dict[str, list[str]] = {}
+    shares: dict[str, float] = {}
+    for name, share in baselines.items():
+        text = wording.percent(share)
+        names.setdefault(text, []).append(name)
+        shares[text] = share
+    return [(shares[text], f"{', '.join(found)}: {text} %") for text, found in names.items()]
+
+
+def _sentence(evidence: Evidence, name: str, score: Interval) -> str:
+    count = score.count or (len(evidence.predicted[0]) if evidence.predicted else None)
+    where = f"on {wording.number(count)} test examples" if count else "on the test part"
+    if name == "accuracy":
+        of = f"of {wording.number(count)} test examples" if count else "of the test examples"
+        return f"{of} are classified correctly"
+    return f"{wording.metric_name(name)} {where}"
+
+
+def _comparison(name: str, score: Interval, baselines: dict[str, float], unit: str) -> str:
+    if "most frequent class" in baselines and name == "accuracy":
+        best = max(baselines.values())
+        told = (
+            f"Always naming the most frequent class would give {wording.percent(baselines['most frequent class'])} %, "
+            f"guessing with the classes’ frequencies {wording.percent(baselines['guessing'])} %."
+        )
+        if math.isnan(score.low):
+            return told
+        if score.low > best:
+            return f"{told} The whole interval lies above both."
+        return f"{told} The interval does not lie above both: nothing shows yet that the network has learned."
+    if "mean of the targets" in baselines and name == "rmse":
+        best = baselines["mean of the targets"]
+        told = f"Always answering the mean of the test targets would give {wording.number(float(f'{best:.4g}'))}{' ' + unit if unit else ''}."
+        if math.isnan(score.high):
+            return told
+        if score.high < best:
+            return f"{told} The whole interval lies below."
+        return f"{told} The interval does not lie below it: nothing shows yet that the network has learned."
+    return ""
+
+
+def _status(evidence: Evidence) -> dict[str, str] | None:
+    """What to say first where the run did not finish."""
+    status = str(evidence.about.get("status") or "")
+    if status in ("finished", ""):
+        return None
+    said = {
+        "running": "This run is still going, or ended without saying so",
+        "interrupted": "This run was interrupted",
+        "failed": "This run failed",
+    }.get(status, f"This run has the status “{status}”")
+    stopped = evidence.about.get("stopped")
+    return {"kind": status, "text": f"{said}: {stopped}" if stopped else f"{said}."}
+
+
+def _looks(evidence: Evidence) -> str:
+    looks = as_number(evidence.about.get("test_looks"))
+    if looks is None:
+        return "How often the test part was looked at is not recorded."
+    if looks == 0:
+        return "The test part was not looked at yet."
+    if looks == 1:
+        return "The test part was looked at once."
+    return f"The test part was looked at {looks:.0f} times; each choice made after a look makes this score a little too good."
