@@ -79,4 +79,6 @@ def runs(rows: list[dict[str, Any]], *, as_json: bool) -> None:
         shown = ""
         if score and score["value"] is not None:
             shown = f"{score['name']} {score['value']:.4f} [{score['low']:.4f}, {score['high']:.4f}]"
-        print(f"{row['run']:<{width}}  {row['status']:<11}  {row['net']} ({row['parameters']:,})  {shown}".rstrip())
+        print(
+            f"{row['run']:<{width}}  {row['status']:<11}  {row['net']} ({row['parameters']:,})  {shown}".rstrip()
+        )

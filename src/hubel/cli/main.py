@@ -26,23 +26,44 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder to make (default: runs/DATE-NAME-N).")]
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Run folder to make (default: runs/DATE-NAME-N).")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Json = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
 Device = Annotated[str, typer.Option(help='"auto", "cpu", "cuda", "cuda:1" or "mps".')]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
-Target = Annotated[list[str] | None, typer.Option(help="Column or array of the labels (default: label); several times for several.")]
-Size = Annotated[str | None, typer.Option(help='Size of pictures, "96" or "96x128" (default: their median, at most 224).')]
+Target = Annotated[
+    list[str] | None,
+    typer.Option(help="Column or array of the labels (default: label); several times for several."),
+]
+Size = Annotated[
+    str | None, typer.Option(help='Size of pictures, "96" or "96x128" (default: their median, at most 224).')
+]
 Resize = Annotated[str, typer.Option(help="How pictures of other sizes are fitted: pad, crop or stretch.")]
-Channels = Annotated[str | None, typer.Option(help='"rgb" or "grey" converts pictures; "first" or "last": where arrays have their channels.')]
+Channels = Annotated[
+    str | None,
+    typer.Option(
+        help='"rgb" or "grey" converts pictures; "first" or "last": where arrays have their channels.'
+    ),
+]
 Nan = Annotated[str, typer.Option(help='NaN and infinite values: "refuse", or set to "zero".')]
-Task = Annotated[str | None, typer.Option(help="What whole numbers are, where that is not plain: classes or values.")]
-Skip = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out files that can not be read, and say which.")]
+Task = Annotated[
+    str | None, typer.Option(help="What whole numbers are, where that is not plain: classes or values.")
+]
+Skip = Annotated[
+    bool, typer.Option("--skip-unreadable", help="Leave out files that can not be read, and say which.")
+]
 Symmetry = Annotated[
     list[str] | None,
-    typer.Option("--symmetry", help="A change that leaves every label true (flip_horizontal, flip_vertical, rotate_90, rotate, shift, …); several times for several."),
+    typer.Option(
+        "--symmetry",
+        help="A change that leaves every label true (flip_horizontal, flip_vertical, rotate_90, rotate, shift, …); several times for several.",
+    ),
 ]
-Download = Annotated[bool, typer.Option("--download", help="Permit the network, for built-in data that are not here.")]
+Download = Annotated[
+    bool, typer.Option("--download", help="Permit the network, for built-in data that are not here.")
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -57,21 +78,42 @@ def hubel(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 @app.command()
 def fit(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A folder of class folders, a table, an array file, or built-in data (digits, fashion-mnist, mnist, cifar-10, cifar-100).")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder of class folders, a table, an array file, or built-in data (digits, fashion-mnist, mnist, cifar-10, cifar-100).",
+        ),
+    ],
     out: Out = None,
-    net: Annotated[str | None, typer.Option(help="Network: " + ", ".join(words.NETS) + " (default: chosen).")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training part (default: what the budget allows).")] = None,
-    budget: Annotated[str | None, typer.Option(help='Training time: "90s", "20m", "2h" (default: 5m).')] = None,
+    net: Annotated[
+        str | None, typer.Option(help="Network: " + ", ".join(words.NETS) + " (default: chosen).")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training part (default: what the budget allows).")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help='Training time: "90s", "20m", "2h" (default: 5m).')
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples a step.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="Optimizer: " + ", ".join(words.OPTIMIZERS) + ".")] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(help="Optimizer: " + ", ".join(words.OPTIMIZERS) + ".")
+    ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
-    schedule: Annotated[str | None, typer.Option(help="Learning-rate schedule: " + ", ".join(words.SCHEDULES) + ".")] = None,
-    patience: Annotated[int | None, typer.Option(help="Stop early after so many epochs without improvement, and keep the best weights.")] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="Learning-rate schedule: " + ", ".join(words.SCHEDULES) + ".")
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(help="Stop early after so many epochs without improvement, and keep the best weights."),
+    ] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or bfloat16 (default: measured).")] = None,
     seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
     validation: Annotated[float | None, typer.Option(help="Fraction for validation.")] = None,
     test: Annotated[float | None, typer.Option(help="Fraction for the test.")] = None,
-    like: Annotated[Path | None, typer.Option(help="Take network, objective and resolved recipe from this run.")] = None,
+    like: Annotated[
+        Path | None, typer.Option(help="Take network, objective and resolved recipe from this run.")
+    ] = None,
     target: Target = None,
     size: Size = None,
     resize: Resize = "pad",
@@ -89,7 +131,7 @@ def fit(
     """Fit a network to labelled data, and write a run folder with its report."""
     from hubel import workflows
 
-    run = workflows.fit(
+    run = workflows.fit(  # pyright: ignore[reportCallIssue] - the function, not the file
         data,
         net=None if net is None else words.net_maker(net),
         recipe=words.recipe(
@@ -104,7 +146,9 @@ def fit(
         ),
         out=out,
         like=like,
-        options=words.load_options(target, size, resize, channels, nan, task, skip_unreadable, symmetry, download),
+        options=words.load_options(
+            target, size, resize, channels, nan, task, skip_unreadable, symmetry, download
+        ),
         validation=validation,
         test=test,
         budget=None if budget is None else words.seconds(budget),
@@ -134,9 +178,13 @@ def demo(out: Out = None, quiet: Quiet = False, as_json: Json = False) -> None:
 @app.command()
 def predict(
     run: RunFolder,
-    files: Annotated[list[Path], typer.Argument(metavar="FILES", help="Pictures, folders of pictures, or array files.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILES", help="Pictures, folders of pictures, or array files.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines in place of CSV.")] = False,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file in place of stdout.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write to this file in place of stdout.")
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """What the network says of new files: class, probability, top five, a line a file."""
@@ -149,7 +197,9 @@ def predict(
 @app.command()
 def evaluate(
     run: RunFolder,
-    data: Annotated[str | None, typer.Argument(metavar="[DATA]", help="Labelled data (default: the run's own test part).")] = None,
+    data: Annotated[
+        str | None, typer.Argument(metavar="[DATA]", help="Labelled data (default: the run's own test part).")
+    ] = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -169,7 +219,10 @@ def report(run: RunFolder) -> None:
 
 
 @app.command()
-def runs(folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where the runs are.")] = Path("runs"), as_json: Json = False) -> None:
+def runs(
+    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where the runs are.")] = Path("runs"),
+    as_json: Json = False,
+) -> None:
     """The runs that there are, newest first."""
     from hubel import workflows
     from hubel.cli import answers
@@ -214,6 +267,16 @@ def _end(run: Any, as_json: bool) -> None:
     """How a run ended: JSON on stdout where asked, and the exit code."""
     if as_json:
         about = run.about
-        print(json.dumps({"run": str(run.folder), "status": run.status, "stopped": run.stopped, "test": run.test, "seconds": about.get("seconds")}))
+        print(
+            json.dumps(
+                {
+                    "run": str(run.folder),
+                    "status": run.status,
+                    "stopped": run.stopped,
+                    "test": run.test,
+                    "seconds": about.get("seconds"),
+                }
+            )
+        )
     if run.status == "interrupted":
         raise typer.Exit(130)

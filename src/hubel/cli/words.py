@@ -22,7 +22,13 @@ NETS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "efficientnet_lite0": ("efficientnet_lite0", ()),
 }
 OPTIMIZERS = {"sgd": "SGD", "adamw": "AdamW", "muon": "Muon"}
-SCHEDULES = {"linear": "Linear", "cosine": "Cosine", "one-cycle": "OneCycle", "plateau": "Plateau", "constant": "Constant"}
+SCHEDULES = {
+    "linear": "Linear",
+    "cosine": "Cosine",
+    "one-cycle": "OneCycle",
+    "plateau": "Plateau",
+    "constant": "Constant",
+}
 
 
 def net_maker(word: str) -> Callable[..., Any]:
@@ -49,6 +55,7 @@ def recipe(
 ) -> Any:
     """The recipe of the options."""
     from hubel import fitting
+    from hubel.fitting.precision import all_threads
 
     chosen: Any = None
     if optimizer is not None or learning_rate is not None:
@@ -60,7 +67,9 @@ def recipe(
     if schedule is not None and schedule not in SCHEDULES:
         raise WrongWords(f"there is no schedule {schedule!r}.{nearest(schedule, SCHEDULES)}")
     if precision not in (None, "float32", "bfloat16"):
-        raise WrongWords(f"there is no precision {precision!r}.{nearest(str(precision), ['float32', 'bfloat16'])}")
+        raise WrongWords(
+            f"there is no precision {precision!r}.{nearest(str(precision), ['float32', 'bfloat16'])}"
+        )
     try:
         return fitting.Recipe(
             epochs=epochs,
@@ -68,7 +77,7 @@ def recipe(
             optimizer=chosen,
             schedule=None if schedule is None else getattr(fitting, SCHEDULES[schedule])(),
             early_stopping=None if patience is None else fitting.EarlyStopping(patience=patience),
-            precision=None if precision is None else fitting.precision.all_threads(precision),
+            precision=None if precision is None else all_threads(precision),  # type: ignore[arg-type]
             seed=seed,
         )
     except (ValueError, TypeError) as error:
@@ -94,8 +103,22 @@ def load_options(
         options["size"] = _size(size)
     if symmetry:
         options["symmetries"] = list(symmetry)
-    given = {"resize": resize, "channels": channels, "nan": nan, "task": task, "skip_unreadable": skip_unreadable, "download": download}
-    usual = {"resize": "pad", "channels": None, "nan": "refuse", "task": None, "skip_unreadable": False, "download": False}
+    given = {
+        "resize": resize,
+        "channels": channels,
+        "nan": nan,
+        "task": task,
+        "skip_unreadable": skip_unreadable,
+        "download": download,
+    }
+    usual = {
+        "resize": "pad",
+        "channels": None,
+        "nan": "refuse",
+        "task": None,
+        "skip_unreadable": False,
+        "download": False,
+    }
     return options | {name: value for name, value in given.items() if value != usual[name]}
 
 
@@ -114,5 +137,7 @@ def seconds(text: str) -> float:
 def _size(text: str) -> int | tuple[int, int]:
     match = re.fullmatch(r"(\d+)(?:[x×](\d+))?", text)
     if match is None or int(match[1]) == 0:
-        raise WrongWords(f'a size of {text!r} is not understood; expected such as "96" or "96x128" (height x width)')
+        raise WrongWords(
+            f'a size of {text!r} is not understood; expected such as "96" or "96x128" (height x width)'
+        )
     return int(match[1]) if match[2] is None else (int(match[1]), int(match[2]))

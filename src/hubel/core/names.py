@@ -10,7 +10,13 @@ import dataclasses
 import importlib
 from typing import Any
 
-ROOMS = ("hubel.nets", "hubel.objectives", "hubel.fitting", "hubel.data.augmentation", "hubel.data.preprocessing")
+ROOMS = (
+    "hubel.nets",
+    "hubel.objectives",
+    "hubel.fitting",
+    "hubel.data.augmentation",
+    "hubel.data.preprocessing",
+)
 
 
 def find(name: str) -> Any:
@@ -44,9 +50,11 @@ def describe(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: describe(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
         return {"is": name_of(type(value)), **fields}
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-        return value.item()
-    raise TypeError(f"{value!r} ({type(value).__name__}) can not be written into a run folder: it has no plain form")
+    if getattr(value, "ndim", None) == 0:  # a NumPy or torch number
+        return value.item()  # type: ignore[union-attr]
+    raise TypeError(
+        f"{value!r} ({type(value).__name__}) can not be written into a run folder: it has no plain form"
+    )
 
 
 def rebuild(value: Any) -> Any:
@@ -67,7 +75,9 @@ def rebuild_net(name: str, arguments: dict[str, Any]) -> Any:
     """The network that a public function of `hubel.nets` makes of plain arguments (never `weights`: those are in the checkpoint)."""
     make = find(name)
     if not name.startswith("hubel.nets.") or isinstance(make, type) or "weights" in arguments:
-        raise ValueError(f"{name!r} with {sorted(arguments)} does not make a network that a run folder may ask for")
+        raise ValueError(
+            f"{name!r} with {sorted(arguments)} does not make a network that a run folder may ask for"
+        )
     return make(**rebuild(arguments))
 
 

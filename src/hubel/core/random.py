@@ -46,7 +46,7 @@ def torch_generator(
 def torch_seeded(
     seed: int, purpose: str, epoch: int = 0, step: int = 0, device: torch.device | str = "cpu"
 ) -> Iterator[None]:
-    """torch's global generators (which dropout reads) are seeded inside, and as they were afterwards."""
+    """Torch's global generators (which dropout reads) are seeded inside, and as they were afterwards."""
     import torch
 
     on_cuda = torch.device(device).type == "cuda"

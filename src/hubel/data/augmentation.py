@@ -135,7 +135,8 @@ class RotateQuarter:
 @dataclass(frozen=True, kw_only=True)
 class Affine:
     """Rotation by up to ± `degrees`, scale in [1/(1+zoom), 1+zoom] and width-to-height ratio in [1/(1+aspect), 1+aspect]
-    (both uniform in the logarithm), in one bilinear resampling."""
+    (both uniform in the logarithm), in one bilinear resampling.
+    """
 
     degrees: float = 0.0
     zoom: float = 0.0
@@ -228,7 +229,9 @@ class Erase:
         def column(value: Tensor) -> Tensor:
             return value.view(-1, 1, 1)
 
-        inside = (y >= column(top)) & (y < column(top + high)) & (x >= column(left)) & (x < column(left + wide))
+        inside = (
+            (y >= column(top)) & (y < column(top + high)) & (x >= column(left)) & (x < column(left + wide))
+        )
         inside &= column(chosen < self.probability)
         return inputs.masked_fill(inside.unsqueeze(1).to(inputs.device), 0.0)
 
@@ -239,7 +242,9 @@ def _column(values: Tensor, like: Tensor) -> Tensor:
 
 def _pad(inputs: Tensor, pixels: int, fill: Fill) -> Tensor:
     if fill == "reflect" and pixels >= min(inputs.shape[-2:]):
-        raise ValueError(f"cannot reflect {pixels} pixels of an image of {tuple(inputs.shape[-2:])}: use fill='edge' or fewer pixels")
+        raise ValueError(
+            f"cannot reflect {pixels} pixels of an image of {tuple(inputs.shape[-2:])}: use fill='edge' or fewer pixels"
+        )
     mode = {"edge": "replicate", "reflect": "reflect", "mean": "constant"}[fill]
     return F.pad(inputs, (pixels,) * 4, mode=mode)
 
@@ -249,5 +254,9 @@ def _window(padded: Tensor, top: Tensor, left: Tensor, like: Tensor) -> Tensor:
     num, channels, height, width = like.shape
     rows = top.view(-1, 1) + torch.arange(height, device=top.device)  # [N, H]
     columns = left.view(-1, 1) + torch.arange(width, device=top.device)  # [N, W]
-    flat = (rows.unsqueeze(2) * padded.shape[-1] + columns.unsqueeze(1)).view(num, 1, -1).expand(-1, channels, -1)
+    flat = (
+        (rows.unsqueeze(2) * padded.shape[-1] + columns.unsqueeze(1))
+        .view(num, 1, -1)
+        .expand(-1, channels, -1)
+    )
     return padded.flatten(2).gather(2, flat).view(num, channels, height, width)

@@ -83,7 +83,9 @@ class Batches:
         return Batch(inputs=inputs, targets=targets, ids=rows, weights=weights)
 
     def _gather(self, rows: torch.Tensor) -> torch.Tensor:
-        if self._inputs is None:  # memory-mapped: read in the order of the disk, give back in the order asked for
+        if (
+            self._inputs is None
+        ):  # memory-mapped: read in the order of the disk, give back in the order asked for
             wanted = rows.numpy()
             ascending = np.argsort(wanted, kind="stable")
             picked = np.empty((len(wanted), *self.data.shape), self.data.inputs.dtype)

@@ -12,7 +12,17 @@ import numpy as np
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
-SYMMETRIES = ("flip_horizontal", "flip_vertical", "rotate_90", "rotate", "shift", "scale", "brightness", "contrast", "colour")
+SYMMETRIES = (
+    "flip_horizontal",
+    "flip_vertical",
+    "rotate_90",
+    "rotate",
+    "shift",
+    "scale",
+    "brightness",
+    "contrast",
+    "colour",
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,17 +59,25 @@ class Dataset:
         for name in ("targets", "ids", "groups", "weights", "part"):
             value = getattr(self, name)
             if value is not None and len(value) != num:
-                raise ValueError(f"{name} has {len(value)} rows, but inputs have {num}: there must be one {name} row per example")
+                raise ValueError(
+                    f"{name} has {len(value)} rows, but inputs have {num}: there must be one {name} row per example"
+                )
         unknown = set(self.symmetries) - set(SYMMETRIES)
         if unknown:
-            raise ValueError(f"unknown symmetries {sorted(unknown)}; expected some of {', '.join(SYMMETRIES)}")
+            raise ValueError(
+                f"unknown symmetries {sorted(unknown)}; expected some of {', '.join(SYMMETRIES)}"
+            )
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def __repr__(self) -> str:
         shape = " × ".join(map(str, self.inputs.shape[1:]))
-        kind = f"{len(self.classes)} classes" if self.classes else f"targets {self.targets.shape[1:]} {self.targets.dtype}"
+        kind = (
+            f"{len(self.classes)} classes"
+            if self.classes
+            else f"targets {self.targets.shape[1:]} {self.targets.dtype}"
+        )
         return f"Dataset({self.name!r}: {len(self):,} examples of {shape} {self.inputs.dtype}, {kind})"
 
     @property
@@ -104,7 +122,9 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 over shapes, types, all inputs, targets, groups, weights and part, in order."""
         digest = hashlib.sha256()
-        digest.update(f"{self.inputs.shape}{self.inputs.dtype}{self.targets.shape}{self.targets.dtype}{self.classes}".encode())
+        digest.update(
+            f"{self.inputs.shape}{self.inputs.dtype}{self.targets.shape}{self.targets.dtype}{self.classes}".encode()
+        )
         digest.update(self.digests.tobytes())
         for value in (self.targets, self.weights):
             if value is not None:
@@ -126,5 +146,7 @@ class Dataset:
         """`train, validation, test`: see `hubel.data.assign_parts`, which also says how it was done."""
         from hubel.data.splits import assign_parts
 
-        rows = assign_parts(self, seed=seed, validation=validation, test=test, groups=groups, stratify=stratify)
+        rows = assign_parts(
+            self, seed=seed, validation=validation, test=test, groups=groups, stratify=stratify
+        )
         return self.select(rows.train), self.select(rows.validation), self.select(rows.test)

@@ -45,7 +45,9 @@ class Scaling:
         trailing = (1,) * (len(self.shape) - 1)
         dtype = getattr(torch, self.precision)
         mean = torch.tensor(self.mean, dtype=dtype, device=stored.device).view(1, -1, *trailing)
-        scale = torch.tensor([1.0 / s for s in self.std], dtype=dtype, device=stored.device).view(1, -1, *trailing)
+        scale = torch.tensor([1.0 / s for s in self.std], dtype=dtype, device=stored.device).view(
+            1, -1, *trailing
+        )
         return stored.to(dtype, copy=True).sub_(mean).mul_(scale)
 
     def invert(self, scaled: torch.Tensor) -> torch.Tensor:
@@ -62,10 +64,14 @@ def scaling_of(train: Dataset, *, precision: str = "float32") -> Scaling:
     A constant channel keeps a standard deviation of 1, so that it becomes 0 rather than infinite.
     """
     if len(train) == 0:
-        raise ValueError("the training part is empty: there is nothing to take mean and standard deviation from")
+        raise ValueError(
+            "the training part is empty: there is nothing to take mean and standard deviation from"
+        )
     axes = (0, *range(2, train.inputs.ndim))
     total = square = 0.0
-    shift = np.asarray(train.inputs[:1], np.float64).mean(axis=axes, keepdims=True)  # near the mean: no cancellation
+    shift = np.asarray(train.inputs[:1], np.float64).mean(
+        axis=axes, keepdims=True
+    )  # near the mean: no cancellation
     for first in range(0, len(train), CHUNK):
         part = np.asarray(train.inputs[first : first + CHUNK], np.float64) - shift
         total = total + part.sum(axis=axes)

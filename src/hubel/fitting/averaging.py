@@ -15,7 +15,9 @@ class MovingAverage:
     def __init__(self, net: nn.Module, decay: float):
         self.decay = decay
         self.steps = 0
-        self.values: dict[str, Tensor] = {name: value.detach().clone() for name, value in net.state_dict().items()}
+        self.values: dict[str, Tensor] = {
+            name: value.detach().clone() for name, value in net.state_dict().items()
+        }
         live = net.state_dict(keep_vars=True)
         self._floating = [name for name, value in self.values.items() if value.is_floating_point()]
         self._others = [name for name in self.values if name not in set(self._floating)]

@@ -71,10 +71,14 @@ class Checkpoints:
                         break
             if not wrong:
                 return Generation(step=entry["step"], trees=trees, notes=tuple(notes))
-            notes.append(f"the checkpoint of step {entry['step']} can not be used ({wrong}); the one before was taken")
+            notes.append(
+                f"the checkpoint of step {entry['step']} can not be used ({wrong}); the one before was taken"
+            )
         if notes:
             raise DamagedRun(f"{self.folder}: no checkpoint is whole. " + " ".join(notes))
-        raise DamagedRun(f"{self.folder} holds no checkpoint yet: the run ended before its first one. Start it again.")
+        raise DamagedRun(
+            f"{self.folder} holds no checkpoint yet: the run ended before its first one. Start it again."
+        )
 
     def exists(self) -> bool:
         """Whether there is anything to read."""
@@ -90,7 +94,10 @@ class Checkpoints:
         try:
             if files.sha256(path) != entry["sha256"]:
                 size = path.stat().st_size
-                return None, f"{path.name}: {'truncated' if size < entry['bytes'] else 'changed'} ({size} of {entry['bytes']} bytes)"
+                return (
+                    None,
+                    f"{path.name}: {'truncated' if size < entry['bytes'] else 'changed'} ({size} of {entry['bytes']} bytes)",
+                )
             return codec.decode(path), ""
         except OSError as error:
             return None, f"{path.name}: {error.strerror or error}"
@@ -102,11 +109,16 @@ class Checkpoints:
             content = json.loads(self.manifest.read_text("utf-8"))
             generations = content["generations"]
             for entry in generations:
-                entry["step"], [f["sha256"] + f["name"] for f in entry["files"].values()]
+                int(entry["step"])
+                for file in entry["files"].values():
+                    if not {"name", "sha256", "bytes"} <= set(file):
+                        raise KeyError(f"a file of step {entry['step']}")
         except FileNotFoundError:
             return []
         except (ValueError, KeyError, TypeError) as error:
-            raise DamagedRun(f"{self.manifest} is damaged ({error}); the checkpoints beside it can not be trusted without it") from error
+            raise DamagedRun(
+                f"{self.manifest} is damaged ({error}); the checkpoints beside it can not be trusted without it"
+            ) from error
         return generations
 
     def _remove_unnamed(self, generations: list[dict[str, Any]]) -> None:

@@ -46,7 +46,9 @@ def _skeleton(value: Any, tensors: dict[str, Tensor], known: dict[tuple[Any, ...
         return _tensor_entry(value.detach(), tensors, known)
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
-            raise TypeError(f"a checkpoint's keys must be text; received {[k for k in value if not isinstance(k, str)][:3]}")
+            raise TypeError(
+                f"a checkpoint's keys must be text; received {[k for k in value if not isinstance(k, str)][:3]}"
+            )
         return {"dict": {key: _skeleton(item, tensors, known) for key, item in value.items()}}
     if isinstance(value, (list, tuple)):
         kind = "list" if isinstance(value, list) else "tuple"
@@ -92,7 +94,9 @@ def _tree(skeleton: Any, tensors: dict[str, Tensor], made: dict[tuple[Any, ...],
     key = (content, None if order is None else tuple(order))
     if key not in made:
         stored = tensors[content]
-        made[key] = stored if order is None else stored.permute([order.index(axis) for axis in range(len(order))])
+        made[key] = (
+            stored if order is None else stored.permute([order.index(axis) for axis in range(len(order))])
+        )
     return made[key]
 
 
@@ -106,7 +110,9 @@ def assign(target: Mapping[str, Tensor], source: Mapping[str, Tensor], what: str
             for kind, names in (("missing", missing), ("unknown", extra), ("of another shape", wrong))
             if names
         ]
-        raise ValueError(f"the stored {what} does not fit this network: {'; '.join(parts)}. Pass the network that was fitted.")
+        raise ValueError(
+            f"the stored {what} does not fit this network: {'; '.join(parts)}. Pass the network that was fitted."
+        )
     with torch.no_grad():
         for name, value in target.items():
             value.copy_(source[name])

@@ -21,7 +21,9 @@ ObjectiveCall = Callable[[nn.Module, Batch], Loss]
 class StepRule(Protocol):
     """How one batch becomes an update of the network."""
 
-    def update(self, net: nn.Module, objective: ObjectiveCall, batch: Batch, factor: float) -> dict[str, Tensor]:
+    def update(
+        self, net: nn.Module, objective: ObjectiveCall, batch: Batch, factor: float
+    ) -> dict[str, Tensor]:
         """Change `net` once, at `factor` times the highest learning rate; answer detached scalars, `loss` among them.
 
         Raises `FloatingPointError` and leaves weights, buffers and optimizer as they were, where the loss or its gradient is not
@@ -35,7 +37,7 @@ class StepRule(Protocol):
         ...
 
 
-class steps:  # noqa: N801 - reads and behaves as a generator function
+class steps:
     """Fit `net` in place: one `Record` a batch, until `batches` ends.
 
     `schedule` gives the factor on the learning rate of global step number s (from 0). `epoch` and `first_step` (steps already

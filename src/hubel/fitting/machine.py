@@ -16,12 +16,14 @@ from hubel.core.version import VERSION
 
 
 def device_of(device: str | torch.device) -> torch.device:
-    """"auto" is the GPU where there is one (CUDA, then Apple's), else the CPU."""
+    """The word auto means the GPU where there is one (CUDA, then Apple's), else the CPU."""
     if str(device) != "auto":
         try:
             return torch.device(device)
         except RuntimeError as error:
-            raise ValueError(f'device {device!r} is not known; expected "auto", "cpu", "cuda", "cuda:1" or "mps"') from error
+            raise ValueError(
+                f'device {device!r} is not known; expected "auto", "cpu", "cuda", "cuda:1" or "mps"'
+            ) from error
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     if torch.backends.mps.is_available():
@@ -67,4 +69,9 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions of what decides the numbers."""
-    return {"hubel": VERSION, "python": sys.version.split()[0], "torch": torch.__version__, "numpy": np.__version__}
+    return {
+        "hubel": VERSION,
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }

@@ -42,7 +42,9 @@ class MuonWithAdam(torch.optim.Optimizer):
     def __init__(self, net: nn.Module, choice: Muon):
         trained = [p for p in net.parameters() if p.requires_grad]
         if not trained:
-            raise ValueError("the network has no trainable parameters: unfreeze some (parameter.requires_grad_(True))")
+            raise ValueError(
+                "the network has no trainable parameters: unfreeze some (parameter.requires_grad_(True))"
+            )
         matrices = [p for p in trained if p.ndim >= 2]
         last = matrices[-1:]
         inner = matrices[:-1]
@@ -50,7 +52,12 @@ class MuonWithAdam(torch.optim.Optimizer):
         muon: dict[str, Any] = {"momentum": choice.momentum, "iterations": choice.iterations, "kind": "muon"}
         groups = [
             {"params": inner, "lr": choice.learning_rate, "weight_decay": choice.weight_decay, **muon},
-            {"params": last, "lr": choice.adam_learning_rate, "weight_decay": choice.weight_decay, "kind": "adam"},
+            {
+                "params": last,
+                "lr": choice.adam_learning_rate,
+                "weight_decay": choice.weight_decay,
+                "kind": "adam",
+            },
             {"params": vectors, "lr": choice.adam_learning_rate, "weight_decay": 0.0, "kind": "adam"},
         ]
         super().__init__([group for group in groups if group["params"]], {"lr": choice.learning_rate})

@@ -83,7 +83,9 @@ def decay_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Two parameter groups: what has two or more axes decays, the rest does not. Frozen parameters are left out."""
     trained = [p for p in net.parameters() if p.requires_grad]
     if not trained:
-        raise ValueError("the network has no trainable parameters: unfreeze some (parameter.requires_grad_(True))")
+        raise ValueError(
+            "the network has no trainable parameters: unfreeze some (parameter.requires_grad_(True))"
+        )
     groups = [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},

@@ -90,7 +90,7 @@ def all_threads(dtype: Literal["float32", "bfloat16", "float64"]) -> Precision:
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """torch computes with `count` threads inside, and as before afterwards."""
+    """Torch computes with `count` threads inside, and as before afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -109,7 +109,11 @@ def probe(
     base = Precision(dtype=_own_dtype(net), threads=_all_threads(device))
     remembered = files.user_cache() / "precision" / f"{_key(net, batch, device)}.json"
     if (known := _recall(remembered)) is not None:
-        return known, [], f"{known}: measured before on this machine, for this network and batch ({remembered.name})"
+        return (
+            known,
+            [],
+            f"{known}: measured before on this machine, for this network and batch ({remembered.name})",
+        )
     began = time.perf_counter()
     reference = _Trial(net, objective, batch, base, device)
     measured = [Measured(precision=base, seconds=reference.time())]
@@ -134,11 +138,21 @@ def probe(
 class _Trial:
     """A copy of the network under one candidate, with its outputs and gradient on the batch."""
 
-    def __init__(self, net: nn.Module, objective: ObjectiveCall, batch: Batch, precision: Precision, device: torch.device):
+    def __init__(
+        self,
+        net: nn.Module,
+        objective: ObjectiveCall,
+        batch: Batch,
+        precision: Precision,
+        device: torch.device,
+    ):
         self.precision, self.objective, self.device = precision, objective, device
         self.net = precision.place(copy.deepcopy(net), device).train()
         self.batch = Batch(
-            inputs=precision.arrange(batch.inputs), targets=batch.targets, ids=batch.ids, weights=batch.weights
+            inputs=precision.arrange(batch.inputs),
+            targets=batch.targets,
+            ids=batch.ids,
+            weights=batch.weights,
         )
         self._known: tuple[Tensor, Tensor] | None = None
 
@@ -150,7 +164,9 @@ class _Trial:
             if "Dropout" in type(module).__name__:
                 module.eval()
         kept: list[Tensor] = []
-        handle = self.net.register_forward_hook(lambda module, inputs, output: kept.append(output.detach().double()))
+        handle = self.net.register_forward_hook(
+            lambda module, inputs, output: kept.append(output.detach().double())
+        )
         try:
             self._pass()
         finally:
@@ -185,7 +201,12 @@ class _Trial:
 
 
 def _measure(
-    net: nn.Module, objective: ObjectiveCall, batch: Batch, precision: Precision, device: torch.device, reference: _Trial
+    net: nn.Module,
+    objective: ObjectiveCall,
+    batch: Batch,
+    precision: Precision,
+    device: torch.device,
+    reference: _Trial,
 ) -> Measured:
     trial = _Trial(net, objective, batch, precision, device)
     try:
@@ -207,9 +228,15 @@ def _measure(
 
 def _candidates(base: Precision, device: torch.device, batch: Batch) -> list[Precision]:
     images = batch.inputs.ndim == 4
-    layouts: list[Literal["contiguous", "channels_last"]] = ["channels_last", "contiguous"] if images else ["contiguous"]
+    layouts: list[Literal["contiguous", "channels_last"]] = (
+        ["channels_last", "contiguous"] if images else ["contiguous"]
+    )
     if base.dtype == "float64":
-        return [Precision(dtype="float64", layout=layout, threads=base.threads) for layout in layouts if layout != base.layout]
+        return [
+            Precision(dtype="float64", layout=layout, threads=base.threads)
+            for layout in layouts
+            if layout != base.layout
+        ]
     found = [
         Precision(dtype=dtype, layout=layout, threads=base.threads)
         for layout in layouts
@@ -238,9 +265,16 @@ def _why(best: Measured, base: Measured, complete: bool) -> str:
 
 def _key(net: nn.Module, batch: Batch, device: torch.device) -> str:
     shapes = [(name, tuple(p.shape), str(p.dtype)) for name, p in net.named_parameters()]
-    text = json.dumps([
-        machine.describe(device), torch.__version__, torch.get_num_threads(), str(net), str(shapes), list(batch.inputs.shape)
-    ])
+    text = json.dumps(
+        [
+            machine.describe(device),
+            torch.__version__,
+            torch.get_num_threads(),
+            str(net),
+            str(shapes),
+            list(batch.inputs.shape),
+        ]
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

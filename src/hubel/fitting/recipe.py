@@ -56,7 +56,9 @@ class Recipe:
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise ValueError(f"{name} is {value!r}; expected a whole number of at least 1")
         if self.average not in (None, False) and not 0 < float(self.average) < 1:
-            raise ValueError(f"average is {self.average}; expected a decay between 0 and 1 (such as 0.999), or False")
+            raise ValueError(
+                f"average is {self.average}; expected a decay between 0 and 1 (such as 0.999), or False"
+            )
         if self.max_grad_norm not in (None, False) and not float(self.max_grad_norm) > 0:
             raise ValueError(f"max_grad_norm is {self.max_grad_norm}; expected a positive number, or False")
         if not isinstance(self.seed, int):
@@ -89,16 +91,24 @@ class Recipe:
 
         batch_size = fill("batch_size", lambda: default_batch_size(len(data)))
         if batch_size > len(data):
-            chosen["batch_size"] = (len(data), f"all {len(data)} training examples: fewer than the {batch_size} asked for")
+            chosen["batch_size"] = (
+                len(data),
+                f"all {len(data)} training examples: fewer than the {batch_size} asked for",
+            )
             batch_size = len(data)
         precision = fill("precision", lambda: choose_precision(batch_size))
         epochs = fill("epochs", lambda: choose_epochs(batch_size, precision))
         fill("optimizer", lambda: default_optimizer(net, batch_size))
         fill("schedule", default_schedule)
         fill("augmentation", lambda: default_augmentation(data, epochs))
-        fill("max_grad_norm", lambda: (False, "a finite gradient is checked at every step; nothing is clipped"))
+        fill(
+            "max_grad_norm", lambda: (False, "a finite gradient is checked at every step; nothing is clipped")
+        )
         fill("average", lambda: default_average(len(data), batch_size, epochs))
-        fill("early_stopping", lambda: (False, "the learning rate ends at zero, where the last weights are the ones to keep"))
+        fill(
+            "early_stopping",
+            lambda: (False, "the learning rate ends at zero, where the last weights are the ones to keep"),
+        )
         chosen["seed"] = (self.seed, "given" if self.seed else "default")
         resolved = Recipe(**{name: value for name, (value, _) in chosen.items()})
         return resolved, {name: why for name, (_, why) in chosen.items()}
@@ -115,17 +125,26 @@ def default_batch_size(num_train: int) -> tuple[int, str]:
 
 def default_optimizer(net: nn.Module, batch_size: int) -> tuple[OptimizerChoice, str]:
     """Muon where the network has inner matrices or filters, which is nearly always."""
-    return Muon(), "momentum made orthogonal: the fewest steps to a given accuracy in our measurements (docs/fit.md)"
+    return (
+        Muon(),
+        "momentum made orthogonal: the fewest steps to a given accuracy in our measurements (docs/fit.md)",
+    )
 
 
 def default_schedule() -> tuple[Schedule, str]:
-    return Linear(warmup=0.1), "up in the first tenth, then straight to zero: no rate has to be guessed for the end"
+    """Linear to zero after a warm-up."""
+    return Linear(
+        warmup=0.1
+    ), "up in the first tenth, then straight to zero: no rate has to be guessed for the end"
 
 
 def default_augmentation(data: Dataset, epochs: int) -> tuple[tuple[Augmentation, ...], str]:
     """What the declared symmetries allow, and nothing else."""
     if len(data.shape) != 3 or not data.symmetries:
-        return (), "no symmetry was declared for these data, so nothing is changed (--symmetry flip_horizontal, …)"
+        return (
+            (),
+            "no symmetry was declared for these data, so nothing is changed (--symmetry flip_horizontal, …)",
+        )
     side = min(data.shape[1:])
     found: list[Augmentation] = []
     if "flip_horizontal" in data.symmetries:
@@ -147,7 +166,9 @@ def default_average(num_train: int, batch_size: int, epochs: int) -> tuple[float
     if total < 100:
         return False, f"only {total} steps: too few to average"
     horizon = max(10.0, total / 50)
-    return round(1 - 1 / horizon, 6), f"about {horizon:.0f} of {total:,} steps are averaged, which removes the noise of the last ones"
+    return round(
+        1 - 1 / horizon, 6
+    ), f"about {horizon:.0f} of {total:,} steps are averaged, which removes the noise of the last ones"
 
 
 def reasons_as_text(reasons: Mapping[str, str]) -> str:

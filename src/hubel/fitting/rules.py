@@ -36,7 +36,9 @@ class Backprop:
     def learning_rate(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def update(self, net: nn.Module, objective: ObjectiveCall, batch: Batch, factor: float) -> dict[str, Tensor]:
+    def update(
+        self, net: nn.Module, objective: ObjectiveCall, batch: Batch, factor: float
+    ) -> dict[str, Tensor]:
         buffers = list(net.buffers())
         before = [buffer.clone() for buffer in buffers]
         self.optimizer.zero_grad(set_to_none=True)
@@ -86,7 +88,9 @@ class Closure:
     def learning_rate(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def update(self, net: nn.Module, objective: ObjectiveCall, batch: Batch, factor: float) -> dict[str, Tensor]:
+    def update(
+        self, net: nn.Module, objective: ObjectiveCall, batch: Batch, factor: float
+    ) -> dict[str, Tensor]:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         kept: Sequence[Tensor] = [*parameters, *net.buffers()]
         before = [value.detach().clone() for value in kept]
@@ -101,8 +105,10 @@ class Closure:
 
         for group, highest in zip(self.optimizer.param_groups, self.highest, strict=True):
             group["lr"] = highest * factor
-        self.optimizer.step(closure)
-        finite = torch.stack([torch.isfinite(value.detach()).all() for value in kept if value.is_floating_point()]).all()
+        self.optimizer.step(closure)  # type: ignore[arg-type]
+        finite = torch.stack(
+            [torch.isfinite(value.detach()).all() for value in kept if value.is_floating_point()]
+        ).all()
         if not bool(finite & torch.isfinite(losses[0])):
             with torch.no_grad():
                 for value, old in zip(kept, before, strict=True):

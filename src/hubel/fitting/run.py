@@ -13,6 +13,7 @@ Reading one runs no code from it: networks, objectives and scalings are rebuilt 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,9 @@ from torch import nn
 
 from hubel.core import files, names
 from hubel.core.errors import DamagedRun
-from hubel.core.types import Prediction
+from hubel.core.types import Interval, Prediction
 from hubel.data.preprocessing import Scaling
-from hubel.fitting import codec, machine
+from hubel.fitting import codec, evaluation, machine
 from hubel.fitting.checkpoints import Checkpoints
 from hubel.fitting.precision import Precision
 from hubel.fitting.recipe import Recipe
@@ -45,12 +46,16 @@ class Run:
 
     def __repr__(self) -> str:
         headline = next(iter(self.about.get("test", {}).items()), None)
-        score = f", test {headline[0]} {headline[1]['value']:.4g}" if headline and headline[1]["value"] is not None else ""
+        score = (
+            f", test {headline[0]} {headline[1]['value']:.4g}"
+            if headline and headline[1]["value"] is not None
+            else ""
+        )
         return f"Run({str(self.folder)!r}: {self.status}{score})"
 
     @property
     def status(self) -> str:
-        """"running", "finished", "interrupted" or "failed"."""
+        """One of running, finished, interrupted, failed."""
         return str(self.about.get("status", "unknown"))
 
     @property
@@ -141,6 +146,19 @@ class Run:
         stored = _as_stored(inputs, self.scaling)
         return self.objective.read(self.outputs(stored, batch_size=batch_size))
 
+    def evaluate(
+        self, data: Any = None, y: Any = None, *, options: Mapping[str, Any] | None = None
+    ) -> dict[str, Interval]:
+        """All scores with their intervals: on the run's own test part (a look that is counted), or on labelled `data` (a path, a
+        `Dataset`, or arrays `data, y`).
+        """
+        return evaluation.evaluate(self, data, y, options)
+
+    def note(self, **changes: Any) -> None:
+        """Replace entries of `run.json`."""
+        self.about = read_about(self.folder) | names.describe(changes)
+        files.write_json(self.folder / "run.json", self.about)
+
 
 @torch.no_grad()
 def outputs_of(
@@ -153,7 +171,8 @@ def outputs_of(
     batch_size: int = 256,
 ) -> torch.Tensor:
     """Raw scores [N, K] of stored inputs, in order: the one place where networks are evaluated, so that evaluation and prediction
-    do the same to every example."""
+    do the same to every example.
+    """
     was_training = net.training
     net.eval()
     rows = []
@@ -202,7 +221,9 @@ def read_about(folder: Path) -> dict[str, Any]:
         raise DamagedRun(f"{path} is damaged ({error}): restore it from a copy, or fit again") from error
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         found = about.get("format") if isinstance(about, dict) else type(about).__name__
-        raise ValueError(f"{path} has format {found!r}; this hubel reads format {FORMAT}. Take the hubel that wrote it: {about.get('hubel', 'unknown') if isinstance(about, dict) else 'unknown'}")
+        raise ValueError(
+            f"{path} has format {found!r}; this hubel reads format {FORMAT}. Take the hubel that wrote it: {about.get('hubel', 'unknown') if isinstance(about, dict) else 'unknown'}"
+        )
     return about
 
 

@@ -6,4 +6,12 @@ from hubel.objectives.cross_entropy import CrossEntropy
 from hubel.objectives.objective import Objective, forward, mean_over_batch
 from hubel.objectives.squared_error import SquaredError
 
-__all__ = ["BinaryCrossEntropy", "CrossEntropy", "Objective", "SquaredError", "check", "forward", "mean_over_batch"]
+__all__ = [
+    "BinaryCrossEntropy",
+    "CrossEntropy",
+    "Objective",
+    "SquaredError",
+    "check",
+    "forward",
+    "mean_over_batch",
+]

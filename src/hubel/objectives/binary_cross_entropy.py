@@ -1,6 +1,6 @@
 """Yes or no, once (one node) or K times an example (several labels at once).
 
-    loss = sum_k -[ y_k log s(z_k) + (1 - y_k) log(1 - s(z_k)) ] / K,   s(z) = 1 / (1 + exp(-z))       (nats a label)
+loss = sum_k -[ y_k log s(z_k) + (1 - y_k) log(1 - s(z_k)) ] / K,   s(z) = 1 / (1 + exp(-z))       (nats a label)
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -44,9 +43,13 @@ class BinaryCrossEntropy:
             raise ContractError(f"num_outputs is {self.num_outputs}; expected at least 1")
         expected = 2 if self.num_outputs == 1 else self.num_outputs
         if self.classes is not None and len(self.classes) != expected:
-            raise ContractError(f"{len(self.classes)} class names for {self.num_outputs} outputs; expected {expected}")
+            raise ContractError(
+                f"{len(self.classes)} class names for {self.num_outputs} outputs; expected {expected}"
+            )
         if self.positive_weights is not None and len(self.positive_weights) != self.num_outputs:
-            raise ContractError(f"{len(self.positive_weights)} positive weights for {self.num_outputs} outputs: give one per output")
+            raise ContractError(
+                f"{len(self.positive_weights)} positive weights for {self.num_outputs} outputs: give one per output"
+            )
 
     @property
     def headline(self) -> str:
@@ -57,14 +60,18 @@ class BinaryCrossEntropy:
         outputs = forward(net, batch)
         weight = None if self.positive_weights is None else outputs.new_tensor(self.positive_weights)
         targets = batch.targets.to(outputs).view(outputs.shape)
-        losses = F.binary_cross_entropy_with_logits(outputs, targets, pos_weight=weight, reduction="none").mean(1)
+        losses = F.binary_cross_entropy_with_logits(
+            outputs, targets, pos_weight=weight, reduction="none"
+        ).mean(1)
         return Loss(total=mean_over_batch(losses, batch.weights))
 
     def read(self, outputs: Tensor) -> Prediction:
         yes = outputs.float().sigmoid().cpu().numpy()
         if self.num_outputs == 1:
             both = np.concatenate([1 - yes, yes], axis=1)
-            return Prediction(values=(yes[:, 0] > 0.5).astype(np.int64), probabilities=both, classes=self.classes)
+            return Prediction(
+                values=(yes[:, 0] > 0.5).astype(np.int64), probabilities=both, classes=self.classes
+            )
         return Prediction(values=(yes > 0.5).astype(np.uint8), probabilities=yes, classes=self.classes)
 
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
@@ -88,7 +95,9 @@ class BinaryCrossEntropy:
 
     def check_targets(self, targets: Tensor) -> None:
         shape = tuple(targets.shape)
-        fits = targets.ndim == 2 and shape[1] == self.num_outputs or (targets.ndim == 1 and self.num_outputs == 1)
+        fits = (targets.ndim == 2 and shape[1] == self.num_outputs) or (
+            targets.ndim == 1 and self.num_outputs == 1
+        )
         if not fits:
             expected = "[N] or [N, 1]" if self.num_outputs == 1 else f"[N, {self.num_outputs}]"
             raise ContractError(

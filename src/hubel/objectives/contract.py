@@ -39,7 +39,9 @@ def check(net: nn.Module, objective: Objective, batch: Batch) -> None:
             + _size_remedy(outputs, objective)
         )
     if not outputs.is_floating_point():
-        raise ContractError(f"the network returned {outputs.dtype} numbers; expected floating raw scores, not classes: remove the argmax")
+        raise ContractError(
+            f"the network returned {outputs.dtype} numbers; expected floating raw scores, not classes: remove the argmax"
+        )
     if not bool(torch.isfinite(outputs).all()):
         raise ContractError(
             "the network returns NaN or infinite values on a batch of finite inputs before any training: "
@@ -52,7 +54,9 @@ def _check_inputs(batch: Batch) -> None:
     finite = torch.isfinite(batch.inputs).flatten(1).all(1)
     if not bool(finite.all()):
         rows = [] if batch.ids is None else batch.ids[~finite.to(batch.ids.device)][:5].tolist()
-        raise ContractError(f"{int((~finite).sum())} examples of the first batch hold NaN or infinite inputs (rows {rows}): remove or replace them")
+        raise ContractError(
+            f"{int((~finite).sum())} examples of the first batch hold NaN or infinite inputs (rows {rows}): remove or replace them"
+        )
 
 
 def _outputs(net: nn.Module, batch: Batch) -> Tensor:
@@ -64,7 +68,9 @@ def _outputs(net: nn.Module, batch: Batch) -> Tensor:
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
             raise
-        raise ContractError(f"the network failed on one real batch of shape {tuple(batch.inputs.shape)}: {error}") from error
+        raise ContractError(
+            f"the network failed on one real batch of shape {tuple(batch.inputs.shape)}: {error}"
+        ) from error
     finally:
         for module, training in modes:
             module.training = training
@@ -93,17 +99,25 @@ def _check_activation(outputs: Tensor, objective: Objective) -> None:
     if isinstance(objective, CrossEntropy):
         sums_to_one = bool(((values.sum(1) - 1).abs() < 1e-3).all()) and bool((values >= 0).all())
         if last == "softmax" or (sums_to_one and len(values) > 1):
-            raise ContractError(f"the network ends with a softmax, but cross-entropy expects raw scores: it would be applied twice. {REMEDY}")
+            raise ContractError(
+                f"the network ends with a softmax, but cross-entropy expects raw scores: it would be applied twice. {REMEDY}"
+            )
         if last == "sigmoid":
-            raise ContractError(f"the network ends with a sigmoid, but cross-entropy of classes expects raw scores. {REMEDY}")
+            raise ContractError(
+                f"the network ends with a sigmoid, but cross-entropy of classes expects raw scores. {REMEDY}"
+            )
         return
     if last == "softmax" and objective.num_outputs == 1:
         raise ContractError(f"the network ends with a softmax over one node, which is always 1. {REMEDY}")
     if last in ("sigmoid", "softmax"):
-        raise ContractError(f"the network ends with a {last}, but binary cross-entropy expects raw scores: it would be squashed twice. {REMEDY}")
+        raise ContractError(
+            f"the network ends with a {last}, but binary cross-entropy expects raw scores: it would be squashed twice. {REMEDY}"
+        )
     within = bool(((values > 0) & (values < 1)).all())
     if within and len(values) >= 8 and float(values.std()) > 0 and _looks_squashed(values):
-        raise ContractError(f"all outputs lie between 0 and 1 and stop there, as after a sigmoid; binary cross-entropy expects raw scores. {REMEDY}")
+        raise ContractError(
+            f"all outputs lie between 0 and 1 and stop there, as after a sigmoid; binary cross-entropy expects raw scores. {REMEDY}"
+        )
 
 
 def _looks_squashed(values: Tensor) -> bool:
@@ -112,7 +126,7 @@ def _looks_squashed(values: Tensor) -> bool:
 
 
 def _last_operation(outputs: Tensor) -> str:
-    """"softmax", "log_softmax", "sigmoid" or "" for the operation that made `outputs`, looking through casts and views."""
+    """One of "softmax", "log_softmax", "sigmoid" or "": the operation that made `outputs`, looking through casts and views."""
     node = outputs.grad_fn
     for _ in range(6):
         if node is None:

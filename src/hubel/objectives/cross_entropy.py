@@ -49,11 +49,15 @@ class CrossEntropy:
                 "Expected at least 2 outputs; for a yes/no target with one node write BinaryCrossEntropy(1)"
             )
         if self.classes is not None and len(self.classes) != self.num_outputs:
-            raise ContractError(f"{len(self.classes)} class names for {self.num_outputs} outputs: give one name per output")
+            raise ContractError(
+                f"{len(self.classes)} class names for {self.num_outputs} outputs: give one name per output"
+            )
         if not 0 <= self.label_smoothing < 1:
             raise ContractError(f"label_smoothing is {self.label_smoothing}; expected a number in [0, 1)")
         if self.class_weights is not None and len(self.class_weights) != self.num_outputs:
-            raise ContractError(f"{len(self.class_weights)} class weights for {self.num_outputs} outputs: give one per output")
+            raise ContractError(
+                f"{len(self.class_weights)} class weights for {self.num_outputs} outputs: give one per output"
+            )
 
     def __call__(self, net: nn.Module, batch: Batch) -> Loss:
         logp = forward(net, batch).log_softmax(dim=1)
@@ -81,7 +85,9 @@ class CrossEntropy:
         outputs = outputs.float()
         hard = targets.argmax(1) if targets.is_floating_point() else targets.long()
         accuracy = (outputs.argmax(1) == hard).double().mean()
-        loss = nn.functional.cross_entropy(outputs.double(), targets.double() if targets.is_floating_point() else hard)
+        loss = nn.functional.cross_entropy(
+            outputs.double(), targets.double() if targets.is_floating_point() else hard
+        )
         return {"accuracy": float(accuracy), "loss": float(loss)}
 
     def metrics(self, prediction: Prediction, targets: np.ndarray) -> dict[str, Interval]:
@@ -112,7 +118,9 @@ class CrossEntropy:
                 f"cross-entropy received floating targets of shape {tuple(targets.shape)}; expected class probabilities "
                 f"[N, {self.num_outputs}], or integer class numbers [N]. For real values write SquaredError"
             )
-        if bool((targets < 0).any()) or not torch.allclose(targets.sum(1), torch.ones(len(targets)).to(targets), atol=1e-3):
+        if bool((targets < 0).any()) or not torch.allclose(
+            targets.sum(1), torch.ones(len(targets)).to(targets), atol=1e-3
+        ):
             raise ContractError(
                 "floating targets of cross-entropy must be probabilities: not negative, every row with sum 1. "
                 "For independent yes/no labels write BinaryCrossEntropy; for real values SquaredError"

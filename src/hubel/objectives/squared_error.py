@@ -47,7 +47,9 @@ class SquaredError:
         for name in ("center", "scale", "target_names", "units"):
             value = getattr(self, name)
             if value is not None and len(value) != self.num_outputs:
-                raise ContractError(f"{name} has {len(value)} entries for {self.num_outputs} outputs: give one per output")
+                raise ContractError(
+                    f"{name} has {len(value)} entries for {self.num_outputs} outputs: give one per output"
+                )
         if self.scale is not None and min(self.scale) <= 0:
             raise ContractError(f"scale is {self.scale}; expected positive numbers")
 
@@ -75,7 +77,9 @@ class SquaredError:
 
     def check_targets(self, targets: Tensor) -> None:
         shape = tuple(targets.shape)
-        fits = targets.ndim == 2 and shape[1] == self.num_outputs or (targets.ndim == 1 and self.num_outputs == 1)
+        fits = (targets.ndim == 2 and shape[1] == self.num_outputs) or (
+            targets.ndim == 1 and self.num_outputs == 1
+        )
         if not fits:
             raise ContractError(
                 f"squared error with {self.num_outputs} outputs received targets of shape {shape}; expected "

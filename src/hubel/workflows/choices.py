@@ -42,7 +42,9 @@ def choose_objective(train: Dataset) -> tuple[Objective, str]:
     if train.is_multilabel:
         assert train.classes is not None
         num = len(train.classes)
-        return BinaryCrossEntropy(num, classes=train.classes), f"{num} yes/no labels an example: a sigmoid for each"
+        return BinaryCrossEntropy(
+            num, classes=train.classes
+        ), f"{num} yes/no labels an example: a sigmoid for each"
     if train.classes is not None:
         num = len(train.classes)
         objective = CrossEntropy(num, classes=train.classes, label_smoothing=0.1)
@@ -63,8 +65,8 @@ def choose_net(train: Dataset, objective: Objective, seed: int, budget: float) -
     """The default network for inputs of this kind and for this much time, with weights that follow from the seed."""
     with random.torch_seeded(seed, "initial weights"):
         if len(train.shape) == 1:
-            net = nets.mlp((100, 100), inputs=train.shape[0], outputs=objective.num_outputs)
-            return net, f"a table of {train.shape[0]} features: two hidden layers of 100"
+            net = nets.mlp((100, 100), inputs=int(np.prod(train.shape)), outputs=objective.num_outputs)
+            return net, f"a table of {int(np.prod(train.shape))} features: two hidden layers of 100"
         return nets.simple_cnn(inputs=train.shape, outputs=objective.num_outputs), "images"
 
 
@@ -74,11 +76,15 @@ def made_net(make: Callable[..., nn.Module], train: Dataset, objective: Objectiv
     with random.torch_seeded(seed, "initial weights"):
         net = make(inputs=inputs, outputs=objective.num_outputs)
     if not isinstance(net, nn.Module):
-        raise TypeError(f"net={make!r} made a {type(net).__name__}; expected a torch.nn.Module, or a function of inputs and outputs that makes one")
+        raise TypeError(
+            f"net={make!r} made a {type(net).__name__}; expected a torch.nn.Module, or a function of inputs and outputs that makes one"
+        )
     return net
 
 
-def choose_epochs(pace: Pace, steps_per_epoch: int, num_train: int, num_validation: int, budget: float) -> tuple[int, str]:
+def choose_epochs(
+    pace: Pace, steps_per_epoch: int, num_train: int, num_validation: int, budget: float
+) -> tuple[int, str]:
     """As many epochs as the time allows, up to what data of this size can use."""
     useful = int(np.clip(120_000 / max(num_train, 1), 30, 200))
     epoch = pace.epoch(steps_per_epoch, num_validation)

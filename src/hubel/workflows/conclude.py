@@ -33,7 +33,9 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
     part = setting.prepared.part(name)
     scores: dict[str, Interval] = {}
     if len(part):
-        outputs = outputs_of(training.net, setting.prepared.scaling, training.precision, part.inputs, setting.device)
+        outputs = outputs_of(
+            training.net, setting.prepared.scaling, training.precision, part.inputs, setting.device
+        )
         prediction = setting.objective.read(outputs)
         scores = setting.objective.metrics(prediction, np.asarray(part.targets))
         write_predictions(folder, part, prediction, setting.objective, outputs, entering(training))

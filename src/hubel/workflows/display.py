@@ -31,7 +31,9 @@ class Display:
     def __enter__(self) -> Display:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._close()
 
     def say(self, text: str) -> None:
@@ -80,7 +82,9 @@ class Display:
         scores = row.get("validation", {})
         if not self._header:
             names = "".join(f"{name:>12}" for name in scores)
-            self.say(f"{'epoch':>9}{'loss':>9}{'val. loss':>11}{names}{'learn. rate':>13}{'examples/s':>12}{'time':>13}")
+            self.say(
+                f"{'epoch':>9}{'loss':>9}{'val. loss':>11}{names}{'learn. rate':>13}{'examples/s':>12}{'time':>13}"
+            )
             self._header = True
         shown = "".join(f"{_score(name, value):>12}" for name, value in scores.items())
         validation = f"{row['validation_loss']:.4f}" if "validation_loss" in row else "–"
@@ -93,12 +97,15 @@ class Display:
     def _update(self, done: int, total: int, text: str) -> None:
         if not self.console.is_terminal or self.console.quiet:
             return
-        if self._bar is None:
-            self._bar = Progress(TextColumn("{task.description}"), BarColumn(), console=self.console, transient=True)
-            self._task = self._bar.add_task(text, total=total)
-            self._bar.start()
+        bar = self._bar
+        if bar is None:
+            bar = self._bar = Progress(
+                TextColumn("{task.description}"), BarColumn(), console=self.console, transient=True
+            )
+            self._task = bar.add_task(text, total=total)
+            bar.start()
         assert self._task is not None
-        self._bar.update(self._task, completed=done, total=total, description=text)
+        bar.update(self._task, completed=done, total=total, description=text)
 
     def _close(self) -> None:
         if self._bar is not None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,16 @@ from hubel.core import files
 from hubel.core.errors import DamagedRun, NonFiniteLoss
 from hubel.data import Dataset
 from hubel.data.batches import Batches
+from hubel.data.builtin import BUILTIN
+from hubel.data.source import dataset_of
 from hubel.fitting import Precision, Recipe, Run, open_run, probe
 from hubel.fitting import machine as machines
 from hubel.fitting.precision import SHARE
 from hubel.objectives import Objective, check
 from hubel.workflows import choices, conclude, folders
 from hubel.workflows.display import Display
-from hubel.workflows.prepare import Prepared, dataset_of, prepare
+from hubel.workflows.prepare import Prepared, prepare
 from hubel.workflows.training import CHECKPOINT_SECONDS, INTERRUPTED, Job, Training
-
 
 NetMaker = Callable[..., nn.Module]
 """A function of `inputs` and `outputs` that makes a network, such as those of `hubel.nets`."""
@@ -98,7 +100,7 @@ def fit(
         )
         folder = folders.new_folder(out, data.name)
         with files.locked(folder):
-            loading = {"source": str(source) if isinstance(source, (str, Path)) else None, "options": dict(options or {})}
+            loading = {"source": _place(source), "options": dict(options or {})}
             folders.write_start(folder, setting, loading=loading, command=_command())
             return _train(folder, setting, display, checkpoint_seconds)
 
@@ -149,7 +151,12 @@ def decide(
         recipe = like.recipe
     own64 = isinstance(net, nn.Module) and any(p.dtype == torch.float64 for p in net.parameters())
     prepared = prepare(
-        data, seed=recipe.seed, validation=validation, test=test, groups=groups, precision="float64" if own64 else "float32"
+        data,
+        seed=recipe.seed,
+        validation=validation,
+        test=test,
+        groups=groups,
+        precision="float64" if own64 else "float32",
     )
     train = prepared.part("train")
     folders.show_data(display, prepared)
@@ -162,12 +169,22 @@ def decide(
         net = choices.made_net(net, train, objective, recipe.seed)
     net = net.to(device)
     size = min(32, len(train))
-    batch = next(Batches(data=train, scaling=prepared.scaling, batch_size=size, seed=recipe.seed, device=device).in_order())
+    batch = next(
+        Batches(
+            data=train, scaling=prepared.scaling, batch_size=size, seed=recipe.seed, device=device
+        ).in_order()
+    )
     check(net, objective, batch)
     recipe, why, measured = _resolve(recipe, prepared, train, net, objective, device, budget)
     reasons |= why
     setting = Setting(
-        prepared=prepared, net=net, objective=objective, recipe=recipe, reasons=reasons, measured=measured, device=device
+        prepared=prepared,
+        net=net,
+        objective=objective,
+        recipe=recipe,
+        reasons=reasons,
+        measured=measured,
+        device=device,
     )
     folders.show_choices(display, setting)
     return setting
@@ -211,14 +228,20 @@ def _resolve(
 
         optimizer = recipe.optimizer or default_optimizer(net, batch_size)[0]
         made = batches(batch_size, precision.layout)
-        pace = choices.measure_pace(net, objective, made, optimizer, precision, device, min(2.0, SHARE * budget))
-        return choices.choose_epochs(pace, made.steps_per_epoch, len(train), len(prepared.rows["validation"]), budget)
+        pace = choices.measure_pace(
+            net, objective, made, optimizer, precision, device, min(2.0, SHARE * budget)
+        )
+        return choices.choose_epochs(
+            pace, made.steps_per_epoch, len(train), len(prepared.rows["validation"]), budget
+        )
 
     resolved, why = recipe.resolve(train, net, choose_precision=choose_precision, choose_epochs=choose_epochs)
     return resolved, why, measured
 
 
-def _train(folder: Path, setting: Setting, display: Display, checkpoint_seconds: float, *, resumed: bool = False) -> Run:
+def _train(
+    folder: Path, setting: Setting, display: Display, checkpoint_seconds: float, *, resumed: bool = False
+) -> Run:
     """Train (or go on), conclude, and answer the run."""
     prepared = setting.prepared
     job = Job(
@@ -243,8 +266,12 @@ def _train(folder: Path, setting: Setting, display: Display, checkpoint_seconds:
         raise
     if stopped == INTERRUPTED:
         at = training.position
-        folders.update(folder, status="interrupted", stopped=f"{INTERRUPTED} in epoch {at.epoch}, after step {at.step}")
-        display.say(f"Stopped and saved after step {at.step:,}. Go on with:\n  hubel resume {shlex.quote(str(folder))}")
+        folders.update(
+            folder, status="interrupted", stopped=f"{INTERRUPTED} in epoch {at.epoch}, after step {at.step}"
+        )
+        display.say(
+            f"Stopped and saved after step {at.step:,}. Go on with:\n  hubel resume {shlex.quote(str(folder))}"
+        )
         return Run(folder, net=setting.net, device=str(setting.device))
     conclude.conclude(folder, setting, training, stopped, display)
     return Run(folder, net=_given(setting), device=str(setting.device))
@@ -284,7 +311,9 @@ def _setting_again(run: Run, data: Any, y: Any, display: Display) -> Setting:
     try:
         rows = run.split
     except (OSError, ValueError) as error:
-        raise DamagedRun(f"{run.folder / 'split.npz'} can not be read ({error}): restore it from a copy, or fit again") from error
+        raise DamagedRun(
+            f"{run.folder / 'split.npz'} can not be read ({error}): restore it from a copy, or fit again"
+        ) from error
     prepared = Prepared(
         whole=whole,
         rows=rows,
@@ -314,6 +343,18 @@ def _given(setting: Setting) -> nn.Module | None:
     return None if hasattr(setting.net, "made_by") else setting.net
 
 
+def _place(source: Any) -> str | None:
+    """Where the data can be read again: a path made absolute, a built-in name as it is; nothing for arrays."""
+    if not isinstance(source, (str, os.PathLike)):
+        return None
+    text = os.fspath(source)
+    return (
+        str(Path(text).expanduser().resolve())
+        if Path(text).expanduser().exists() and text.lower() not in BUILTIN
+        else text
+    )
+
+
 def _command() -> str:
     """What was typed, where something was."""
     program = Path(sys.argv[0]).name
@@ -322,4 +363,4 @@ def _command() -> str:
     return f"hubel.fit(...) in {program}" if program else "hubel.fit(...)"
 
 
-__all__ = ["Setting", "decide", "fit", "replace", "resume"]
+__all__ = ["Setting", "decide", "fit", "resume"]

@@ -30,8 +30,14 @@ def new_folder(out: Path | str | None, name: str) -> Path:
     """
     if out is not None:
         folder = Path(out)
-        if folder.exists() and (not folder.is_dir() or any(entry.name != ".lock" for entry in folder.iterdir())):
-            what = "is a run already; go on with: hubel resume" if (folder / "run.json").exists() else "exists and is not empty; choose another than"
+        if folder.exists() and (
+            not folder.is_dir() or any(entry.name != ".lock" for entry in folder.iterdir())
+        ):
+            what = (
+                "is a run already; go on with: hubel resume"
+                if (folder / "run.json").exists()
+                else "exists and is not empty; choose another than"
+            )
             raise FileExistsError(f"{folder} {what} {folder}")
         folder.mkdir(parents=True, exist_ok=True)
         return folder
@@ -51,7 +57,7 @@ def write_start(folder: Path, setting: Setting, *, loading: dict[str, Any], comm
     """`split.npz`, then `run.json` with everything that was decided."""
     prepared = setting.prepared
     with files.replacing(folder / "split.npz") as file:
-        np.savez_compressed(file, **{name: np.asarray(rows) for name, rows in prepared.rows.items()})
+        np.savez_compressed(file, **{name: np.asarray(rows) for name, rows in prepared.rows.items()})  # type: ignore[arg-type]
     about = {
         "format": FORMAT,
         "name": folder.name,
@@ -66,9 +72,7 @@ def write_start(folder: Path, setting: Setting, *, loading: dict[str, Any], comm
         "data": about_data(prepared),
         "split": {"how": prepared.how, "seed": setting.recipe.seed, "sha256": prepared.split_sha256},
         "net": about_net(setting.net),
-        "objective": {
-            **names.describe(setting.objective),
-        },
+        "objective": names.describe(setting.objective),
         "expected_initial_loss": _expected_initial_loss(setting),
         "preprocessing": names.describe(prepared.scaling),
         "recipe": names.describe(setting.recipe),
@@ -121,7 +125,11 @@ def about_net(net: nn.Module) -> dict[str, Any]:
     parameters = sum(p.numel() for p in net.parameters())
     made = getattr(net, "made_by", None)
     if made is None:
-        return {"name": None, "class": f"{type(net).__module__}.{type(net).__qualname__}", "parameters": parameters}
+        return {
+            "name": None,
+            "class": f"{type(net).__module__}.{type(net).__qualname__}",
+            "parameters": parameters,
+        }
     return {"name": made.name, "arguments": names.describe(dict(made.arguments)), "parameters": parameters}
 
 
@@ -138,7 +146,9 @@ def fresh_net(run: Run, seed: int) -> nn.Module:
 def show_data(display: Display, prepared: Prepared) -> None:
     """What was found."""
     whole = prepared.whole
-    rows = {"examples": f"{len(whole):,} of {' × '.join(map(str, whole.shape))}, {_depth(whole.inputs.dtype)}"}
+    rows = {
+        "examples": f"{len(whole):,} of {' × '.join(map(str, whole.shape))}, {_depth(whole.inputs.dtype)}"
+    }
     if whole.classes is not None:
         rows["classes"] = f"{len(whole.classes)}: {_counts(whole.class_counts())}"
     else:
@@ -167,7 +177,11 @@ def show_choices(display: Display, setting: Setting) -> None:
         text = ", ".join(type(v).__name__ for v in value) if isinstance(value, tuple) else str(value)
         text = type(value).__name__ if name in ("optimizer", "schedule") else text
         reason = why.get(name, "")
-        rows[name.replace("_", " ")] = reason if name == "precision" and reason not in ("", "given") else (text or "none") + _because(reason)
+        rows[name.replace("_", " ")] = (
+            reason
+            if name == "precision" and reason not in ("", "given")
+            else (text or "none") + _because(reason)
+        )
     display.facts("Chosen:", rows)
 
 

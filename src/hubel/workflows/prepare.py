@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hubel import data as hubel_data
-from hubel.data.duplicates import duplicates, without_leaks
-from hubel.data.splits import assign_parts
 from hubel.data import Dataset
+from hubel.data.duplicates import duplicates, without_leaks
 from hubel.data.preprocessing import Scaling, scaling_of
+from hubel.data.splits import assign_parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,31 +26,8 @@ class Prepared:
     duplicates: Mapping[str, Any]
 
     def part(self, name: str) -> Dataset:
-        """ "train", "validation" or "test"."""
+        """The part called `name`: train, validation or test."""
         return self.whole.select(self.rows[name])
-
-
-def dataset_of(
-    source: Any,
-    y: Any = None,
-    *,
-    options: Mapping[str, Any] | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Dataset:
-    """The dataset behind what a user gave: a Dataset, arrays `x, y`, or a path or built-in name (read with `options`)."""
-    if isinstance(source, Dataset):
-        if y is not None:
-            raise TypeError("received a Dataset and y; a Dataset holds its targets already: leave y out")
-        return source
-    if isinstance(source, (str, Path)):
-        if y is not None:
-            raise TypeError(f"received {source!r} and y; y goes with arrays: fit(x, y)")
-        return hubel_data.load(source, progress=progress, **dict(options or {}))
-    if y is None:
-        raise TypeError(
-            f"received a {type(source).__name__} without targets; expected fit(x, y), a Dataset, a path, or the name of built-in data"
-        )
-    return hubel_data.from_arrays(source, y, **dict(options or {}))
 
 
 def prepare(

@@ -23,7 +23,9 @@ def list_runs(folder: Path | str = "runs") -> list[dict[str, Any]]:
     """A dict a run below `folder`, newest first: name, status, data, network, headline score, seconds. Damaged ones say so."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} does not exist: name the folder that holds your runs, or make one with hubel fit")
+        raise FileNotFoundError(
+            f"{folder} does not exist: name the folder that holds your runs, or make one with hubel fit"
+        )
     rows = []
     for path in sorted(folder.rglob("run.json")):
         try:

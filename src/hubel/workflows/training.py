@@ -84,7 +84,9 @@ class Training:
     def __init__(self, job: Job):
         recipe = job.recipe
         assert recipe.optimizer is not None and recipe.batch_size is not None and recipe.epochs is not None
-        assert recipe.precision is not None and recipe.schedule is not None and recipe.augmentation is not None
+        assert (
+            recipe.precision is not None and recipe.schedule is not None and recipe.augmentation is not None
+        )
         self.job = job
         self.precision: Precision = recipe.precision
         self.epochs: int = recipe.epochs
@@ -151,7 +153,11 @@ class Training:
         ):
             if self.average is not None:
                 self.average.update()
-            at.step, at.step_in_epoch, at.examples = record.step, at.step_in_epoch + 1, at.examples + record.examples
+            at.step, at.step_in_epoch, at.examples = (
+                record.step,
+                at.step_in_epoch + 1,
+                at.examples + record.examples,
+            )
             loss_sum = loss_sum + record.scalars["loss"].double() * record.examples
             watcher.step(record, self.epochs, self.batches.steps_per_epoch)
             if interrupted():
@@ -190,7 +196,10 @@ class Training:
         if len(job.validation):
             outputs = self._outputs(job.validation)
             scores = job.objective.score(outputs, torch.from_numpy(job.validation.targets))
-            row |= {"validation_loss": scores["loss"], "validation": {k: v for k, v in scores.items() if k != "loss"}}
+            row |= {
+                "validation_loss": scores["loss"],
+                "validation": {k: v for k, v in scores.items() if k != "loss"},
+            }
             at.validation.append(scores["loss"])
             if scores["loss"] < at.best:
                 at.best, at.best_epoch = scores["loss"], at.epoch
@@ -239,7 +248,9 @@ class Training:
         return {
             "net": dict(self.net.state_dict()),
             "optimizer": {str(number): dict(values) for number, values in state.items()},
-            "average": None if self.average is None else {"steps": self.average.steps, "values": self.average.values},
+            "average": None
+            if self.average is None
+            else {"steps": self.average.steps, "values": self.average.values},
             "position": {name: value if value != math.inf else None for name, value in vars(at).items()},
         }
 

@@ -1,0 +1,34 @@
+"""What a user may hand over as data, and the `Dataset` behind it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hubel.data.arrays import from_arrays
+from hubel.data.dataset import Dataset
+from hubel.data.loading import load
+
+
+def dataset_of(
+    source: Any,
+    y: Any = None,
+    *,
+    options: Mapping[str, Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Dataset:
+    """The dataset behind what a user gave: a Dataset, arrays `x, y`, or a path or built-in name (read with `options`)."""
+    if isinstance(source, Dataset):
+        if y is not None:
+            raise TypeError("received a Dataset and y; a Dataset holds its targets already: leave y out")
+        return source
+    if isinstance(source, (str, os.PathLike)):
+        if y is not None:
+            raise TypeError(f"received {source!r} and y; y goes with arrays: fit(x, y)")
+        return load(source, progress=progress, **dict(options or {}))
+    if y is None:
+        raise TypeError(
+            f"received a {type(source).__name__} without targets; expected fit(x, y), a Dataset, a path, or the name of built-in data"
+        )
+    return from_arrays(source, y, **dict(options or {}))

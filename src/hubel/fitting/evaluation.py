@@ -1,0 +1,73 @@
+"""How well a fitted network does on labelled data: its own test part, or other data with the same classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hubel.core.types import Interval
+from hubel.data import Dataset
+from hubel.data.source import dataset_of
+
+if TYPE_CHECKING:
+    from hubel.fitting.run import Run
+
+
+def evaluate(run: Run, data: Any, y: Any, options: Mapping[str, Any] | None) -> dict[str, Interval]:
+    """All scores with intervals. Without `data`, on the run's own test part, and the look is counted in `run.json`."""
+    if data is None:
+        part = own_test(run)
+        run.note(test_looks=int(run.about.get("test_looks", 0)) + 1)
+    else:
+        loading = {**(run.about["loading"].get("options") or {}), **dict(options or {})}
+        whole = dataset_of(data, y, options=loading if isinstance(data, (str, Path)) else options)
+        part = with_classes_of(run, whole)
+    prediction = run.objective.read(run.outputs(part.inputs))
+    return run.objective.metrics(prediction, np.asarray(part.targets))
+
+
+def own_test(run: Run) -> Dataset:
+    """The test part of the run, read again from where it came."""
+    loading = run.about["loading"]
+    if loading.get("source") is None:
+        raise ValueError(
+            f"{run.folder} was fitted to arrays, which a folder does not hold: pass labelled data, run.evaluate(x, y)"
+        )
+    whole = dataset_of(loading["source"], options=loading.get("options"))
+    if whole.fingerprint != run.about["data"]["fingerprint"]:
+        raise ValueError(
+            f"the data at {loading['source']} have changed since {run.folder} was fitted: its test part can not be found again"
+        )
+    rows = run.split["test"]
+    if len(rows) == 0:
+        raise ValueError(f"{run.folder} has no test part: pass labelled data")
+    return whole.select(rows)
+
+
+def with_classes_of(run: Run, data: Dataset) -> Dataset:
+    """`data` with class numbers as the run counts them. Raises `ValueError` where shape, type or classes do not fit."""
+    wanted = run.about["data"]["classes"]
+    if tuple(data.shape) != tuple(run.scaling.shape) or str(data.inputs.dtype) != run.scaling.dtype:
+        raise ValueError(
+            f"{data.name} holds {'×'.join(map(str, data.shape))} {data.inputs.dtype}; this network was fitted on "
+            f"{'×'.join(map(str, run.scaling.shape))} {run.scaling.dtype}: read it with the same options (size, channels)"
+        )
+    if wanted is None or data.classes is None or list(data.classes) == wanted:
+        return data
+    unknown = sorted(set(data.classes) - set(wanted))
+    if unknown:
+        raise ValueError(
+            f"{data.name} has classes that this network does not know: {unknown[:5]}; it knows {wanted[:10]}"
+        )
+    if data.is_multilabel:
+        order = [data.classes.index(name) if name in data.classes else -1 for name in wanted]
+        targets = np.stack(
+            [data.targets[:, k] if k >= 0 else np.zeros(len(data), data.targets.dtype) for k in order], axis=1
+        )
+        return replace(data, targets=targets, classes=tuple(wanted))
+    number = np.array([wanted.index(name) for name in data.classes])
+    return replace(data, targets=number[data.targets], classes=tuple(wanted))
