@@ -8,6 +8,7 @@ the first HDU with a picture is read. Refused, with a reason: animations, CMYK, 
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ GREY, RGB, RGBA, GREY_ALPHA = (
     ("red", "green", "blue", "alpha"),
     ("grey", "alpha"),
 )
+_COMPRESSIONS_OF_TIFFFILE = (1, 8, 32773, 32946)  # none, deflate, PackBits: without imagecodecs
 _CHANNELS_OF_MODE = {
     "1": GREY,
     "L": GREY,
@@ -133,6 +135,8 @@ def _mode(image: Any) -> str:
         raise ValueError(
             "its colours are CMYK, which need the printer's profile; convert it to RGB (magick in.jpg -colorspace sRGB out.png)"
         )
+    if image.format == "PNG" and image.tile and str(image.tile[0][3]) == "LA;16B":
+        raise ValueError("it is 16-bit greyscale with transparency; save it without the alpha channel")
     mode = "I;16" if image.mode.startswith("I;16") else image.mode
     if mode not in _CHANNELS_OF_MODE:
         raise ValueError(f"its pixels are of kind {image.mode}; expected greyscale, RGB or RGBA")
@@ -148,11 +152,7 @@ def _type_of(image: Any, mode: str) -> str:
 
 
 def _is_16_bit_colour(image: Any) -> bool:
-    return (
-        image.format == "PNG"
-        and bool(image.tile)
-        and str(image.tile[0][3]) in ("RGB;16B", "RGBA;16B", "LA;16B")
-    )
+    return image.format == "PNG" and bool(image.tile) and str(image.tile[0][3]) in ("RGB;16B", "RGBA;16B")
 
 
 def _with_pillow(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -178,8 +178,6 @@ def _png_16_bit_colour(path: Path, mode: str) -> tuple[np.ndarray, tuple[str, ..
     """Pillow reads only the high byte of 16-bit colour. Read as little-endian, the same file gives the low byte."""
     from PIL import Image, ImageOps
 
-    if mode == "LA":
-        raise ValueError("it is 16-bit greyscale with transparency; save it without the alpha channel")
     halves = []
     for rawmode in (f"{mode};16B", f"{mode};16L"):
         with Image.open(path) as image:
@@ -195,27 +193,31 @@ def _channels_first(pixels: np.ndarray) -> np.ndarray:
 
 
 def _look_plain_tiff(path: Path) -> Header | None:
-    """The header of a TIFF that Pillow reads without loss (one page; 8 bits, 16-bit or float greyscale); None for the others."""
+    """The header of a TIFF that Pillow reads without loss; None for the others, which are for tifffile."""
     from PIL import Image
 
     try:
         with Image.open(path) as image:
-            tags: Any = image.tag_v2  # type: ignore[attr-defined]
-            bits = set(tags.get(258, (1,)))
-            plain = (bits <= {1, 8} and image.mode in ("1", "L", "P", "RGB", "RGBA")) or image.mode in (
-                "I;16",
-                "I;16B",
-                "F",
-            )
-            if image.mode in ("I;16", "I;16B") and bits != {16}:
-                plain = False  # 12 bits and the like
-            if getattr(image, "n_frames", 1) != 1 or not plain:
+            if not _is_plain(image):
                 return None
         return _look_pillow(path)
-    except Image.DecompressionBombError:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise
     except Exception:  # Pillow does not know this kind of TIFF: tifffile may
         return None
+
+
+def _is_plain(image: Any) -> bool:
+    """One page of 8-bit grey, palette or colour, or of 16-bit or floating-point grey."""
+    tags = image.tag_v2
+    bits, samples = set(tags.get(258, (1,))), tags.get(277, 1)
+    if getattr(image, "n_frames", 1) != 1 or samples != {"RGB": 3, "RGBA": 4}.get(image.mode, 1):
+        return False
+    if tags.get(274, 1) >= 5 and tags.get(259, 1) in _COMPRESSIONS_OF_TIFFFILE:
+        return False  # Pillow 13 scrambles the rows of uncompressed TIFF when it turns them
+    if image.mode in ("1", "L", "P", "RGB", "RGBA"):
+        return bits <= {1, 8}
+    return image.mode == "F" or (image.mode in ("I;16", "I;16B") and bits == {16})
 
 
 def _with_tifffile(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -234,8 +236,11 @@ def _with_tifffile(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
                 f"it holds {len(tiff.series)} separate pictures ({shapes}); expected one picture, its pages being channels"
             )
         series = tiff.series[0]
-        if Image.MAX_IMAGE_PIXELS is not None and series.size > 4 * Image.MAX_IMAGE_PIXELS:
-            raise Image.DecompressionBombError(f"Image size {series.shape} exceeds the limit")
+        num = math.prod(n for letter, n in zip(series.axes, series.shape, strict=True) if letter in "YX")
+        if Image.MAX_IMAGE_PIXELS is not None and num > Image.MAX_IMAGE_PIXELS:
+            raise Image.DecompressionBombError(
+                f"Image size ({num} pixels) exceeds limit of {Image.MAX_IMAGE_PIXELS} pixels"
+            )
         page: Any = series.pages[0]
         photometric, orientation = int(page.photometric), int(page.tags.valueof(274, default=1))
         pixels, axes = series.asarray(), series.axes
@@ -252,8 +257,8 @@ def _with_tifffile(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
         )
     pixels = np.moveaxis(pixels, others[0], 0) if others else pixels[None]
     pixels, _ = stored_values(_oriented(pixels, orientation), "it")
-    if photometric == 5:
-        raise ValueError("its colours are CMYK, which need the printer's profile; convert it to RGB")
+    if photometric not in (0, 1, 2):
+        raise ValueError(f"its colours are of kind {page.photometric.name}; convert it to RGB")
     colours = photometric == 2 and len(pixels) in (3, 4)
     return pixels, (RGB if len(pixels) == 3 else RGBA) if colours else _numbered(len(pixels))
 
