@@ -91,8 +91,10 @@ class Batches:
             picked = np.empty((len(wanted), *self.data.shape), self.data.inputs.dtype)
             picked[ascending] = self.data.inputs[wanted[ascending]]
             return torch.from_numpy(picked).to(self.device, non_blocking=True)
-        if self._inputs.dtype == torch.uint16:  # torch can not gather uint16: same bits as int16
-            return self._inputs.view(torch.int16)[rows].view(torch.uint16).to(self.device, non_blocking=True)
+        signed = {torch.uint16: torch.int16, torch.uint32: torch.int32}.get(self._inputs.dtype)
+        if signed is not None:  # torch can not gather these: the same bits under another name
+            rows_of = self._inputs.view(signed).index_select(0, rows).view(self._inputs.dtype)
+            return rows_of.to(self.device, non_blocking=True)
         return self._inputs.index_select(0, rows).to(self.device, non_blocking=True)
 
 

@@ -92,7 +92,7 @@ class Dataset:
 
     def select(self, rows: np.ndarray | Sequence[int]) -> Dataset:
         """The examples of these rows, in this order."""
-        rows = np.asarray(rows)
+        rows = np.asarray(rows) if len(rows) else np.empty(0, np.int64)
         pick = {
             name: None if (value := getattr(self, name)) is None else value[rows]
             for name in ("inputs", "targets", "ids", "groups", "weights", "part")

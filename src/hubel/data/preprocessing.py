@@ -19,7 +19,8 @@ CHUNK = 4096  # examples summed at a time
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling:
-    """`(x - mean[c]) / std[c]`, one pair a channel (or a feature), computed in float32 in this order of operations.
+    """`(x - mean[c]) / std[c]`, one pair a channel (or a feature), computed in this order of operations: in float32, or in
+    float64 where more than 24 bits were stored, and then rounded to `precision`.
 
     `dtype` and `shape` are those of the stored inputs that it was made for; others are refused.
 
@@ -43,12 +44,12 @@ class Scaling:
                 "read them the way the training data were read (hubel.data.read_like), or fit again"
             )
         trailing = (1,) * (len(self.shape) - 1)
-        dtype = getattr(torch, self.precision)
-        mean = torch.tensor(self.mean, dtype=dtype, device=stored.device).view(1, -1, *trailing)
-        scale = torch.tensor([1.0 / s for s in self.std], dtype=dtype, device=stored.device).view(
+        work = torch.float64 if stored.dtype.itemsize > 2 and stored.dtype != torch.float32 else torch.float32
+        mean = torch.tensor(self.mean, dtype=work, device=stored.device).view(1, -1, *trailing)
+        scale = torch.tensor([1.0 / s for s in self.std], dtype=work, device=stored.device).view(
             1, -1, *trailing
         )
-        return stored.to(dtype, copy=True).sub_(mean).mul_(scale)
+        return stored.to(work, copy=True).sub_(mean).mul_(scale).to(getattr(torch, self.precision))
 
     def invert(self, scaled: torch.Tensor) -> torch.Tensor:
         """Values in stored units (floating) of scaled inputs."""
