@@ -244,3 +244,53 @@ def diabetes_run(folder, epochs=40):
         values=values.astype(np.float32),
     )
     return folder
+
+
+def drawn_run(folder, *, classes, shape=(3, 32, 32), examples=2000, dtype=np.uint8, skill=3.0, mixed=False):
+    """A run that nobody fitted: random pictures and probabilities of any number of classes."""
+    generator = np.random.default_rng(0)
+    num_classes = len(classes)
+    targets = generator.integers(0, num_classes, examples)
+    scores = generator.normal(size=(examples, num_classes))
+    scores[np.arange(examples), targets] += skill
+    probabilities = softmax(scores).astype(np.float32)
+    values = probabilities.argmax(axis=1)
+    worst = np.flatnonzero(values != targets)[:24]
+    top = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1.0
+    pictures = (generator.random((24, *shape)) * top).astype(dtype)[: len(worst)]
+    counts = np.bincount(targets, minlength=num_classes).tolist()
+    mixtures = np.eye(num_classes, dtype=np.float32)[targets[:32]] * 0.7
+    mixtures[np.arange(32), (targets[:32] + 1) % num_classes] += 0.3
+    about = about_run(
+        name="drawn",
+        data={
+            "name": "drawn",
+            "examples": examples,
+            "shape": list(shape),
+            "dtype": np.dtype(dtype).name,
+            "classes": list(classes),
+            "counts": {part: dict(zip(classes, counts, strict=True)) for part in ("train", "test")},
+            "sizes": {"train": examples, "test": examples},
+        },
+        test={"accuracy": accuracy(targets, values).as_json()},
+        initial_loss=float(np.log(num_classes)),
+        network={"name": "hubel.nets.resnet", "arguments": {"depth": 18}, "parameters": 11_689_512},
+    )
+    about["preprocessing"] = {"scale": [1 / 255] * shape[0]}
+    lines = [(5 / epoch, 5.5 / epoch, 0.9 - 0.5 / epoch, 0.1) for epoch in range(1, 2501)]
+    write_run(
+        folder,
+        about,
+        lines,
+        ids=np.array([f"photos/{row:06d}.jpg" for row in range(examples)]),
+        targets=targets,
+        values=values,
+        probabilities=probabilities,
+        worst_rows=worst,
+        worst_pictures=pictures,
+        entering_pictures=generator.normal(size=(32, *shape)).astype(np.float32),
+        entering_targets=mixtures if mixed else targets[:32],
+        entering_low=np.float32(-2),
+        entering_high=np.float32(2),
+    )
+    return folder

@@ -19,7 +19,7 @@ def mistakes(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
     """The section of the worst mistakes: pictures where stored, names and numbers in any case."""
     if evidence.predicted is None or evidence.kind == "labels":
         return None
-    rows = _worst_rows(evidence)
+    rows = worst_rows(evidence)
     stored, stored_rows = evidence.arrays.get("worst_pictures"), evidence.arrays.get("worst_rows")
     shown = None
     if (
@@ -42,6 +42,7 @@ def mistakes(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
         "small": bool(shown and max(shown.width, shown.height) <= 96),
         "statement": shown.statement if shown else "",
         "regression": evidence.kind == "values",
+        "unit": target_unit(evidence),
     }
 
 
@@ -78,7 +79,7 @@ def entering(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
     }
 
 
-def _worst_rows(evidence: Evidence) -> np.ndarray:
+def worst_rows(evidence: Evidence) -> np.ndarray:
     """Rows of the predictions, worst first: as recorded, or found here."""
     assert evidence.predicted is not None
     targets, values = evidence.predicted
@@ -100,9 +101,7 @@ def _card(evidence: Evidence, row: int) -> dict[str, Any]:
     targets, values = evidence.predicted
     card: dict[str, Any] = {"id": evidence.ids[row], "panels": ()}
     if evidence.kind == "values":
-        unit = target_unit(evidence)
-        card |= {"true": _reals(targets[row], unit), "said": _reals(values[row], unit), "probability": ""}
-        return card
+        return card | {"true": _reals(targets[row], ""), "said": _reals(values[row], ""), "probability": ""}
     true, said = int(targets[row]), int(values[row])
     card |= {"true": evidence.classes[true], "said": evidence.classes[said], "probability": ""}
     if (probabilities := evidence.probabilities) is not None:

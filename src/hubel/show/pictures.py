@@ -61,6 +61,15 @@ def gallery(
     )
 
 
+def levels(pictures: np.ndarray) -> list[list[np.ndarray]] | None:
+    """Pictures [m, C, H, W] as bytes 0 to 255, each a list of panels as in `gallery`; None where these are none."""
+    if pictures.ndim != 4 or 0 in pictures.shape or pictures.dtype.kind not in "biuf":
+        return None
+    shown, colour = pictures[:, :MOST_CHANNELS], pictures.shape[1] == 3
+    low, high = _display_range(shown, colour)
+    return [_panels(picture, low, high, colour) for picture in shown.astype(np.float64)]
+
+
 def channel_table(pictures: np.ndarray, names: Sequence[str] = ()) -> list[dict[str, str]]:
     """Lowest, highest, mean and spread of each channel of [m, C, ...], in words."""
     rows = []
@@ -115,15 +124,15 @@ def _panels(picture: np.ndarray, low: np.ndarray, high: np.ndarray, colour: bool
     low, high = low[:, None, None], high[:, None, None]
     span = np.where(high > low, high - low, 1.0)
     grey = np.clip((np.nan_to_num(picture, nan=0.0, posinf=1e300, neginf=-1e300) - low) / span, 0, 1)
-    levels = np.round(255 * grey).astype(np.uint8)
-    return [np.moveaxis(levels, 0, -1)] if colour else list(levels)
+    as_bytes = np.round(255 * grey).astype(np.uint8)
+    return [np.moveaxis(as_bytes, 0, -1)] if colour else list(as_bytes)
 
 
-def _png(levels: np.ndarray) -> str:
+def _png(panel: np.ndarray) -> str:
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(levels)).save(file, "PNG", optimize=True)
+    Image.fromarray(np.ascontiguousarray(panel)).save(file, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 

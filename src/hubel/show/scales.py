@@ -55,7 +55,11 @@ def scale(
     limits: tuple[float, float] | None = None,
 ) -> Scale:
     """A scale that holds all finite `values` (positive ones, where `log`), inside `limits` where given."""
-    kept = [v for v in values if math.isfinite(v) and (v > 0 or not log)]
+    kept = [
+        min(max(v, 1e-100 if log else -1e100), 1e100)
+        for v in values
+        if math.isfinite(v) and (v > 0 or not log)
+    ]
     low, high = (min(kept), max(kept)) if kept else (0.1, 1.0)
     if log:
         spread = max(high / low, 1.2) ** margin

@@ -133,7 +133,7 @@ def _sentence(evidence: Evidence, name: str, score: Interval) -> str:
     where = f"on {wording.number(count)} test examples" if count else "on the test part"
     if name == "accuracy":
         of = f"of {wording.number(count)} test examples" if count else "of the test examples"
-        return f"{of} are classified correctly"
+        return f"{of} are classified correctly (accuracy)"
     return f"{wording.metric_name(name)} {where}"
 
 
