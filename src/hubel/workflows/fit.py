@@ -24,7 +24,7 @@ from hubel.fitting import Precision, Recipe, Run, open_run, probe
 from hubel.fitting import machine as machines
 from hubel.fitting.precision import SHARE
 from hubel.objectives import Objective, check
-from hubel.workflows import choices, conclude, folders
+from hubel.workflows import choices, conclude, folders, ranks
 from hubel.workflows.display import Display
 from hubel.workflows.prepare import Prepared, prepare
 from hubel.workflows.training import CHECKPOINT_SECONDS, INTERRUPTED, Job, Training
@@ -83,26 +83,35 @@ def fit(
     >>> run.stopped
     'all 2 epochs done'
     """
-    with Display(quiet=quiet) as display:
-        data = dataset_of(source, y, options=options, progress=display.counting("reading"))
-        setting = decide(
-            data,
-            net=net,
-            objective=objective,
-            recipe=recipe or Recipe(),
-            like=None if like is None else _opened(like),
-            validation=validation,
-            test=test,
-            groups=groups,
-            budget=choices.DEFAULT_BUDGET if budget is None else budget,
-            device=machines.device_of(device),
-            display=display,
-        )
-        folder = folders.new_folder(out, data.name)
-        with files.locked(folder):
-            loading = {"source": _place(source), "options": dict(options or {})}
-            folders.write_start(folder, setting, loading=loading, command=_command())
-            return _train(folder, setting, display, checkpoint_seconds)
+    made: list[Run] = []
+
+    def alone() -> Path:
+        with Display(quiet=quiet) as display:
+            data = dataset_of(source, y, options=options, progress=display.counting("reading"))
+            setting = decide(
+                data,
+                net=net,
+                objective=objective,
+                recipe=recipe or Recipe(),
+                like=None if like is None else _opened(like),
+                validation=validation,
+                test=test,
+                groups=groups,
+                budget=choices.DEFAULT_BUDGET if budget is None else budget,
+                device=machines.device_of(device),
+                display=display,
+            )
+            folder = folders.new_folder(out, data.name)
+            with files.locked(folder):
+                loading = {"source": _place(source), "options": dict(options or {})}
+                folders.write_start(folder, setting, loading=loading, command=_command())
+                made.append(_train(folder, setting, display, checkpoint_seconds))
+        return made[0].folder
+
+    folder = ranks.first_works(alone)
+    return (
+        made[0] if made else open_run(folder, net=net if isinstance(net, nn.Module) else None, device=device)
+    )
 
 
 def resume(
