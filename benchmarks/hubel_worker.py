@@ -1,0 +1,124 @@
+"""Our side of P1, P2 and the overhead: a process that trains through `hubel.fitting.steps`, as a user's own loop would.
+
+Precision, layout and threads are what hubel's probe chooses on this machine; its memory is emptied first, so that the time of
+the probe stands in the warm-up.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from protocol import serve
+
+_state: dict[str, Any] = {}
+
+
+def build(network: str, folder: str, batch: int, seed: int = 0, setting: str = "hubel") -> dict[str, Any]:
+    """Read the data, make the network, probe, and train the first ten batches; `warm_up_seconds` leave import and reading out."""
+    os.environ["HUBEL_CACHE"] = tempfile.mkdtemp()
+    import torch
+
+    from hubel import fitting, nets, objectives
+    from hubel.data import from_arrays
+    from hubel.data.batches import Batches
+    from hubel.data.preprocessing import scaling_of
+
+    data = from_arrays(
+        np.load(Path(folder) / "x.npy"), np.load(Path(folder) / "y.npy").astype(np.int64), symmetries=()
+    )
+    start = time.perf_counter()
+    torch.manual_seed(seed)
+    if network == "mnist":
+        net, choice = nets.simple_cnn(inputs=data.shape), fitting.AdamW(learning_rate=1e-3, weight_decay=0.0)
+    else:
+        net, choice = (
+            nets.resnet(20, inputs=data.shape),
+            fitting.SGD(learning_rate=0.01, nesterov=False, weight_decay=0.0),
+        )
+    objective = objectives.CrossEntropy(10)
+    scaling = scaling_of(data)
+    first = next(Batches(data=data, scaling=scaling, batch_size=batch).epoch(1))
+    precision, _, why = fitting.probe(net, objective, first, seconds=60, device=torch.device("cpu"))
+    torch.set_num_threads(precision.threads)
+    net = precision.place(net, torch.device("cpu"))
+    _state.update(
+        net=net,
+        objective=objective,
+        data=data,
+        scaling=scaling,
+        batch=batch,
+        precision=precision,
+        epoch=0,
+        step=0,
+    )
+    _state["rule"] = fitting.Backprop(choice.build(net), autocast=precision.autocast(torch.device("cpu")))
+    _state["batches"] = Batches(
+        data=data, scaling=scaling, batch_size=batch, seed=seed, layout=precision.layout
+    )
+    train(10 * batch)
+    warm_up = time.perf_counter() - start
+    return {
+        "warm_up_seconds": warm_up,
+        "versions": fitting.machine.versions(),
+        "precision": str(precision),
+        "why": why,
+    }
+
+
+def train(images: int) -> dict[str, Any]:
+    """One pass over that many images of a fresh shuffle."""
+    from hubel import fitting
+
+    s = _state
+    s["epoch"] += 1
+    steps = -(-images // s["batch"])
+    start = time.perf_counter()
+    for record in fitting.steps(
+        s["net"],
+        s["objective"],
+        s["batches"].epoch(s["epoch"]),
+        rule=s["rule"],
+        epoch=s["epoch"],
+        first_step=s["step"],
+    ):
+        if record.step - s["step"] == steps:
+            break
+    s["step"] = record.step
+    return {"seconds": time.perf_counter() - start, "loss": record.loss}
+
+
+def operations() -> dict[str, Any]:
+    """Floating-point operations of forward and backward pass, an image: matrix products and convolutions, 2 a multiply-add."""
+    import copy
+
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    s = _state
+    batch = next(s["batches"].in_order(s["batch"]))
+    with FlopCounterMode(display=False) as counter, torch.enable_grad():
+        s["objective"](copy.deepcopy(s["net"]).train(), batch).total.backward()
+    return {"operations": counter.get_total_flops() / len(batch)}
+
+
+def matrix_peak(size: int = 2048, seconds: float = 1.0) -> dict[str, Any]:
+    """The best rate of a bf16 matrix product of two size × size matrices here, in operations a second."""
+    import torch
+
+    a, b = torch.randn(2, size, size).to(torch.bfloat16)
+    out = torch.empty_like(a)
+    best, start = 0.0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        begun = time.perf_counter()
+        torch.mm(a, b, out=out)
+        best = max(best, 2 * size**3 / (time.perf_counter() - begun))
+    return {"rate": best}
+
+
+if __name__ == "__main__":
+    serve({"build": build, "train": train, "operations": operations, "matrix_peak": matrix_peak})
