@@ -245,10 +245,10 @@ def test_refusals_say_what_to_do(tmp_path):
     with pytest.raises(UnreadableData, match="animation of 3 frames"):
         look(tmp_path / "a.gif")
     Image.new("CMYK", (4, 4)).save(tmp_path / "c.jpg")
-    with pytest.raises(UnreadableData, match="CMYK.*convert it to RGB"):
+    with pytest.raises(UnreadableData, match=r"CMYK.*convert it to RGB"):
         decode(tmp_path / "c.jpg")
     Image.new("LAB", (4, 4)).save(tmp_path / "l.tif")
-    with pytest.raises(UnreadableData, match="of kind LAB|of kind CIELAB"):
+    with pytest.raises(UnreadableData, match=r"of kind LAB|of kind CIELAB"):
         decode(tmp_path / "l.tif")
 
 

@@ -106,7 +106,7 @@ def test_contradictions_are_refused():
         read_targets([0, 1, 2], classes=["a", "b"])
     with pytest.raises(ValueError, match="labels that are not in classes: c"):
         read_targets(["a", "c"], classes=["a", "b"])
-    with pytest.raises(ValueError, match="matrix .* of integers beyond 0 and 1"):
+    with pytest.raises(ValueError, match=r"matrix .* of integers beyond 0 and 1"):
         read_targets([[1, 2], [3, 4]])
     with pytest.raises(ValueError, match="real values, which have no classes"):
         read_targets([0.5, 0.1], classes=["a", "b"])

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,14 +62,23 @@ def part_of(word: str) -> str | None:
 
 def read_npz(path: Path, target: str = "label") -> StoredArrays:
     """The arrays of a `.npz` file."""
+    with opened_npz(path) as archive:
+        if sorted(archive.files) == ["arr_0", "arr_1"]:
+            return StoredArrays(x=archive["arr_0"], y=archive["arr_1"])
+        return collect(archive.files, lambda name: archive[name], path, target)
+
+
+@contextmanager
+def opened_npz(path: Path) -> Iterator[Any]:
+    """The arrays of a `.npz` file by name; inside, a damaged one is `UnreadableData`, Python objects are refused."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if sorted(archive.files) == ["arr_0", "arr_1"]:
-                return StoredArrays(x=archive["arr_0"], y=archive["arr_1"])
-            return collect(archive.files, lambda name: archive[name], path, target)
+        if not zipfile.is_zipfile(path):
+            raise UnreadableData(f"{path} can not be read as .npz: it is no whole ZIP archive")
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            yield archive
     except ValueError as error:
         raise _without_pickle(path, error) from error
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
         raise UnreadableData(f"{path} can not be read as .npz: {error}") from error
 
 
@@ -100,6 +111,9 @@ def read_npy(path: Path) -> StoredArrays:
 def mapped_npy(path: Path) -> np.ndarray:
     """A `.npy` file, memory-mapped; `UnreadableData` where it is broken or would have to be unpickled."""
     try:
+        with open(path, "rb") as file:
+            if file.read(6) != b"\x93NUMPY":
+                raise UnreadableData(f"{path} can not be read as .npy: it does not begin as one")
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
         raise _without_pickle(path, error) from error

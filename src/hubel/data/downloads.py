@@ -42,10 +42,10 @@ def fetch(
                 if progress is not None:
                     progress(done, total)
             if total and done != total:
-                raise ConnectionError(f"the connection ended after {done:,} of {total:,} bytes")
+                raise ValueError(f"the connection ended after {done:,} of {total:,} bytes")
             if digest.hexdigest() != sha256:
-                raise ConnectionError(f"its content has SHA-256 {digest.hexdigest()}, expected {sha256}")
-    except (urllib.error.URLError, OSError, zlib.error) as error:
+                raise ValueError(f"its content has SHA-256 {digest.hexdigest()}, expected {sha256}")
+    except (urllib.error.URLError, OSError, zlib.error, ValueError) as error:
         raise ConnectionError(
             f"{address} could not be downloaded: {error}. Check the connection and try again, or fetch it by other means and put it at {path}"
         ) from error

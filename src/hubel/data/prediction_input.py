@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from hubel.core.errors import UnreadableData
-from hubel.data.archives import mapped_npy
+from hubel.data.archives import mapped_npy, opened_npz
 from hubel.data.arrays import finite, rows_of, stored_values
 from hubel.data.decoding import decode_all
-from hubel.data.images import is_image
+from hubel.data.images import decode, is_image
 from hubel.data.reading import Progress
 from hubel.data.sizes import fit_size
 from hubel.data.storage import room_for
@@ -74,26 +74,35 @@ def _picture_rows(paths: list[Path], reading: Mapping[str, Any], progress: Progr
 
 def _file_rows(path: Path, reading: Mapping[str, Any]) -> np.ndarray:
     if path.name.lower().endswith(".npy"):
-        return _array_rows(mapped_npy(path), reading, str(path))
+        x = mapped_npy(path)
+        if reading["kind"] == "images" and (x.ndim == 2 or (x.ndim == 3 and _is_one_picture(path, reading))):
+            return _picture_rows([path], reading, None)
+        return _array_rows(x, reading, str(path))
     if not path.name.lower().endswith(".npz"):
         return _picture_rows([path], reading, None)
+    with opened_npz(path) as archive:
+        names = archive.files
+        known = [n for n in names if n.lower() in ("x", "inputs", "images", "data", "features")]
+        if len(names) != 1 and len(known) != 1:
+            raise ValueError(
+                f"{path} has the arrays {', '.join(names)}; expected one array, or one of them named x"
+            )
+        return _array_rows(archive[known[0] if known else names[0]], reading, str(path))
+
+
+def _is_one_picture(path: Path, reading: Mapping[str, Any]) -> bool:
+    """Whether an array of three axes is a picture with channels, as those of a folder were, rather than several without."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            names = archive.files
-            known = [n for n in names if n.lower() in ("x", "inputs", "images", "data", "features")]
-            if len(names) != 1 and len(known) != 1:
-                raise ValueError(
-                    f"{path} has the arrays {', '.join(names)}; expected one array, or one of them named x"
-                )
-            return _array_rows(archive[known[0] if known else names[0]], reading, str(path))
-    except (OSError, EOFError) as error:
-        raise UnreadableData(f"{path} can not be read: {error}") from error
+        return len(decode(path)[1]) == reading["shape"][0]
+    except UnreadableData:  # it is not clear where the channels are
+        return False
 
 
 def _array_rows(x: np.ndarray, reading: Mapping[str, Any], what: str) -> np.ndarray:
     shape = tuple(reading["shape"])
     x, _ = stored_values(x, what)
     x = _as_type(x, np.dtype(reading["dtype"]), what)
+    x, _ = finite(x, reading["nan"])
     rows = _as_rows(x, shape, reading.get("layout", "NCHW"))
     if rows is None and reading["kind"] == "images":
         rows = _resized(x, reading)
@@ -101,7 +110,7 @@ def _array_rows(x: np.ndarray, reading: Mapping[str, Any], what: str) -> np.ndar
         raise ValueError(
             f"{what} has shape {x.shape}; expected examples of {' × '.join(map(str, shape))}, as the network was fitted to"
         )
-    return finite(rows, reading["nan"])[0]
+    return rows
 
 
 def _as_rows(x: np.ndarray, shape: tuple[int, ...], layout: str) -> np.ndarray | None:
@@ -118,7 +127,9 @@ def _as_rows(x: np.ndarray, shape: tuple[int, ...], layout: str) -> np.ndarray |
 def _resized(x: np.ndarray, reading: Mapping[str, Any]) -> np.ndarray | None:
     num = reading["shape"][0]
     for candidate in ("NHW", "NCHW", "NHWC"):
-        if x.ndim == len(candidate) and (rows := rows_of(x, candidate)).shape[1] == num:
+        for examples in (x, x[None]):
+            if examples.ndim != len(candidate) or (rows := rows_of(examples, candidate)).shape[1] != num:
+                continue
             return np.stack([fit_size(row, tuple(reading["size"]), reading["resize"]) for row in rows])
     return None
 

@@ -84,6 +84,11 @@ def assign_parts(
             chosen = _choose_groups(strata[rest], numbers[rest], wanted, generator)
         else:
             chosen = _choose_stratified(strata[rest], wanted, generator)
+        if wanted and not chosen.any():
+            raise ValueError(
+                f"no class has an example to spare for the {part} part: {len(rest):,} examples are left, one of each class. Add examples, "
+                f"or ask for no {part} part ({part}=0)"
+            )
         parts[part], rest = np.sort(rest[chosen]), rest[~chosen]
         if wanted:
             said.append(
@@ -154,13 +159,13 @@ def _strata(data: Dataset) -> tuple[np.ndarray, str]:
 
 def _count(part: str, share: float | None, available: int) -> int:
     if share is None:
-        if part == "test":
-            share = TEST_SHARE
-        else:
-            return min(MOST_VALIDATION, max(1, round((0.15 if available < SMALL else 0.1) * available)))
-    if isinstance(share, bool) or not share >= 0 or (share >= 1 and share != int(share)):
+        usual = (0.15 if available < SMALL else 0.1) if part == "validation" else TEST_SHARE
+        wanted = max(1, round(usual * available))
+        wanted = min(wanted, MOST_VALIDATION) if part == "validation" else wanted
+    elif isinstance(share, bool) or not share >= 0 or (share >= 1 and share != int(share)):
         raise ValueError(f"{part}={share!r}: expected a share from 0 to 1, or a whole number of examples")
-    wanted = max(1, round(share * available)) if 0 < share < 1 else int(share)
+    else:
+        wanted = max(1, round(share * available)) if 0 < share < 1 else int(share)
     if wanted >= available:
         raise ValueError(
             f"{part} would take {wanted:,} of {available:,} examples, which leaves none to train on; give fewer"

@@ -215,6 +215,8 @@ def _typed(column: list[Any]) -> np.ndarray:
     text = [str(entry) for entry in column]
     if not any(isinstance(entry, float) for entry in column) and all(_is_whole(entry) for entry in text):
         return np.array(text).astype(np.int64)
+    if all(entry.isdigit() for entry in text):  # 007 and 7 are names
+        return np.array(text, dtype=np.str_)
     try:
         return np.array([float(entry) for entry in text])
     except ValueError:
@@ -227,7 +229,7 @@ def _is_whole(text: str) -> bool:
         and text.lstrip("-").isdigit()
         and str(int(text)) == text
         and len(text) < 19
-    )  # 007 is a name
+    )
 
 
 def _real(column: list[Any]) -> bool:
