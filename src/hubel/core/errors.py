@@ -41,6 +41,20 @@ class MissingExtra(ImportError):
     """An optional dependency is not installed; the message has the line that installs it."""
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that memory, of the processor or of a GPU, did not suffice.
+
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(ValueError("shape"))
+    (True, False)
+    """
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in ALLOCATOR_SAYS)
+
+
+ALLOCATOR_SAYS = ("can't allocate memory", "not enough memory", "out of memory")
+
+
 def missing_extra(package: str, extra: str, purpose: str) -> MissingExtra:
     """The error for an optional `package` that `purpose` needs.
 

@@ -38,7 +38,10 @@ def write_json(path: Path | str, value: Any) -> None:
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[IO[bytes]]:
-    """A binary file that becomes `path` when the block ends well, and leaves no trace when it does not."""
+    """A binary file that becomes `path` when the block ends well, and leaves no trace when it does not.
+
+    An `OSError` (disk full, read-only) names `path`.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -47,9 +50,11 @@ def replacing(path: Path | str) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename, error.filename2 = str(path), None
         raise
     flush_folder(path.parent)
 
@@ -67,17 +72,21 @@ def flush_folder(folder: Path) -> None:
 def append_line(path: Path | str, line: str) -> None:
     """Append one line in a single write, flushed. A crash can leave a torn last line, which readers drop.
 
-    A torn line left by an earlier crash is closed first, so that it can not swallow the new one.
+    A torn line left by an earlier crash is closed first, so that it can not swallow the new one. An `OSError` names `path`.
     """
-    with open(path, "a+b") as file:
-        if file.seek(0, os.SEEK_END) > 0:
-            file.seek(-1, os.SEEK_END)
-            torn = file.read(1) != b"\n"
-        else:
-            torn = False
-        file.write((b"\n" if torn else b"") + line.encode("utf-8") + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with open(path, "a+b") as file:
+            if file.seek(0, os.SEEK_END) > 0:
+                file.seek(-1, os.SEEK_END)
+                torn = file.read(1) != b"\n"
+            else:
+                torn = False
+            file.write((b"\n" if torn else b"") + line.encode("utf-8") + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def read_lines(path: Path | str) -> list[dict[str, Any]]:
@@ -130,7 +139,10 @@ def _lock(file: IO[bytes], path: Path) -> None:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except (
+        BlockingIOError,
+        PermissionError,
+    ) as error:  # the two that mean "held"; a file system without locks says otherwise
         raise RunBusy(
             f"another process is writing {path.parent}. Wait until it ends, stop it, or choose another folder "
             "with --out."

@@ -36,13 +36,27 @@ class Checkpoints:
         self.folder = Path(run_folder) / "checkpoints"
         self.manifest = self.folder / "manifest.json"
 
-    def write(self, step: int, trees: dict[str, Any], *, keep: tuple[str, ...] = ()) -> None:
+    def write(
+        self, step: int, trees: dict[str, Any], *, keep: tuple[str, ...] = (), alone: bool = False
+    ) -> None:
         """Add a generation at `step` with `trees` by role; the roles in `keep` are carried over from the newest generation.
 
-        Raises `OSError` where the disk is full or read-only; the older generations are then untouched.
+        With `alone` the older generations are dropped, as those of another recipe.
+
+        Raises `OSError` where the disk is full or read-only; the older generations are then untouched, and what was written of
+        the new one is removed.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        generations = self._generations()
+        try:
+            self._add(step, trees, [] if alone else self._generations(), keep)
+        finally:
+            with contextlib.suppress(OSError):
+                self._remove_unnamed()
+
+    def _add(
+        self, step: int, trees: dict[str, Any], generations: list[dict[str, Any]], keep: tuple[str, ...]
+    ) -> None:
+        """Write the files of a generation, then the manifest that names them."""
         entry: dict[str, Any] = {"step": step, "files": {}}
         if generations:
             entry["files"] |= {role: f for role, f in generations[0]["files"].items() if role in keep}
@@ -54,7 +68,12 @@ class Checkpoints:
             entry["files"][role] = {"name": name, "sha256": digest, "bytes": len(content)}
         generations = [entry, *[g for g in generations if g != entry]][:KEPT]
         files.write_json(self.manifest, {"format": 1, "generations": generations})
-        self._remove_unnamed(generations)
+
+    def forget(self, newest: int) -> None:
+        """Drop the `newest` generations: they were found damaged, and must not push out a whole one."""
+        if newest:
+            files.write_json(self.manifest, {"format": 1, "generations": self._generations()[newest:]})
+            self._remove_unnamed()
 
     def read(self, roles: tuple[str, ...] = ("state",)) -> Generation:
         """The newest generation whose files of these `roles` are all whole. A role that it does not have is left out.
@@ -85,7 +104,7 @@ class Checkpoints:
         return self.manifest.exists()
 
     def has(self, role: str) -> bool:
-        """Whether the newest generation holds `role`."""
+        """Whether the newest generation names `role` (whole or not: reading shows that)."""
         generations = self._generations()
         return bool(generations) and role in generations[0]["files"]
 
@@ -96,7 +115,7 @@ class Checkpoints:
                 size = path.stat().st_size
                 return (
                     None,
-                    f"{path.name}: {'truncated' if size < entry['bytes'] else 'changed'} ({size} of {entry['bytes']} bytes)",
+                    f"{path.name}: {'truncated' if size < entry.get('bytes', 0) else 'changed'} ({size} of {entry.get('bytes')} bytes)",
                 )
             return codec.decode(path), ""
         except OSError as error:
@@ -115,14 +134,15 @@ class Checkpoints:
                         raise KeyError(f"a file of step {entry['step']}")
         except FileNotFoundError:
             return []
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamagedRun(
-                f"{self.manifest} is damaged ({error}); the checkpoints beside it can not be trusted without it"
+                f"{self.manifest} is damaged ({error}); the checkpoints beside it can not be trusted without it. "
+                "Restore it from a copy, or fit again: hubel fit DATA --like RUN"
             ) from error
         return generations
 
-    def _remove_unnamed(self, generations: list[dict[str, Any]]) -> None:
-        named = {f["name"] for entry in generations for f in entry["files"].values()}
+    def _remove_unnamed(self) -> None:
+        named = {f["name"] for entry in self._generations() for f in entry["files"].values()}
         for path in self.folder.glob("*.safetensors"):
             if path.name not in named:
                 with contextlib.suppress(OSError):

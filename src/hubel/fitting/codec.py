@@ -23,8 +23,7 @@ FORMAT = "hubel-tree-1"
 def encode(tree: Any) -> bytes:
     """`tree` (dicts with text keys, lists, tuples, tensors, numbers, text, booleans, None) as the bytes of a safetensors file."""
     tensors: dict[str, Tensor] = {}
-    known: dict[tuple[Any, ...], str] = {}
-    skeleton = _skeleton(tree, tensors, known)
+    skeleton = _skeleton(tree, tensors, {}, set())
     return safetensors.torch.save(tensors, metadata={"format": FORMAT, "tree": json.dumps(skeleton)})
 
 
@@ -33,32 +32,41 @@ def decode(path: Path | str) -> Any:
     try:
         with safetensors.safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise ValueError(f"{path} is a safetensors file, but not a checkpoint of format {FORMAT}")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        return _tree(json.loads(metadata["tree"]), tensors, {})
-    except (safetensors.SafetensorError, KeyError, json.JSONDecodeError, RuntimeError) as error:
+            ours = metadata.get("format") == FORMAT
+            tensors = {name: file.get_tensor(name) for name in file.keys()} if ours else {}  # noqa: SIM118 - not a dict
+        if ours:
+            return _tree(json.loads(metadata["tree"]), tensors, {})
+    except NOT_WHOLE as error:
         raise ValueError(f"{path} is not a whole checkpoint: {error}") from error
+    raise ValueError(f"{path} is a safetensors file, but not a checkpoint of format {FORMAT}")
 
 
-def _skeleton(value: Any, tensors: dict[str, Tensor], known: dict[tuple[Any, ...], str]) -> Any:
+NOT_WHOLE = (safetensors.SafetensorError, LookupError, AttributeError, TypeError, ValueError, RuntimeError)
+"""What a file that was cut, changed or made up can raise on its way to a tree."""
+
+
+def _skeleton(
+    value: Any, tensors: dict[str, Tensor], known: dict[tuple[Any, ...], str], storages: set[int]
+) -> Any:
     if isinstance(value, Tensor):
-        return _tensor_entry(value.detach(), tensors, known)
+        return _tensor_entry(value.detach(), tensors, known, storages)
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
             raise TypeError(
                 f"a checkpoint's keys must be text; received {[k for k in value if not isinstance(k, str)][:3]}"
             )
-        return {"dict": {key: _skeleton(item, tensors, known) for key, item in value.items()}}
+        return {"dict": {key: _skeleton(item, tensors, known, storages) for key, item in value.items()}}
     if isinstance(value, (list, tuple)):
         kind = "list" if isinstance(value, list) else "tuple"
-        return {kind: [_skeleton(item, tensors, known) for item in value]}
+        return {kind: [_skeleton(item, tensors, known, storages) for item in value]}
     if value is None or isinstance(value, (bool, int, float, str)):
         return {"value": value}
     raise TypeError(f"a checkpoint can not hold a {type(value).__name__}")
 
 
-def _tensor_entry(value: Tensor, tensors: dict[str, Tensor], known: dict[tuple[Any, ...], str]) -> Any:
+def _tensor_entry(
+    value: Tensor, tensors: dict[str, Tensor], known: dict[tuple[Any, ...], str], storages: set[int]
+) -> Any:
     tie = (value.device, value.data_ptr(), tuple(value.shape), value.stride(), value.dtype)
     if tie in known and value.numel():
         return {"tensor": known[tie], "order": _memory_order(value)}
@@ -67,8 +75,9 @@ def _tensor_entry(value: Tensor, tensors: dict[str, Tensor], known: dict[tuple[A
     order = _memory_order(value)
     stored = value if order is None else value.permute(order)
     stored = stored.cpu().contiguous()
-    if stored.data_ptr() in {t.data_ptr() for t in tensors.values()} and stored.numel():
+    if stored.untyped_storage().data_ptr() in storages and stored.numel():
         stored = stored.clone()  # another view of the same memory: safetensors wants each its own
+    storages.add(stored.untyped_storage().data_ptr())
     tensors[name] = stored
     return {"tensor": name, "order": order}
 

@@ -6,7 +6,8 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ from hubel.data import Dataset
 from hubel.data.batches import Batches
 from hubel.data.builtin import BUILTIN
 from hubel.data.source import dataset_of
-from hubel.fitting import Precision, Recipe, Run, open_run, probe
+from hubel.fitting import Checkpoints, Plateau, Precision, Recipe, Run, codec, open_run, probe
 from hubel.fitting import machine as machines
 from hubel.fitting.precision import SHARE
+from hubel.fitting.recipe import default_batch_size
 from hubel.objectives import Objective, check
 from hubel.workflows import choices, conclude, folders, ranks
 from hubel.workflows.display import Display
+from hubel.workflows.memory import within_memory
 from hubel.workflows.prepare import Prepared, prepare
 from hubel.workflows.training import CHECKPOINT_SECONDS, INTERRUPTED, Job, Training
 
@@ -131,11 +134,19 @@ def resume(
     """
     known = run if isinstance(run, Run) else open_run(run, net=net, device=device)
     with Display(quiet=quiet) as display, files.locked(known.folder):
+        files.sweep_temporaries(known.folder)
         known = open_run(known.folder, net=net if net is not None else known._given_net, device=device)
         if known.status == "finished" and known.checkpoints.has("chosen"):
-            display.say(f"{known.folder} is finished: {known.stopped}")
-            return known
+            chosen = known.checkpoints.read(("chosen",))
+            if "chosen" in chosen.trees:
+                display.say(f"{known.folder} is finished: {known.stopped}")
+                return known
+            for note in chosen.notes:
+                display.say(note)
         setting = _setting_again(known, data, y, display)
+        folders.update(
+            known.folder, status="running", stopped="", resumed=int(known.about.get("resumed", 0)) + 1
+        )
         return _train(known.folder, setting, display, checkpoint_seconds, resumed=True)
 
 
@@ -177,15 +188,25 @@ def decide(
     elif not isinstance(net, nn.Module):
         net = choices.made_net(net, train, objective, recipe.seed)
     net = net.to(device)
-    size = min(32, len(train))
-    batch = next(
-        Batches(
-            data=train, scaling=prepared.scaling, batch_size=size, seed=recipe.seed, device=device
-        ).in_order()
+    _refuse_blind_stopping(recipe, prepared)
+    first = Batches(data=train, scaling=prepared.scaling, batch_size=32, seed=recipe.seed, device=device)
+    within_memory(lambda size: check(net, objective, next(first.in_order(size))), first.batch_size)
+    wanted = recipe.batch_size or default_batch_size(len(train))[0]
+    (recipe, why, measured), size = within_memory(
+        lambda size: _resolve(
+            recipe if size == wanted else replace(recipe, batch_size=size),
+            prepared,
+            train,
+            net,
+            objective,
+            device,
+            budget,
+        ),
+        wanted,
     )
-    check(net, objective, batch)
-    recipe, why, measured = _resolve(recipe, prepared, train, net, objective, device, budget)
     reasons |= why
+    if size < wanted:
+        reasons["batch_size"] = _halved(wanted, size)
     setting = Setting(
         prepared=prepared,
         net=net,
@@ -252,8 +273,51 @@ def _train(
     folder: Path, setting: Setting, display: Display, checkpoint_seconds: float, *, resumed: bool = False
 ) -> Run:
     """Train (or go on), conclude, and answer the run."""
+    try:
+        training, stopped = _trained(folder, setting, display, checkpoint_seconds, resumed=resumed)
+        if stopped == INTERRUPTED:
+            at = training.position
+            where = f"{INTERRUPTED} in epoch {at.epoch}, after step {at.step}"
+            folders.update(folder, status="interrupted", stopped=where)
+            again = f"hubel resume {shlex.quote(str(folder))}"
+            display.say(f"Stopped and saved after step {at.step:,}. Go on with:\n  {again}")
+            return Run(folder, net=setting.net, device=str(setting.device))
+        conclude.conclude(folder, setting, training, stopped, display)
+    except OSError as error:
+        raise _still_intact(folder, error) from error
+    return Run(folder, net=_given(setting), device=str(setting.device))
+
+
+def _trained(
+    folder: Path, setting: Setting, display: Display, checkpoint_seconds: float, *, resumed: bool
+) -> tuple[Training, str]:
+    """The training when it has ended, and why. Where memory does not suffice, the batch is halved, which is said and written
+    into the recipe, and the training begins again: so `resume` and `like` repeat what was run.
+    """
+    whole = setting.recipe.batch_size
+    assert whole is not None
+
+    def attempt(batch_size: int) -> tuple[Training, str]:
+        if batch_size < whole:
+            display.say(f"Batch size {_halved(whole, batch_size)}; the training begins again.")
+            training = _begin_again(folder, setting, batch_size, checkpoint_seconds)
+        else:
+            training = Training(_job(folder, setting, checkpoint_seconds))
+            if not (resumed and _go_back(training, display)):
+                training.begin()
+        try:
+            return training, training.run(display)
+        except NonFiniteLoss as error:
+            training.save()
+            folders.update(folder, status="failed", stopped=str(error))
+            raise
+
+    return within_memory(attempt, whole)[0]
+
+
+def _job(folder: Path, setting: Setting, checkpoint_seconds: float) -> Job:
     prepared = setting.prepared
-    job = Job(
+    return Job(
         net=setting.net,
         objective=setting.objective,
         recipe=setting.recipe,
@@ -264,42 +328,68 @@ def _train(
         device=setting.device,
         checkpoint_seconds=checkpoint_seconds,
     )
-    training = Training(job)
-    if resumed:
-        _go_back(training, display)
-    try:
-        stopped = training.run(display)
-    except NonFiniteLoss as error:
-        training.save()
-        folders.update(folder, status="failed", stopped=str(error))
-        raise
-    if stopped == INTERRUPTED:
-        at = training.position
+
+
+def _begin_again(folder: Path, setting: Setting, batch_size: int, checkpoint_seconds: float) -> Training:
+    """The training with smaller batches, from the initial weights on. Killed at any line of this, a resume begins again too."""
+    start = Checkpoints(folder).read(("start",)).trees["start"]
+    codec.assign(setting.net.state_dict(), start, "network")
+    setting.reasons["batch_size"] = _halved(setting.recipe.batch_size, batch_size)
+    setting.recipe = replace(setting.recipe, batch_size=batch_size)
+    training = Training(_job(folder, setting, checkpoint_seconds))
+    training.begin()
+    files.write_text(folder / "curves.jsonl", "")
+    folders.update(folder, recipe=setting.recipe, reasons=setting.reasons)
+    return training
+
+
+def _halved(wanted: int | None, size: int) -> str:
+    return f"halved from {wanted} to {size}, because memory did not suffice"
+
+
+def _still_intact(folder: Path, error: OSError) -> OSError:
+    """`error` with what is left and how to go on; `run.json` says it too, where that can still be written."""
+    said = f"{error.strerror or error}. What was saved before is intact: make room, then go on with hubel resume {folder}"
+    with suppress(OSError, ValueError, RuntimeError):
         folders.update(
-            folder, status="interrupted", stopped=f"{INTERRUPTED} in epoch {at.epoch}, after step {at.step}"
+            folder, status="failed", stopped=f"{error.strerror or error}: {error.filename or folder}"
         )
-        display.say(
-            f"Stopped and saved after step {at.step:,}. Go on with:\n  hubel resume {shlex.quote(str(folder))}"
-        )
-        return Run(folder, net=setting.net, device=str(setting.device))
-    conclude.conclude(folder, setting, training, stopped, display)
-    return Run(folder, net=_given(setting), device=str(setting.device))
+    return OSError(error.errno, said, error.filename or str(folder))
 
 
-def _go_back(training: Training, display: Display) -> None:
-    """Load the newest whole checkpoint; a run that was killed before its first one starts again from the beginning."""
+def _refuse_blind_stopping(recipe: Recipe, prepared: Prepared) -> None:
+    """Early stopping and plateaus look at a validation loss."""
+    if len(prepared.rows["validation"]):
+        return
+    blind = "early stopping" if recipe.early_stopping else "the plateau schedule"
+    if recipe.early_stopping or isinstance(recipe.schedule, Plateau):
+        raise ValueError(
+            f"{blind} watches the validation loss, but the validation part is empty: leave a part for it (validation=0.1), "
+            "or fit without it"
+        )
+
+
+def _go_back(training: Training, display: Display) -> bool:
+    """Load the newest whole checkpoint. False where the run was killed before its first one."""
     folder = training.job.folder
     if not training.checkpoints.exists():
         display.say("No checkpoint was written yet: starting from the beginning.")
         files.write_text(folder / "curves.jsonl", "")
-        return
+        return False
     found = training.checkpoints.read(("state", "best"))
     for note in found.notes:
         display.say(note)
-    training.load(found.trees["state"], found.trees.get("best"))
+    try:
+        training.load(found.trees["state"], found.trees.get("best"))
+    except (LookupError, TypeError, AttributeError) as error:
+        raise DamagedRun(
+            f"the checkpoint of step {found.step} in {folder} is not one of this training ({error!r}): fit again"
+        ) from error
+    training.checkpoints.forget(len(found.notes))
     at = training.position
     folders.keep_curves(folder, before_epoch=at.epoch)
     display.say(f"Going on in epoch {at.epoch} of {training.epochs}, after step {at.step:,}.")
+    return True
 
 
 def _setting_again(run: Run, data: Any, y: Any, display: Display) -> Setting:

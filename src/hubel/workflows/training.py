@@ -118,58 +118,68 @@ class Training:
     def total_steps(self) -> int:
         return self.batches.steps_per_epoch * self.epochs
 
+    def begin(self) -> None:
+        """The first checkpoint, before any step. Role "start" keeps the initial weights, to which nothing but a file can go back
+        where the network is the user's own.
+        """
+        start = {name: value.detach() for name, value in self.net.state_dict().items()}
+        self.checkpoints.write(0, {"state": self.state(), "start": start}, alone=True)
+
     def run(self, watcher: Watcher) -> str:
         """Train to the end, to early stopping or to an interruption; answers why it stopped. Chosen weights are written at the end."""
         with threads(self.precision.threads), interruptible() as interrupted:
-            while self.position.epoch <= self.epochs:
-                if not self._epoch(watcher, interrupted):
+            while self._goes_on():
+                self._epoch(watcher, interrupted)
+                if interrupted() and self._goes_on():
                     self.save()
                     return INTERRUPTED
-                if self._stop_early():
-                    self.finish()
-                    patience = self.job.recipe.early_stopping
-                    return (
-                        f"the validation loss has not improved since epoch {self.position.best_epoch} ({patience.patience} epochs of patience); "  # type: ignore[union-attr]
-                        f"the weights of that epoch were kept"
-                    )
             self.finish()
-        return f"all {self.epochs} epochs done"
+        if not self._stops_early():
+            return f"all {self.epochs} epochs done"
+        return (
+            f"the validation loss has not improved since epoch {self.position.best_epoch} ({self._patience} epochs of patience); "
+            f"the weights of that epoch were kept"
+        )
 
-    def _epoch(self, watcher: Watcher, interrupted: Callable[[], bool]) -> bool:
-        """The rest of the epoch under way. False where it was interrupted."""
+    def _epoch(self, watcher: Watcher, interrupted: Callable[[], bool]) -> None:
+        """The rest of the epoch under way, or of it what comes before an interruption."""
         job, at = self.job, self.position
         began, seconds_before, examples_before = time.perf_counter(), at.seconds, at.examples
         loss_sum: Tensor | float = at.loss_sum
         record: Record | None = None
-        for record in steps(
-            self.net,
-            job.objective,
-            self.batches.epoch(at.epoch, start=at.step_in_epoch),
-            rule=self.rule,
-            schedule=self.factor,
-            seed=job.recipe.seed,
-            epoch=at.epoch,
-            first_step=at.step,
-        ):
-            if self.average is not None:
-                self.average.update()
-            at.step, at.step_in_epoch, at.examples = (
-                record.step,
-                at.step_in_epoch + 1,
-                at.examples + record.examples,
-            )
-            loss_sum = loss_sum + record.scalars["loss"].double() * record.examples
-            watcher.step(record, self.epochs, self.batches.steps_per_epoch)
-            if interrupted():
-                at.loss_sum, at.seconds = float(loss_sum), seconds_before + time.perf_counter() - began
-                return False
-            if self._checkpoint_is_due() and at.step_in_epoch < self.batches.steps_per_epoch:
-                at.loss_sum, at.seconds = float(loss_sum), seconds_before + time.perf_counter() - began
-                self.save()
+
+        def stand() -> None:
+            at.loss_sum, at.seconds = float(loss_sum), seconds_before + time.perf_counter() - began
+
+        try:
+            for record in steps(
+                self.net,
+                job.objective,
+                self.batches.epoch(at.epoch, start=at.step_in_epoch),
+                rule=self.rule,
+                schedule=self.factor,
+                seed=job.recipe.seed,
+                epoch=at.epoch,
+                first_step=at.step,
+            ):
+                if self.average is not None:
+                    self.average.update()
+                at.step, at.step_in_epoch = record.step, at.step_in_epoch + 1
+                at.examples += record.examples
+                loss_sum = loss_sum + record.scalars["loss"].double() * record.examples
+                watcher.step(record, self.epochs, self.batches.steps_per_epoch)
+                if at.step_in_epoch == self.batches.steps_per_epoch:
+                    break  # the end of an epoch has its own look at interruptions and its own checkpoint
+                if interrupted():
+                    return
+                if self._checkpoint_is_due():
+                    stand()
+                    self.save()
+        finally:
+            stand()
         train_seconds = time.perf_counter() - began
-        at.loss_sum = float(loss_sum)
         row = self._evaluate(at.loss_sum / max(at.examples, 1))
-        at.seconds = seconds_before + time.perf_counter() - began
+        stand()
         row |= {
             "learning_rate": self.rule.learning_rate,
             "examples_per_second": round((at.examples - examples_before) / max(train_seconds, 1e-9), 1),
@@ -182,7 +192,6 @@ class Training:
         if self._checkpoint_is_due():
             self.save()
         watcher.epoch(row, self.epochs)
-        return True
 
     def factor(self, step: int) -> float:
         """The schedule's factor on the learning rate at `step` (from 0)."""
@@ -217,9 +226,20 @@ class Training:
         with swapped(self.net, self.average.values):
             return outputs_of(self.net, self.job.scaling, self.precision, part.inputs, self.job.device)
 
-    def _stop_early(self) -> bool:
+    @property
+    def _patience(self) -> int | None:
         stopping = self.job.recipe.early_stopping
-        return bool(stopping) and self.position.epoch - 1 - self.position.best_epoch >= stopping.patience
+        return stopping.patience if stopping else None
+
+    def _stops_early(self) -> bool:
+        return (
+            self._patience is not None
+            and self.position.epoch - 1 - self.position.best_epoch >= self._patience
+        )
+
+    def _goes_on(self) -> bool:
+        """Asked before every epoch, so that a training that was resumed just there answers alike."""
+        return self.position.epoch <= self.epochs and not self._stops_early()
 
     def finish(self) -> None:
         """Write the chosen weights: the best where early stopping watches, else the average, else the last."""
@@ -233,7 +253,7 @@ class Training:
         trees: dict[str, Any] = {"state": self.state(), **more}
         if self.best is not None:
             trees["best"] = self.best
-        self.checkpoints.write(self.position.step, trees)
+        self.checkpoints.write(self.position.step, trees, keep=("start",))
         self._written = time.monotonic()
         self._write_seconds = self._written - start
 
