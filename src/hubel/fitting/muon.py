@@ -1,11 +1,16 @@
 """Muon: momentum whose direction is made orthogonal, so that all singular directions of a filter learn alike.
 
-    m <- mu m + g,   w <- w - lr * sqrt(max(1, rows / columns)) * orthogonal(g + mu m)
+    m <- mu m + g,   w <- w - lr * size * orthogonal(g + mu m)
 
 The orthogonal factor U V^T of U S V^T comes from a few Newton-Schulz iterations with the quintic polynomial
 a X + b (X X^T) X + c (X X^T)^2 X (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/); it is approximate:
-singular values end between about 0.7 and 1.2. Filters [O, I, h, w] are read as matrices [O, I h w]. Vectors, and the last
-matrix (whose rows are classes), take AdamW steps in the same optimizer.
+singular values end between about 0.7 and 1.2. Filters [O, I, h, w] are read as matrices [O, I h w].
+
+With `normalize` every filter bank is first brought to the norm sqrt(O), which changes nothing where a batch norm follows and
+replaces weight decay there; then `size` is 1. Without, `size` is sqrt(max(1, rows / columns)) and weight decay acts.
+
+What is no inner matrix (the first filters, whose input is the picture itself; the last matrix, whose rows are the classes;
+biases and norms) takes steps of stochastic gradient descent with Nesterov momentum in the same optimizer.
 """
 
 from __future__ import annotations
@@ -19,8 +24,6 @@ if TYPE_CHECKING:
     from hubel.fitting.optimizers import Muon
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-ADAM_BETAS = (0.9, 0.999)
-ADAM_EPSILON = 1e-8
 
 
 def orthogonalized(matrices: Tensor, iterations: int = 5) -> Tensor:
@@ -33,10 +36,9 @@ def orthogonalized(matrices: Tensor, iterations: int = 5) -> Tensor:
     return x
 
 
-class MuonWithAdam(torch.optim.Optimizer):
-    """One optimizer of three groups: Muon for inner matrices and filters, AdamW for the last matrix and for vectors.
-
-    Every group's `lr` is its own highest learning rate times the schedule's factor.
+class MuonWithSGD(torch.optim.Optimizer):
+    """One optimizer of up to three groups: Muon for inner matrices and filters; SGD for the first and last matrix; SGD without
+    decay for vectors. Every group's `lr` is its own highest learning rate times the schedule's factor.
     """
 
     def __init__(self, net: nn.Module, choice: Muon):
@@ -46,79 +48,74 @@ class MuonWithAdam(torch.optim.Optimizer):
                 "the network has no trainable parameters: unfreeze some (parameter.requires_grad_(True))"
             )
         matrices = [p for p in trained if p.ndim >= 2]
-        last = matrices[-1:]
-        inner = matrices[:-1]
-        vectors = [p for p in trained if p.ndim < 2]
-        muon: dict[str, Any] = {"momentum": choice.momentum, "iterations": choice.iterations, "kind": "muon"}
-        groups = [
-            {"params": inner, "lr": choice.learning_rate, "weight_decay": choice.weight_decay, **muon},
+        inner = matrices[1:-1]
+        others = {"lr": choice.other_learning_rate, "momentum": choice.other_momentum, "kind": "sgd"}
+        groups: list[dict[str, Any]] = [
             {
-                "params": last,
-                "lr": choice.adam_learning_rate,
-                "weight_decay": choice.weight_decay,
-                "kind": "adam",
+                "params": inner,
+                "lr": choice.learning_rate,
+                "weight_decay": 0.0 if choice.normalize else choice.weight_decay,
+                "momentum": choice.momentum,
+                "iterations": choice.iterations,
+                "normalize": choice.normalize,
+                "kind": "muon",
             },
-            {"params": vectors, "lr": choice.adam_learning_rate, "weight_decay": 0.0, "kind": "adam"},
+            {"params": matrices[:1] + matrices[1:][-1:], "weight_decay": choice.weight_decay, **others},
+            {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0, **others},
         ]
         super().__init__([group for group in groups if group["params"]], {"lr": choice.learning_rate})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One update from the gradients in place."""
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
-            if not parameters:
-                continue
-            if group["kind"] == "muon":
-                self._muon(parameters, group)
-            else:
-                self._adam(parameters, group)
+            if parameters:
+                update = _muon if group["kind"] == "muon" else _sgd
+                update(parameters, self._momenta(parameters), group)
 
-    def _muon(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        momenta = []
+    def _momenta(self, parameters: list[Tensor]) -> list[Tensor]:
         for p in parameters:
-            state = self.state[p]
-            if not state:
-                state["momentum"] = torch.zeros_like(p)
-            momenta.append(state["momentum"])
-        grads = [p.grad for p in parameters if p.grad is not None]
-        torch._foreach_mul_(momenta, group["momentum"])
-        torch._foreach_add_(momenta, grads)
-        looked_ahead = torch._foreach_add(grads, momenta, alpha=group["momentum"])
-        if group["weight_decay"]:
-            torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-        by_shape: dict[tuple[int, int], list[int]] = {}
-        for i, p in enumerate(parameters):
-            by_shape.setdefault((p.shape[0], p[0].numel()), []).append(i)
-        for (rows, columns), members in by_shape.items():
-            stack = torch.stack([looked_ahead[i].reshape(rows, columns) for i in members])
-            if rows > columns:
-                directions = orthogonalized(stack.transpose(1, 2), group["iterations"]).transpose(1, 2)
-            else:
-                directions = orthogonalized(stack, group["iterations"])
-            size = group["lr"] * max(1.0, rows / columns) ** 0.5
-            for i, direction in zip(members, directions, strict=True):
-                parameters[i].add_(direction.reshape(parameters[i].shape), alpha=-size)
+            if not self.state[p]:
+                self.state[p]["momentum"] = torch.zeros_like(p)
+        return [self.state[p]["momentum"] for p in parameters]
 
-    def _adam(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        first, second = [], []
-        for p in parameters:
-            state = self.state[p]
-            if not state:
-                state["steps"] = torch.zeros((), dtype=torch.float64)
-                state["first"], state["second"] = torch.zeros_like(p), torch.zeros_like(p)
-            state["steps"] += 1
-            first.append(state["first"])
-            second.append(state["second"])
-        grads = [p.grad for p in parameters if p.grad is not None]
-        done = float(self.state[parameters[0]]["steps"])
-        beta1, beta2 = ADAM_BETAS
-        torch._foreach_lerp_(first, grads, 1 - beta1)
-        torch._foreach_mul_(second, beta2)
-        torch._foreach_addcmul_(second, grads, grads, 1 - beta2)
-        spread = torch._foreach_sqrt(second)
-        torch._foreach_div_(spread, (1 - beta2**done) ** 0.5)
-        torch._foreach_add_(spread, ADAM_EPSILON)
-        if group["weight_decay"]:
-            torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_addcdiv_(parameters, first, spread, -group["lr"] / (1 - beta1**done))
+
+def _look_ahead(
+    parameters: list[Tensor], momenta: list[Tensor], mu: float, weight_decay: float
+) -> list[Tensor]:
+    """Nesterov's g + mu m after m <- mu m + g, with decay in the gradient."""
+    grads = [p.grad for p in parameters if p.grad is not None]
+    if weight_decay:
+        grads = torch._foreach_add(grads, parameters, alpha=weight_decay)
+    torch._foreach_mul_(momenta, mu)
+    torch._foreach_add_(momenta, grads)
+    return list(torch._foreach_add(grads, momenta, alpha=mu))
+
+
+def _sgd(parameters: list[Tensor], momenta: list[Tensor], group: dict[str, Any]) -> None:
+    ahead = _look_ahead(parameters, momenta, group["momentum"], group["weight_decay"])
+    torch._foreach_add_(parameters, ahead, alpha=-group["lr"])
+
+
+def _muon(parameters: list[Tensor], momenta: list[Tensor], group: dict[str, Any]) -> None:
+    ahead = _look_ahead(parameters, momenta, group["momentum"], 0.0)
+    if group["normalize"]:
+        norms = torch._foreach_norm(parameters)
+        torch._foreach_mul_(
+            parameters, [len(p) ** 0.5 / n.clamp_min(1e-12) for p, n in zip(parameters, norms, strict=True)]
+        )
+    elif group["weight_decay"]:
+        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+    by_shape: dict[tuple[int, int], list[int]] = {}
+    for i, p in enumerate(parameters):
+        by_shape.setdefault((p.shape[0], p[0].numel()), []).append(i)
+    for (rows, columns), members in by_shape.items():
+        stack = torch.stack([ahead[i].reshape(rows, columns) for i in members])
+        if rows > columns:
+            directions = orthogonalized(stack.transpose(1, 2), group["iterations"]).transpose(1, 2)
+        else:
+            directions = orthogonalized(stack, group["iterations"])
+        size = 1.0 if group["normalize"] else max(1.0, rows / columns) ** 0.5
+        for i, direction in zip(members, directions, strict=True):
+            parameters[i].add_(direction.reshape(parameters[i].shape), alpha=-group["lr"] * size)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from hubel.fitting.muon import MuonWithAdam
+from hubel.fitting.muon import MuonWithSGD
 
 
 class OptimizerChoice(Protocol):
@@ -67,16 +67,22 @@ class AdamW:
 
 @dataclass(frozen=True, kw_only=True)
 class Muon:
-    """Muon for matrices and filters, AdamW for the rest (the last layer, biases, norms): see `hubel.fitting.muon`."""
+    """Muon for inner matrices and filters, Nesterov SGD for the rest: see `hubel.fitting.muon`.
 
-    learning_rate: float = 0.02
-    momentum: float = 0.95
-    weight_decay: float = 0.01
-    adam_learning_rate: float = 2e-3
-    iterations: int = 5
+    `normalize` keeps the norm of every filter bank, for networks in which a norm layer follows each convolution; elsewhere it
+    has to be off. `weight_decay` acts on what is not normalized, but never on vectors.
+    """
+
+    learning_rate: float = 0.03
+    momentum: float = 0.9
+    iterations: int = 3
+    normalize: bool = False
+    weight_decay: float = 5e-4
+    other_learning_rate: float = 0.02
+    other_momentum: float = 0.9
 
     def build(self, net: nn.Module) -> torch.optim.Optimizer:
-        return MuonWithAdam(net, self)
+        return MuonWithSGD(net, self)
 
 
 def decay_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

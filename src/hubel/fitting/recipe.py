@@ -11,7 +11,7 @@ from torch import nn
 
 from hubel.data.augmentation import Augmentation, Erase, Flip, RotateQuarter, Shift
 from hubel.data.dataset import Dataset
-from hubel.fitting.optimizers import Muon, OptimizerChoice
+from hubel.fitting.optimizers import AdamW, Muon, OptimizerChoice
 from hubel.fitting.precision import Precision
 from hubel.fitting.schedules import Linear, Schedule
 
@@ -124,11 +124,13 @@ def default_batch_size(num_train: int) -> tuple[int, str]:
 
 
 def default_optimizer(net: nn.Module, batch_size: int) -> tuple[OptimizerChoice, str]:
-    """Muon where the network has inner matrices or filters, which is nearly always."""
-    return (
-        Muon(),
-        "momentum made orthogonal: the fewest steps to a given accuracy in our measurements (docs/fit.md)",
-    )
+    """Muon for our compact network, for which it was measured; AdamW, which asks least of a network, for every other."""
+    made = getattr(net, "made_by", None)
+    if made is not None and made.name == "hubel.nets.compact":
+        return Muon(
+            normalize=True
+        ), "momentum made orthogonal: the fewest steps to a given accuracy in our measurements"
+    return AdamW(), "asks little of a network and of its learning rate"
 
 
 def default_schedule() -> tuple[Schedule, str]:

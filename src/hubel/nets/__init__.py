@@ -5,10 +5,11 @@
 depend on torch's global generator alone.
 """
 
+from hubel.nets.compact import compact
 from hubel.nets.efficientnet import efficientnet_lite0
 from hubel.nets.lenet import lenet
 from hubel.nets.mlp import mlp
 from hubel.nets.resnet import resnet
 from hubel.nets.simple_cnn import simple_cnn
 
-__all__ = ["efficientnet_lite0", "lenet", "mlp", "resnet", "simple_cnn"]
+__all__ = ["compact", "efficientnet_lite0", "lenet", "mlp", "resnet", "simple_cnn"]
