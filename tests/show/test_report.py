@@ -205,7 +205,7 @@ def test_real_targets_have_residuals_and_no_confusion(diabetes):
     page = Page(report(diabetes))
     assert "true progression (points)" in page.text
     assert "predicted − true" in page.text
-    assert "Always answering the mean of the test targets would give" in page.text
+    assert "Always answering the mean of these targets would give" in page.text
     assert "confusion" not in page.text.lower()
     assert "patient" in page.text
     assert len(downloads(page)["predictions.csv"].splitlines()) == 93
@@ -230,6 +230,23 @@ def test_a_run_that_did_not_finish_says_so_first(tmp_path, digits, status):
     )
     text = Page(report(folder)).text
     assert 0 < text.index("Ctrl-C in epoch 7") < text.index("classified correctly")
+
+
+def test_the_scored_part_is_named(tmp_path, digits):
+    folder = changed(
+        digits, tmp_path / "run", lambda about: about.update(scored_part="validation", test_looks=0)
+    )
+    text = Page(report(folder)).text
+    assert "of 360 validation examples are classified correctly" in text
+    assert "The test part was not looked at yet." in text
+    assert "test examples" not in text
+
+
+def test_a_thousand_long_names_stay_under_two_megabytes(tmp_path):
+    classes = [f"{k} {'é' * 300}" for k in range(1000)]
+    source = report(drawn_run(tmp_path / "run", classes=classes, shape=(1, 8, 8)))
+    Page(source)
+    assert len(source.encode()) < 2_000_000
 
 
 def test_looks_at_the_test_part_are_counted(tmp_path, digits):

@@ -20,7 +20,7 @@ def choices(evidence: Evidence) -> dict[str, Any]:
     rows += [
         {"name": wording.title(key), "value": "", "why": _reason(why)}
         for key, why in reasons.items()
-        if key not in recipe
+        if key not in recipe and key not in ("net", "objective")
     ]
     net, objective = evidence.part("net"), evidence.part("objective")
     parameters = as_number(net.get("parameters"))
@@ -28,18 +28,22 @@ def choices(evidence: Evidence) -> dict[str, Any]:
     train = as_number(sizes.get("train"))
     return {
         "rows": rows,
-        "network": _call(net),
-        "objective": _call(objective),
+        "made": [
+            (name, call, _reason(reasons.get(key)))
+            for name, key, made in (("Network", "net", net), ("Objective", "objective", objective))
+            if (call := _call(made))
+        ],
         "counts": [
             (label, value)
             for label, value in (
                 ("parameters", None if parameters is None else wording.number(parameters)),
                 ("training examples", None if train is None else wording.number(train)),
-                ("choices in the recipe", wording.number(len(recipe)) if recipe else None),
+                ("choices in the recipe", wording.number(len(set(recipe) - {"is"})) if recipe else None),
             )
             if value is not None
         ],
         "precision": pairs(evidence.part("precision")),
+        "probe": _table(evidence.about.get("precision")),
     }
 
 
@@ -96,6 +100,20 @@ def pairs(value: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(wording.title(key), wording.value_text(item)) for key, item in value.items()]
 
 
+def _table(rows: Any) -> dict[str, Any] | None:
+    """A list of objects as a table; keys without any value are left out."""
+    rows = [row for row in rows[:50] if isinstance(row, Mapping)] if isinstance(rows, list) else []
+    keys = [
+        k
+        for k in dict.fromkeys(k for row in rows for k in row)
+        if any(row.get(k) not in (None, "") for row in rows)
+    ]
+    if not keys:
+        return None
+    cells = [["" if row.get(k) in (None, "") else wording.value_text(row[k]) for k in keys] for row in rows]
+    return {"names": [wording.title(k) for k in keys], "rows": cells}
+
+
 def _reason(value: Any) -> str:
     return "" if value is None else wording.value_text(value)
 
@@ -107,7 +125,7 @@ def _call(made: Mapping[str, Any]) -> str:
         return ""
     arguments = made.get("arguments")
     if not isinstance(arguments, Mapping):
-        skipped = ("name", "is", "parameters", "expected_initial_loss")
+        skipped = ("name", "is", "parameters", "expected_initial_loss", "classes", "better")
         arguments = {key: value for key, value in made.items() if key not in skipped}
     told = ", ".join(f"{key}={_argument(value)}" for key, value in arguments.items())
     return f"{name}({told})"

@@ -55,7 +55,7 @@ def _loss(evidence: Evidence) -> dict[str, str] | None:
     ]
     if not curves:
         return None
-    start = as_number(evidence.part("objective").get("expected_initial_loss"))
+    start = evidence.initial_loss
     level = (
         (start, f"before learning: {wording.number(float(f'{start:.3g}'))}") if start and start > 0 else None
     )
@@ -99,7 +99,9 @@ def _metrics(evidence: Evidence) -> list[dict[str, str]]:
 
 
 def _learning_rate(evidence: Evidence) -> dict[str, str] | None:
-    return _single(evidence, "learning_rate", "learning rate", "The learning rate at the end of each epoch.")
+    return _single(
+        evidence, "learning_rate", "learning rate", "The learning rate at the end of each epoch.", floor=True
+    )
 
 
 def _gradient(evidence: Evidence) -> dict[str, str] | None:
@@ -144,11 +146,7 @@ def _sentence(evidence: Evidence) -> str:
         told.append(f"resumed {wording.plural(int(resumed), 'time')}")
     sentence = ", ".join(told) + "."
     stopped = str(evidence.about.get("stopped") or "").strip().rstrip(".")
-    return (
-        f"{sentence} It stopped because {stopped}."
-        if stopped.startswith("all ")
-        else (f"{sentence} Why it stopped: {stopped}." if stopped else sentence)
-    )
+    return f"{sentence} Stopped: {stopped}." if stopped else sentence
 
 
 def _told(name: str, curves: Sequence[Line]) -> str:

@@ -11,11 +11,10 @@ from hubel.show.verdict import class_counts
 
 PARTS = ("train", "validation", "test")
 MOST_ROWS = 24  # classes in the open table; the rest is folded
-MOST_FOLDED = 1500
 
 
-def datacard(evidence: Evidence) -> dict[str, Any] | None:
-    """The data section; None where nothing is recorded."""
+def datacard(evidence: Evidence, *, most: int = 1500) -> dict[str, Any] | None:
+    """The data section, with `most` classes at most; None where nothing is recorded."""
     data = evidence.part("data")
     if not data:
         return None
@@ -28,6 +27,7 @@ def datacard(evidence: Evidence) -> dict[str, Any] | None:
         ("Target", _target(data)),
         ("Symmetries declared", wording.value_text(data.get("symmetries") or "none")),
         ("Duplicates", _duplicates(data.get("duplicates"))),
+        ("Channels", wording.value_text(data["channels"]) if data.get("channels") else None),
     ]
     notes = data.get("notes")
     return {
@@ -38,7 +38,7 @@ def datacard(evidence: Evidence) -> dict[str, Any] | None:
         else [str(notes)]
         if notes
         else [],
-        **_class_rows(evidence),
+        **_class_rows(evidence, most),
     }
 
 
@@ -68,12 +68,19 @@ def _duplicates(value: Any) -> str:
     if value is None:
         return "not recorded"
     if isinstance(value, Mapping):
-        counts = [as_number(v) for v in value.values()]
-        if counts and all(count == 0 for count in counts):
-            return "none found"
-    if value in (0, [], {}):
-        return "none found"
-    return wording.value_text(value)
+        if value.get("sentence"):
+            return str(value["sentence"])
+        value = {key: item for key, item in value.items() if key != "examples"}
+    return "none found" if _nothing(value) else wording.value_text(value)
+
+
+def _nothing(value: Any, depth: int = 0) -> bool:
+    """Whether every number inside is zero."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        return depth < 8 and all(_nothing(item, depth + 1) for item in value)
+    return value in (0, "", None)
 
 
 def _sizes(data: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -87,7 +94,7 @@ def _sizes(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _class_rows(evidence: Evidence) -> dict[str, Any]:
+def _class_rows(evidence: Evidence, most_rows: int) -> dict[str, Any]:
     counts = {part: class_counts(evidence, part) for part in PARTS}
     parts = [part for part in PARTS if counts[part]]
     names = list(dict.fromkeys([*evidence.classes, *(name for part in parts for name in counts[part])]))
@@ -106,7 +113,7 @@ def _class_rows(evidence: Evidence) -> dict[str, Any]:
     return {
         "parts": parts,
         "rows": rows if len(rows) <= MOST_ROWS else rows[: MOST_ROWS // 2],
-        "folded": [] if len(rows) <= MOST_ROWS else rows[MOST_ROWS // 2 : MOST_FOLDED],
+        "folded": [] if len(rows) <= MOST_ROWS else rows[MOST_ROWS // 2 : most_rows],
         "balance": _balance({name: first.get(name, 0) for name in names}, parts[0]),
     }
 

@@ -50,7 +50,7 @@ def curves_csv(evidence: Evidence, most: int = 2000) -> str:
     return csv_text([*plain, *(f"validation_{name}" for name in metrics)], rows)
 
 
-def confusion_csv(matrix: np.ndarray, classes: Sequence[str], most: int = 4000) -> str:
+def confusion_csv(matrix: np.ndarray, classes: Sequence[str], most: int) -> str:
     """The matrix; above 100 classes its cells that are not zero, the most frequent first."""
     if len(classes) <= 100:
         return csv_text(

@@ -25,12 +25,11 @@ from hubel.show.verdict import target_unit
 MOST_NUMBERED = 20  # classes up to which each cell of the matrix has its number
 MOST_DRAWN = 100
 MOST_ROWS = 30  # rows of the per-class table that are open
-MOST_FOLDED = 1200
 MOST_OUTPUTS = 4
 
 
-def errors(evidence: Evidence) -> dict[str, Any] | None:
-    """The section of errors; None where no predictions are recorded."""
+def errors(evidence: Evidence, *, most: int = 1500) -> dict[str, Any] | None:
+    """The section of errors, with `most` classes at most; None where no predictions are recorded."""
     if evidence.predicted is None:
         return None
     if evidence.kind == "values":
@@ -43,13 +42,13 @@ def errors(evidence: Evidence) -> dict[str, Any] | None:
     if evidence.kind == "classes":
         targets, values = evidence.predicted
         matrix = confusion_matrix(targets, values, len(evidence.classes))
-        found["matrix"] = _matrix(matrix, evidence.classes)
-        found["csv"] = data_address(confusion_csv(matrix, evidence.classes))
+        found["matrix"] = _matrix(matrix, evidence.classes, evidence.scored)
+        found["csv"] = data_address(confusion_csv(matrix, evidence.classes, 2 * most))
         scores, counts = per_class(targets, values, len(evidence.classes)), matrix.sum(axis=1)
     else:
         targets, values = evidence.predicted
         scores, counts = per_label(targets, values), targets.sum(axis=0)
-    return found | _class_table(evidence.classes, counts, scores)
+    return found | _class_table(evidence.classes, counts, scores, most)
 
 
 def top_confusions(matrix: np.ndarray, classes: Sequence[str], most: int = 10) -> list[dict[str, str]]:
@@ -73,16 +72,16 @@ def top_confusions(matrix: np.ndarray, classes: Sequence[str], most: int = 10) -
     return rows
 
 
-def _matrix(matrix: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+def _matrix(matrix: np.ndarray, classes: Sequence[str], scored: str) -> dict[str, Any]:
     num_classes, total, right = len(classes), int(matrix.sum()), int(np.trace(matrix))
     found: dict[str, Any] = {
         "how": "list",
         "top": top_confusions(matrix, classes, 10 if num_classes <= MOST_DRAWN else 30),
-        "sentence": f"{wording.number(total - right)} of {wording.number(total)} test examples are classified wrongly.",
+        "sentence": f"{wording.number(total - right)} of {wording.number(total)} {scored} examples are classified wrongly.",
         "note": ""
         if num_classes <= MOST_DRAWN
         else f"A matrix of {num_classes} classes would not be readable here; "
-        "the file has every cell that is not zero, up to 4000.",
+        "the file has the cells that are not zero, the most frequent first.",
     }
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     if num_classes <= MOST_NUMBERED:
@@ -117,16 +116,17 @@ def _drawing(matrix: np.ndarray, shares: np.ndarray, classes: Sequence[str]) -> 
     """The matrix of 21 to 100 classes: cells that are not zero, with their meaning as a tooltip."""
     num_classes, left, top, width = len(classes), 150, 150, 960
     side = (width - left) / num_classes
-    font = min(12.0, side * 0.95)
+    font = min(12.0, side * 0.9)
+    room = int((left - 8) / (0.58 * font))
     parts = []
     for k, name in enumerate(classes):
-        short = escape(name if len(name) <= 22 else name[:21] + "…")
+        short = escape(name if len(name) <= room else name[: room - 1] + "…")
         y, x = top + (k + 0.5) * side + font * 0.35, left + (k + 0.5) * side + font * 0.35
         parts.append(
-            f'<text class="tick" font-size="{font:.1f}" x="{left - 6}" y="{y:.1f}" text-anchor="end">{short}</text>'
+            f'<text class="tick" style="font-size:{font:.1f}px" x="{left - 6}" y="{y:.1f}" text-anchor="end">{short}</text>'
         )
         parts.append(
-            f'<text class="tick" font-size="{font:.1f}" transform="translate({x:.1f} {top - 6}) rotate(-90)">{short}</text>'
+            f'<text class="tick" style="font-size:{font:.1f}px" transform="translate({x:.1f} {top - 6}) rotate(-90)">{short}</text>'
         )
     for k, j in np.argwhere(matrix).tolist():
         parts.append(
@@ -141,7 +141,7 @@ def _drawing(matrix: np.ndarray, shares: np.ndarray, classes: Sequence[str]) -> 
 
 
 def _class_table(
-    classes: Sequence[str], counts: np.ndarray, scores: dict[str, tuple[Interval, ...]]
+    classes: Sequence[str], counts: np.ndarray, scores: dict[str, tuple[Interval, ...]], most: int
 ) -> dict[str, Any]:
     few = len(classes) <= MOST_ROWS
     order = list(range(len(classes)))
@@ -155,7 +155,7 @@ def _class_table(
             **{name: _cell(scores[name][k]) for name in ("recall", "precision", "f1")},
             "strip": charts.strip(*_ends(scores["f1"][k])) if few or place < MOST_ROWS else "",
         }
-        for place, k in enumerate(order[:MOST_FOLDED])
+        for place, k in enumerate(order[:most])
     ]
     table = [
         [classes[k], int(counts[k])]
@@ -164,7 +164,7 @@ def _class_table(
             for name in ("recall", "precision", "f1")
             for v in _ends(scores[name][k], value_first=True)
         ]
-        for k in order[:4000]
+        for k in order[: 2 * most]
     ]
     header = ["class", "examples"]
     header += [f"{name}{end}" for name in ("recall", "precision", "f1") for end in ("", "_low", "_high")]

@@ -128,8 +128,20 @@ class Evidence:
         return tuple(str(row) for row in range(count))
 
     @property
+    def scored(self) -> str:
+        """The part that was scored: `test`, or `validation` where there is no test part."""
+        return str(self.about.get("scored_part") or "test")
+
+    @property
+    def initial_loss(self) -> float | None:
+        """The loss that a network which knows nothing yet should have."""
+        return as_number(
+            self.about.get("expected_initial_loss", self.part("objective").get("expected_initial_loss"))
+        )
+
+    @property
     def scores(self) -> dict[str, Interval]:
-        """The test metrics of run.json."""
+        """The scores of the scored part in run.json."""
         found = {}
         for name, row in self.part("test").items():
             if (score := as_interval(row)) is not None:

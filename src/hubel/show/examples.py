@@ -58,7 +58,7 @@ def entering(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
         pictures[:most], budget=budget, low=low if numeric else None, high=high if numeric else None
     )
     labels = _entering_labels(evidence, len(pictures))
-    names = evidence.part("preprocessing").get("channels")
+    names = evidence.part("data").get("channels")
     return {
         "cards": [
             {"panels": panels, "label": label} for panels, label in zip(shown.panels, labels, strict=False)
@@ -75,6 +75,7 @@ def entering(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
         "preprocessing": [
             (wording.title(key), wording.value_text(value))
             for key, value in evidence.part("preprocessing").items()
+            if key != "is"
         ],
     }
 

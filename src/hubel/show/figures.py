@@ -15,7 +15,7 @@ import numpy as np
 from hubel.metrics import confusion_matrix
 from hubel.show import wording
 from hubel.show.course import column, loss_unit, metric_names
-from hubel.show.evidence import Evidence, as_number
+from hubel.show.evidence import Evidence
 from hubel.show.examples import worst_rows
 from hubel.show.pictures import levels
 from hubel.show.scales import Scale, tick_text
@@ -151,7 +151,7 @@ def _loss(ax: Axes, evidence: Evidence, epochs: list[float]) -> None:
         if not np.isnan(values).all():
             ax.plot(epochs, np.where(values > 0, values, np.nan), color=colour, linewidth=1.6)
             _end_label(ax, epochs, values, name, colour)
-    start = as_number(evidence.part("objective").get("expected_initial_loss"))
+    start = evidence.initial_loss
     if start and start > 0:
         ax.axhline(start, color=SOFT, linestyle="--", linewidth=0.9)
         note = f"before learning: {start:.3g}"

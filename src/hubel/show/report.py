@@ -31,16 +31,20 @@ def report(run: Evidence | os.PathLike[str] | str) -> str:
     format raise.
     """
     evidence = run if isinstance(run, Evidence) else Evidence.read(Path(run))
-    budget, page = PICTURES, ""
-    for _ in range(6):
-        page = _rendered(evidence, budget)
+    page = ""
+    for pictures, rows in (
+        (PICTURES, 1500),
+        (PICTURES // 4, 1500),
+        (PICTURES // 8, 300),
+        (PICTURES // 32, 40),
+    ):
+        page = _rendered(evidence, pictures, rows)
         if len(page.encode("utf-8")) < LIMIT:
             break
-        budget //= 3
     return page
 
 
-def _rendered(evidence: Evidence, budget: int) -> str:
+def _rendered(evidence: Evidence, pictures: int, rows: int) -> str:
     import jinja2
     from markupsafe import Markup
 
@@ -52,21 +56,22 @@ def _rendered(evidence: Evidence, budget: int) -> str:
         lstrip_blocks=True,
     )
     environment.filters["svg"] = Markup  # drawings of charts.py, which escapes what it writes
-    return environment.get_template("report.html").render(_page(evidence, budget))
+    return environment.get_template("report.html").render(_page(evidence, pictures, rows))
 
 
-def _page(evidence: Evidence, budget: int) -> dict[str, Any]:
+def _page(evidence: Evidence, pictures: int, rows: int) -> dict[str, Any]:
     return {
         "name": evidence.name,
         "kicker": _kicker(evidence),
         "problems": evidence.problems,
+        "scored": evidence.scored,
         "verdict": verdict(evidence),
         "findings": findings(evidence),
-        "data": datacard(evidence),
+        "data": datacard(evidence, most=rows),
         "course": course(evidence),
-        "errors": errors(evidence),
-        "mistakes": mistakes(evidence, budget=budget),
-        "entering": entering(evidence, budget=budget),
+        "errors": errors(evidence, most=rows),
+        "mistakes": mistakes(evidence, budget=pictures),
+        "entering": entering(evidence, budget=pictures),
         "choices": choices(evidence),
         "reproduction": reproduction(evidence),
         "version": str(evidence.about.get("hubel") or VERSION),

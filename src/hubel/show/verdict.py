@@ -90,7 +90,7 @@ def _scores_from_predictions(evidence: Evidence) -> dict[str, Interval]:
 
 
 def _baselines(evidence: Evidence) -> dict[str, float]:
-    """Scores without learning: the share of the test part that the majority answer and random guesses find."""
+    """Scores without learning: the share of the scored part that the majority answer and random guesses find."""
     if evidence.kind == "values":
         predicted = evidence.predicted
         return (
@@ -98,7 +98,7 @@ def _baselines(evidence: Evidence) -> dict[str, float]:
         )
     if evidence.kind == "labels":
         return {}
-    test, train = class_counts(evidence, "test"), class_counts(evidence, "train")
+    test, train = class_counts(evidence, evidence.scored), class_counts(evidence, "train")
     if not test and evidence.predicted is not None:
         counts = np.bincount(evidence.predicted[0], minlength=len(evidence.classes))
         test = dict(zip(evidence.classes, counts.tolist(), strict=True))
@@ -130,9 +130,17 @@ def _marks(baselines: dict[str, float]) -> list[tuple[float, str]]:
 
 def _sentence(evidence: Evidence, name: str, score: Interval) -> str:
     count = score.count or (len(evidence.predicted[0]) if evidence.predicted else None)
-    where = f"on {wording.number(count)} test examples" if count else "on the test part"
+    where = (
+        f"on {wording.number(count)} {evidence.scored} examples"
+        if count
+        else f"on the {evidence.scored} part"
+    )
     if name == "accuracy":
-        of = f"of {wording.number(count)} test examples" if count else "of the test examples"
+        of = (
+            f"of {wording.number(count)} {evidence.scored} examples"
+            if count
+            else f"of the {evidence.scored} examples"
+        )
         return f"{of} are classified correctly (accuracy)"
     return f"{wording.metric_name(name)} {where}"
 
@@ -151,7 +159,7 @@ def _comparison(name: str, score: Interval, baselines: dict[str, float], unit: s
         return f"{told} The interval does not lie above both: nothing shows yet that the network has learned."
     if "mean of the targets" in baselines and name == "rmse":
         best = baselines["mean of the targets"]
-        told = f"Always answering the mean of the test targets would give {wording.number(float(f'{best:.4g}'))}{' ' + unit if unit else ''}."
+        told = f"Always answering the mean of these targets would give {wording.number(float(f'{best:.4g}'))}{' ' + unit if unit else ''}."
         if math.isnan(score.high):
             return told
         if score.high < best:

@@ -33,6 +33,9 @@ def metric_name(name: str) -> str:
         "roc_auc": "ROC AUC",
         "log_loss": "log loss",
         "f1": "F1",
+        "f1_micro": "F1 over all decisions",
+        "f1_macro": "mean F1 of the labels",
+        "brier": "Brier score",
         "expected_calibration_error": "expected calibration error",
     }
     return known.get(name, name.replace("_", " "))
