@@ -76,12 +76,21 @@ def keep_mask(count: int, kept: int, digits: int = _DIGITS) -> Tensor:
     while kept % 2 == 0:
         kept, digits = kept // 2, digits - 1
     words = -(-count // 64)
-    fair = torch.empty(digits, words, dtype=torch.int64).random_(-(2**63), None)
-    bits = fair[0]
-    for digit in range(1, digits):
-        bits = bits.bitwise_or_(fair[digit]) if kept >> digit & 1 else bits.bitwise_and_(fair[digit])
+    bits = combined(torch.empty(digits, words, dtype=torch.int64).random_(-(2**63), None), kept)
     planes = torch.bitwise_right_shift(bits, torch.arange(8).unsqueeze(1)).bitwise_and_(_ONES)
     return planes.view(torch.uint8).view(-1)[:count]
+
+
+def combined(fair: Tensor, kept: int) -> Tensor:
+    """Words whose bits are 1 with probability kept/2**digits, from `fair` bits [digits, words]; `kept` is odd.
+
+    >>> combined(torch.tensor([[0b0011], [0b0101]]), 3)  # three of the four combinations
+    tensor([7])
+    """
+    bits = fair[0]
+    for digit in range(1, len(fair)):
+        bits = bits | fair[digit] if kept >> digit & 1 else bits & fair[digit]
+    return bits
 
 
 def _laid_out_like(mask: Tensor, x: Tensor) -> Tensor:

@@ -55,8 +55,8 @@ class InvertedResidual(nn.Module):
         """F(x), plus x where the shape is kept."""
         out = x
         if self._expand_conv is not None and self._bn0 is not None:
-            out = F.relu6(self._bn0(self._expand_conv(out)), inplace=True)
-        out = F.relu6(self._bn1(self._depthwise_conv(out)), inplace=True)
+            out = F.relu6(self._bn0(self._expand_conv(out)), inplace=self.training)
+        out = F.relu6(self._bn1(self._depthwise_conv(out)), inplace=self.training)
         out = self._bn2(self._project_conv(out))
         return out + x if self.residual else out
 

@@ -1,9 +1,12 @@
 """relu(x) = max(0, x), with a backward pass that masks bits in place of comparing bfloat16 numbers.
 
 The gradient is passed where the output is positive and zero elsewhere, exactly as `F.relu` does; torch's own
-backward (`threshold_backward`) is not vectorized well for 16-bit floats on a CPU. Used in training only: in
-eval, for other dtypes and devices, under `torch.func` transforms, compilation and for second derivatives it
-is `F.relu`, so that explanations and exports see an ordinary operation.
+backward (`threshold_backward`) is not vectorized well for 16-bit floats on a CPU.
+
+In training it works in the memory of its argument, which the layer before must not need again (batch norm and
+convolution do not). In eval it is `F.relu` in new memory, so that explanations, exports and hooks see an
+ordinary operation and its untouched input. `F.relu` is used as well for other dtypes and devices, under
+`torch.func` transforms, compilation and for second derivatives.
 
 MEASURED_HERE
 """
@@ -19,16 +22,16 @@ from torch import Tensor
 _INTEGERS = {torch.bfloat16: torch.int16, torch.float16: torch.int16}
 
 
-def relu_(x: Tensor, *, training: bool) -> Tensor:
-    """`x` with negative values replaced by zero, in its own memory.
+def relu(x: Tensor, *, training: bool) -> Tensor:
+    """`x` with negative values replaced by zero; in its own memory where `training`.
 
-    >>> relu_(torch.tensor([-1.0, 2.0]), training=True)
+    >>> relu(torch.tensor([-1.0, 2.0]), training=True)
     tensor([0., 2.])
     """
     eager = not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active())
     if training and eager and x.requires_grad and x.dtype in _INTEGERS and x.device.type == "cpu":
         return _ReLU.apply(x)  # type: ignore[no-any-return]
-    return F.relu(x, inplace=True)
+    return F.relu(x, inplace=training)
 
 
 class _ReLU(torch.autograd.Function):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hubel.layers.relu import relu_
+from hubel.layers.relu import relu
 
 
 class BasicBlock(nn.Module):
@@ -37,10 +37,10 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """relu(bn(conv(relu(bn(conv(x))))) + shortcut(x))."""
-        out = relu_(self.bn1(self.conv1(x)), training=self.training)
+        out = relu(self.bn1(self.conv1(x)), training=self.training)
         out = self.bn2(self.conv2(out))
         shortcut = x if self.downsample is None else self.downsample(x)
-        return relu_(out.add_(shortcut), training=self.training)
+        return relu(out.add_(shortcut) if self.training else out + shortcut, training=self.training)
 
 
 class Bottleneck(nn.Module):
@@ -70,11 +70,11 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """relu(F(x) + shortcut(x)) with F of three convolutions."""
-        out = relu_(self.bn1(self.conv1(x)), training=self.training)
-        out = relu_(self.bn2(self.conv2(out)), training=self.training)
+        out = relu(self.bn1(self.conv1(x)), training=self.training)
+        out = relu(self.bn2(self.conv2(out)), training=self.training)
         out = self.bn3(self.conv3(out))
         shortcut = x if self.downsample is None else self.downsample(x)
-        return relu_(out.add_(shortcut), training=self.training)
+        return relu(out.add_(shortcut) if self.training else out + shortcut, training=self.training)
 
 
 class PaddedShortcut(nn.Module):

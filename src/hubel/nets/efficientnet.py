@@ -3,8 +3,9 @@
 EfficientNet-B0 without squeeze-and-excitation and with ReLU6 for SiLU; stem 3×3 of 32, sixteen inverted residual
 blocks, 1×1 of 1280, average over positions, dropout 0.2, linear. The published weights reach 75 % top-1 on ImageNet.
 
-Where we differ in training: no stochastic depth. Initial weights: convolutions He normal by fan-out, linear
-layer uniform ±1/√outputs, as in the authors' code.
+Where we differ: no stochastic depth in training. Initial weights: convolutions He normal by fan-out as in the
+authors' code; the linear layer torch's default, uniform ±1/√1280 (theirs, ±1/√outputs, starts with scores of
+about ±5 where there are few outputs).
 
 Sources: M. Tan, Q. V. Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019
 (arXiv:1905.11946), table 1; R. Liu, "Higher accuracy on vision models with EfficientNet-Lite", TensorFlow blog,
@@ -93,14 +94,12 @@ class EfficientNetLite0(Net):
             if isinstance(layer, nn.Conv2d):
                 fan_out = layer.weight[0, 0].numel() * layer.out_channels // layer.groups
                 nn.init.normal_(layer.weight, std=(2 / fan_out) ** 0.5)
-        nn.init.uniform_(self._fc.weight, -(outputs**-0.5), outputs**-0.5)
-        nn.init.zeros_(self._fc.bias)
 
     def features(self, x: Tensor) -> Tensor:
         """The 1280 channels of the last convolution, averaged over positions: [N, 1280]."""
         check_images(x, self.inputs, "efficientnet_lite0", smallest=32)
-        x = F.relu6(self._bn0(self._conv_stem(x)), inplace=True)
-        x = F.relu6(self._bn1(self._conv_head(self._blocks(x))), inplace=True)
+        x = F.relu6(self._bn0(self._conv_stem(x)), inplace=self.training)
+        x = F.relu6(self._bn1(self._conv_head(self._blocks(x))), inplace=self.training)
         return x.mean(dim=(2, 3))
 
     def forward(self, x: Tensor) -> Tensor:

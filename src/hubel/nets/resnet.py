@@ -19,7 +19,7 @@ from pathlib import Path
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hubel.layers.relu import relu_
+from hubel.layers.relu import relu
 from hubel.layers.residual import BasicBlock, Bottleneck, PaddedShortcut
 from hubel.nets.made import Net, check_images, image_shape, made, num_outputs
 from hubel.nets.weights import Source, load_published
@@ -105,7 +105,7 @@ class SmallResNet(Net):
     def features(self, x: Tensor) -> Tensor:
         """The 64 channels of the last stage, averaged over positions: [N, 64]."""
         check_images(x, self.inputs, f"resnet({self.depth})", smallest=8)
-        x = relu_(self.bn1(self.conv1(x)), training=self.training)
+        x = relu(self.bn1(self.conv1(x)), training=self.training)
         x = self.layer3(self.layer2(self.layer1(x)))
         return x.mean(dim=(2, 3))
 
@@ -152,7 +152,7 @@ class ResNet(Net):
     def features(self, x: Tensor) -> Tensor:
         """The channels of the last stage, averaged over positions: [N, 512] or [N, 2048]."""
         check_images(x, self.inputs, f"resnet({self.depth})", smallest=32)
-        x = F.max_pool2d(relu_(self.bn1(self.conv1(x)), training=self.training), 3, 2, 1)
+        x = F.max_pool2d(relu(self.bn1(self.conv1(x)), training=self.training), 3, 2, 1)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return x.mean(dim=(2, 3))
 

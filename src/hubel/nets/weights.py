@@ -17,6 +17,7 @@ import difflib
 import importlib.resources
 import importlib.util
 import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,9 +120,13 @@ def _read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             content = load_file(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():  # about old pickle protocols; what can not be read raises
+                warnings.simplefilter("ignore")
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
-        raise ValueError(f"{path} can not be read as weights: {str(error).splitlines()[0]}") from error
+        raise ValueError(
+            f"{path} can not be read as weights: {(str(error) or 'it ends too early').splitlines()[0]}"
+        ) from error
     for wrapper in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
