@@ -9,11 +9,23 @@ from typing import Any, Literal
 
 from torch import nn
 
-from hubel.data.augmentation import Augmentation, Erase, Flip, RotateQuarter, Shift
+from hubel.data.augmentation import (
+    Affine,
+    Augmentation,
+    Brightness,
+    Colour,
+    Contrast,
+    Erase,
+    Flip,
+    RotateQuarter,
+    Shift,
+)
 from hubel.data.dataset import Dataset
 from hubel.fitting.optimizers import AdamW, Muon, OptimizerChoice
 from hubel.fitting.precision import Precision
 from hubel.fitting.schedules import Linear, Schedule
+
+LONG = 20  # epochs from which on rectangles are erased as well
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,12 +165,18 @@ def default_augmentation(data: Dataset, epochs: int) -> tuple[tuple[Augmentation
         found.append(Flip(axis="horizontal"))
     if "flip_vertical" in data.symmetries:
         found.append(Flip(axis="vertical"))
-    if "rotate_90" in data.symmetries and data.shape[1] == data.shape[2]:
+    if data.symmetries & {"rotate_90", "rotate"} and data.shape[1] == data.shape[2]:
         found.append(RotateQuarter())
     if "shift" in data.symmetries:
         found.append(Shift(pixels=max(1, round(side * 0.07))))
-        if epochs >= 20:
-            found.append(Erase())
+    degrees, zoom = 45.0 * ("rotate" in data.symmetries), 0.15 * ("scale" in data.symmetries)
+    if degrees or zoom:
+        found.append(Affine(degrees=degrees, zoom=zoom))
+    for word, change in (("brightness", Brightness()), ("contrast", Contrast()), ("colour", Colour())):
+        if word in data.symmetries:
+            found.append(change)
+    if "shift" in data.symmetries and epochs >= LONG:
+        found.append(Erase())
     return tuple(found), f"declared symmetries of {data.name}: {', '.join(sorted(data.symmetries))}"
 
 
