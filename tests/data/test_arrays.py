@@ -136,5 +136,12 @@ def test_weights_are_checked():
         from_arrays(np.zeros((2, 3)), TWO, weights=[0, 0])
 
 
+def test_parts_are_words_for_parts():
+    data = from_arrays(np.zeros((2, 3)), TWO, part=["Train", "val"])
+    assert data.part.tolist() == ["train", "validation"]
+    with pytest.raises(ValueError, match="part has the split 'trian'; expected train"):
+        from_arrays(np.zeros((2, 3)), TWO, part=["trian", "test"])
+
+
 def test_flattened_pictures_are_noticed():
     assert "28 × 28" in from_arrays(np.zeros((2, 784), np.uint8), TWO).notes[0]

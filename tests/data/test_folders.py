@@ -266,8 +266,12 @@ def test_what_load_can_not_take(tmp_path):
     with pytest.raises(ValueError, match="a kind that hubel does not load"):
         load(tmp_path / "x.docx")
     (tmp_path / "x.npz").write_text("x")
-    with pytest.raises(ValueError, match="are for image files"):
+    with pytest.raises(ValueError, match="size=3 is for image files"):
         load(tmp_path / "x.npz", size=3)
+    with pytest.raises(ValueError, match="channels='rgb' is for image files"):
+        load("digits", channels="rgb")
+    with pytest.raises(ValueError, match="target='kind' names a column"):
+        load(tmp_path, target="kind")
 
 
 def test_symmetries_are_the_users_word(photos):

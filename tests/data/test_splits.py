@@ -37,7 +37,7 @@ def test_stratified_parts(sizes, seed, validation, test):
         rows = assign_parts(data, seed=seed, validation=validation, test=test)
     except ValueError as error:
         assert "no class has an example to spare" in str(error)  # noqa: PT017
-        assert sum(n - 1 for n in sizes) <= max(2, 0.3 * len(labels))  # noqa: PT017
+        assert sum(n - 1 for n in sizes) <= max(2, 0.3 * len(labels))
         return
     check_disjoint(rows, len(labels))
     trained = np.bincount(data.targets[rows.train], minlength=len(sizes))
@@ -91,7 +91,7 @@ def test_contradicting_parts_are_refused():
         assign_parts(data, seed=0, test=0.1)
     with pytest.raises(ValueError, match="none is called train"):
         assign_parts(dataset(np.arange(100) % 2, part=["test"] * 100), seed=0)
-    with pytest.raises(ValueError, match="the parts 'holdout'; expected train"):
+    with pytest.raises(ValueError, match="part has the split 'holdout'; expected train"):
         assign_parts(dataset(np.arange(4) % 2, part=["train", "train", "holdout", "test"]), seed=0)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from hubel.core.errors import UnreadableData
+from hubel.data.archives import part_column
 from hubel.data.dataset import Dataset
 from hubel.data.storage import in_slices, room_for
 from hubel.data.targets import Task, as_numpy, read_targets
@@ -69,7 +70,7 @@ def from_arrays(
         ids=np.array([str(i) for i in (range(len(inputs)) if ids is None else ids)]),
         groups=None if groups is None else np.asarray(groups),
         weights=None if weights is None else checked_weights(weights),
-        part=None if part is None else np.asarray(part).astype(np.str_),
+        part=None if part is None else part_column((str(p) for p in part), "part"),
         symmetries=frozenset(symmetries),
         target_names=None if target_names is None else tuple(target_names),
         units=None if units is None else tuple(units),

@@ -19,6 +19,7 @@ from hubel.data.images import Header, look, strict_libraries
 from hubel.data.reading import Progress, row_of
 
 T = TypeVar("T")
+BLOCK = 8192  # files under way at once: a million waiting ones would fill the memory
 
 
 def look_at_all(
@@ -83,9 +84,11 @@ def _in_parallel(
     pool = ThreadPoolExecutor(num_threads(), thread_name_prefix="hubel-decode")
     try:
         with strict_libraries():
-            for done, outcome in enumerate(pool.map(attempt, items), start=1):
-                yield outcome
-                if progress is not None:
-                    progress(done, len(items))
+            for start in range(0, len(items), BLOCK):
+                block = items[start : start + BLOCK]
+                for done, outcome in enumerate(pool.map(attempt, block), start=start + 1):
+                    yield outcome
+                    if progress is not None:
+                        progress(done, len(items))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

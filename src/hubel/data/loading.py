@@ -61,6 +61,7 @@ def load(
             f"load takes a path or a name, but received {type(source).__name__}; for arrays use hubel.data.from_arrays(x, y)"
         )
     if isinstance(source, str) and source.lower() in BUILTIN:
+        _refuse_unused(source, size=size, channels=channels, target=None if target == "label" else target)
         return load_builtin(source.lower(), download=download, symmetries=symmetries, progress=progress)
     path = Path(source).expanduser()
     if not path.exists():
@@ -80,18 +81,29 @@ def load(
             progress=progress,
         )
     else:
-        if channels in ("rgb", "grey") or size is not None:
-            raise ValueError(
-                f"{path} holds arrays, which are kept as they are; size and channels={channels!r} are for image files"
-            )
+        _refuse_unused(source, size=size, channels=channels if channels in ("rgb", "grey") else None)
         data = _arrays(path, target, channels=channels, nan=nan, task=task, symmetries=declared)
     return replace(data, source=str(path.absolute()))
 
 
 def _listing(path: Path, target: str | Sequence[str]) -> Listing | None:
     if path.is_dir():
+        _refuse_unused(path, target=None if target == "label" else target)
         return None if _has_idx(path) else list_folder(path)
     return list_table(path, target) if is_table(path) else None
+
+
+def _refuse_unused(
+    source: Any, *, size: Any = None, channels: str | None = None, target: str | Sequence[str] | None = None
+) -> None:
+    """An option that could change nothing is a misunderstanding."""
+    if size is not None or channels is not None:
+        given = f"size={size!r}" if size is not None else f"channels={channels!r}"
+        raise ValueError(f"{source} holds arrays, which are kept as they are; {given} is for image files")
+    if target is not None:
+        raise ValueError(
+            f"target={target!r} names a column or an array, but {source} has none: its labels are built in"
+        )
 
 
 def _has_idx(folder: Path) -> bool:

@@ -176,8 +176,10 @@ def _count(part: str, share: float | None, available: int) -> int:
 def _choose_stratified(strata: np.ndarray, wanted: int, generator: np.random.Generator) -> np.ndarray:
     _, number, sizes = np.unique(strata, return_inverse=True, return_counts=True)
     quota = sizes * (wanted / len(strata))
-    take = np.minimum(np.floor(quota).astype(np.int64), sizes - 1)  # every class keeps an example to train on
-    while take.sum() < wanted and (take < sizes - 1).any():  # the largest remainders first
+    take = np.floor(quota).astype(np.int64)
+    while (
+        take.sum() < wanted and (take < sizes - 1).any()
+    ):  # largest remainders first; every class keeps an example to train on
         remainder = np.where(take < sizes - 1, quota - take, -np.inf)
         best = np.argsort(-remainder, kind="stable")[: wanted - take.sum()]
         take[best[remainder[best] > -np.inf]] += 1
