@@ -68,7 +68,7 @@ def choose_net(train: Dataset, objective: Objective, seed: int, budget: float) -
             net = nets.mlp((100, 100), inputs=int(np.prod(train.shape)), outputs=objective.num_outputs)
             return net, f"a table of {int(np.prod(train.shape))} features: two hidden layers of 100"
         net = nets.compact(32, inputs=train.shape, outputs=objective.num_outputs)
-        return net, "pictures: a small residual network, the best accuracy per second that we found (docs/fit.md)"
+        return net, "pictures: a small residual network, the best accuracy per second that we found"
 
 
 def made_net(make: Callable[..., nn.Module], train: Dataset, objective: Objective, seed: int) -> nn.Module:

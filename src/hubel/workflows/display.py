@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -10,10 +11,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+from rich.text import Text
 
 from hubel.core.types import Record
 from hubel.workflows.choices import duration
 
+FILE_WIDTH = 120  # where stderr is a file
 REFRESH = 0.2  # seconds between two looks at the numbers: looking waits for the device
 
 
@@ -22,6 +26,8 @@ class Display:
 
     def __init__(self, *, quiet: bool = False):
         self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        if not self.console.is_terminal and "COLUMNS" not in os.environ:
+            self.console.width = FILE_WIDTH
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._shown = 0.0
@@ -43,9 +49,12 @@ class Display:
     def facts(self, title: str, rows: dict[str, str]) -> None:
         """A small table of names and sentences."""
         self.console.print(title, style="bold", markup=False)
-        width = max((len(name) for name in rows), default=0)
+        table = Table.grid(padding=(0, 2))
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
         for name, text in rows.items():
-            self.console.print(f"  {name:<{width}}  {text}", markup=False)
+            table.add_row(Text(f"  {name}"), Text(text))
+        self.console.print(table, soft_wrap=False)
 
     def counting(self, what: str) -> Callable[[int, int], None]:
         """A callback `(done, total)` for long reading work; it shows itself only when the work is long."""
@@ -83,15 +92,16 @@ class Display:
         if not self._header:
             names = "".join(f"{name:>12}" for name in scores)
             self.say(
-                f"{'epoch':>9}{'loss':>9}{'val. loss':>11}{names}{'learn. rate':>13}{'examples/s':>12}{'time':>13}"
+                f"{'epoch':>9}{'loss':>9}{'val. loss':>11}{names}{'learn. rate':>13}{'examples/s':>12}{'time':>13}{'left':>13}"
             )
             self._header = True
         shown = "".join(f"{_score(name, value):>12}" for name, value in scores.items())
         validation = f"{row['validation_loss']:.4f}" if "validation_loss" in row else "–"
         where = f"{row['epoch']}/{epochs}"
+        left = row["seconds"] / row["epoch"] * (epochs - row["epoch"])
         self.say(
             f"{where:>9}{row['loss']:>9.4f}{validation:>11}{shown}{row['learning_rate']:>13.2e}"
-            f"{row['examples_per_second']:>12,.0f}{duration(row['seconds']):>13}"
+            f"{row['examples_per_second']:>12,.0f}{duration(row['seconds']):>13}{duration(left) if left else '–':>13}"
         )
 
     def _update(self, done: int, total: int, text: str) -> None:

@@ -177,6 +177,7 @@ def show_choices(display: Display, setting: Setting) -> None:
         text = ", ".join(type(v).__name__ for v in value) if isinstance(value, tuple) else str(value)
         text = type(value).__name__ if name in ("optimizer", "schedule") else text
         reason = why.get(name, "")
+        text = "none" if value is False else text
         rows[name.replace("_", " ")] = (
             reason
             if name == "precision" and reason not in ("", "given")
