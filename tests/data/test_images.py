@@ -209,6 +209,21 @@ def test_tiff_of_separate_pictures_is_refused(tmp_path):
         decode(tmp_path / "h.tif")
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"compression": "zlib"}, {"tile": (16, 16)}, {"bigtiff": True}, {"byteorder": ">"}]
+)
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.9])
+def test_truncated_tiff_of_many_pages_is_unreadable(tmp_path, options, share, capfd):
+    deep = pixels(4, 64, 64, dtype=np.int16)
+    tifffile.imwrite(tmp_path / "t.tif", deep, photometric="minisblack", **options)
+    assert np.array_equal(decode(tmp_path / "t.tif")[0], deep)
+    whole = (tmp_path / "t.tif").read_bytes()
+    (tmp_path / "t.tif").write_bytes(whole[: int(share * len(whole))])
+    with strict_libraries(), pytest.raises(UnreadableData):
+        decode(tmp_path / "t.tif")
+    assert capfd.readouterr().err == ""
+
+
 fits = pytest.importorskip("astropy.io.fits")
 
 

@@ -8,7 +8,9 @@ the first HDU with a picture is read. Refused, with a reason: animations, CMYK, 
 
 from __future__ import annotations
 
+import logging
 import math
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,7 +88,12 @@ def strict_libraries() -> Iterator[None]:
         from PIL import Image
 
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
+        logger = logging.getLogger("tifffile")  # prints what it then raises, or what is refused here
+        before, logger.disabled = logger.disabled, True
+        try:
+            yield
+        finally:
+            logger.disabled = before
 
 
 @contextmanager
@@ -230,7 +237,8 @@ def _with_tifffile(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
     from PIL import Image
 
     with tifffile.TiffFile(path) as tiff:
-        if len({series.shape for series in tiff.series}) != 1 or len(tiff.series) > 1:
+        _refuse_lost_pages(tiff)
+        if len(tiff.series) != 1:
             shapes = ", ".join(str(series.shape) for series in tiff.series[:5])
             raise ValueError(
                 f"it holds {len(tiff.series)} separate pictures ({shapes}); expected one picture, its pages being channels"
@@ -261,6 +269,19 @@ def _with_tifffile(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
         raise ValueError(f"its colours are of kind {page.photometric.name}; convert it to RGB")
     colours = photometric == 2 and len(pixels) in (3, 4)
     return pixels, (RGB if len(pixels) == 3 else RGBA) if colours else _numbered(len(pixels))
+
+
+def _refuse_lost_pages(tiff: Any) -> None:
+    """Refuse what tifffile passes over in silence: a chain of pages that leads out of a truncated file."""
+    num_pages, form, file = len(tiff.pages), tiff.tiff, tiff.filehandle
+    if num_pages == 0:
+        raise ValueError("it has no page")
+    file.seek(tiff.pages[num_pages - 1].offset)
+    (num_tags,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+    file.seek(num_tags * form.tagsize, 1)
+    (following,) = struct.unpack(form.offsetformat, file.read(form.offsetsize))
+    if following != 0:
+        raise ValueError(f"it is truncated: after {num_pages} pages the next one is not there")
 
 
 def _oriented(pixels: np.ndarray, orientation: int) -> np.ndarray:
