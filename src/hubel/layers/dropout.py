@@ -14,7 +14,14 @@ seed drops other elements in channels_last than in contiguous layout.
 Source: N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15
 (2014) 1929; inverted (scaled in training) as everywhere today.
 
-MEASURED_HERE
+Measured (AMD EPYC (Zen 4), one thread, CPU time, torch 2.13.0, 2026-11-21), forward + backward in ms, torch's → ours:
+
+| shape, dtype | p = 0.5 | p = 0.25 | p = 0.1 |
+|---|---|---|---|
+| 128×128 float32 | 0.24 → 0.11 | 0.18 → 0.12 | 0.14 → 0.16 |
+| 128×1600 float32 | 2.61 → 0.29 | 1.85 → 0.27 | 1.33 → 0.46 |
+| 128×1600 bfloat16 | 2.55 → 0.28 | 1.85 → 0.30 | 1.36 → 0.51 |
+| 128×64×26×26 bfloat16 | 68.2 → 4.9 | 49.1 → 5.1 | 35.8 → 9.5 |
 """
 
 from __future__ import annotations

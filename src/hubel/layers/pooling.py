@@ -9,10 +9,16 @@ Ties: the gradient goes to one winner, the left column first and in it the upper
 the first in reading order; that differs only where the upper right and the lower left tie for the maximum.)
 Where the maximum is not positive the gradient is zero, as after `F.relu`. NaN passes forward.
 
-In eval, for other dtypes or devices, under `torch.func` transforms, compilation and for second derivatives it
-is `F.relu(F.max_pool2d(x, 2))`, so that explanations and exports see two ordinary operations.
+In eval, for other dtypes or devices, for float32 in channels_last (where torch is faster), under `torch.func`
+transforms, compilation and for second derivatives it is `F.relu(F.max_pool2d(x, 2))`, so that explanations and
+exports see two ordinary operations.
 
-MEASURED_HERE
+Measured (AMD EPYC (Zen 4), one thread, CPU time, torch 2.13.0, 2026-11-21), forward + backward in ms, torch's → ours:
+
+| shape | float32 contiguous | bfloat16 contiguous | bfloat16 channels_last | float32 channels_last |
+|---|---|---|---|---|
+| 128×32×26×26 | 17.1 → 5.2 | 17.6 → 4.1 | 3.2 → 2.7 | 3.7 → 4.7, so torch's |
+| 128×64×11×11 | 5.4 → 2.5 | 5.7 → 2.5 | 0.80 → 0.61 | 0.77 → 0.92, so torch's |
 """
 
 from __future__ import annotations
@@ -47,7 +53,9 @@ def _plain(x: Tensor) -> Tensor:
 
 def _can_be_fast(x: Tensor) -> bool:
     eager = not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active())
-    return eager and x.device.type == "cpu" and x.dtype in _INTEGERS and x.ndim == 4 and min(x.shape[2:]) >= 2
+    if not eager or x.device.type != "cpu" or x.dtype not in _INTEGERS or x.ndim != 4 or min(x.shape[2:]) < 2:
+        return False
+    return x.dtype != torch.float32 or x.is_contiguous()
 
 
 def _rows(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,10 @@ in the paper and in torchvision (no zero-initialised last batch norm; that is Go
 
 Parameters at 1000 outputs: resnet18 11,689,512 · 34 21,797,672 · 50 25,557,032 · 101 44,549,160 ·
 152 60,192,808; at 10 outputs: resnet20 269,722 (the paper rounds to 0.27 M; with 1×1 projections it would be 272,474).
+
+Measured (AMD EPYC (Zen 4), one thread, CPU time, torch 2.13.0, 2026-11-21), ResNet-20, training steps of 128
+with fused Adam: bfloat16 channels_last 222 ms (577 images/s a core, 141 GFLOP/s; convolutions 161 ms of it),
+contiguous 240; float32 channels_last 356, contiguous 437. Two threads in a quiet moment: 1,039 images/s in bfloat16.
 """
 
 from __future__ import annotations
