@@ -21,10 +21,13 @@ FORMAT = "hubel-tree-1"
 
 
 def encode(tree: Any) -> bytes:
-    """`tree` (dicts with text keys, lists, tuples, tensors, numbers, text, booleans, None) as the bytes of a safetensors file."""
+    """`tree` (dicts with text keys, lists, tuples, tensors, numbers, text, booleans, None) as the bytes of a safetensors file.
+
+    Equal trees give equal bytes (hence a single entry of metadata: safetensors writes several in any order).
+    """
     tensors: dict[str, Tensor] = {}
     skeleton = _skeleton(tree, tensors, {}, set())
-    return safetensors.torch.save(tensors, metadata={"format": FORMAT, "tree": json.dumps(skeleton)})
+    return safetensors.torch.save(tensors, metadata={FORMAT: json.dumps(skeleton)})
 
 
 def decode(path: Path | str) -> Any:
@@ -32,10 +35,10 @@ def decode(path: Path | str) -> Any:
     try:
         with safetensors.safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
-            ours = metadata.get("format") == FORMAT
+            ours = FORMAT in metadata
             tensors = {name: file.get_tensor(name) for name in file.keys()} if ours else {}  # noqa: SIM118 - not a dict
         if ours:
-            return _tree(json.loads(metadata["tree"]), tensors, {})
+            return _tree(json.loads(metadata[FORMAT]), tensors, {})
     except NOT_WHOLE as error:
         raise ValueError(f"{path} is not a whole checkpoint: {error}") from error
     raise ValueError(f"{path} is a safetensors file, but not a checkpoint of format {FORMAT}")

@@ -107,6 +107,7 @@ def fit(
             folder = folders.new_folder(out, data.name)
             with files.locked(folder):
                 loading = {"source": _place(source), "options": dict(options or {})}
+                write_initial(folder, setting.net)  # before run.json: what is a run can be gone on with
                 folders.write_start(folder, setting, loading=loading, command=_command())
                 made.append(_train(folder, setting, display, checkpoint_seconds))
         return made[0].folder
@@ -302,9 +303,8 @@ def _trained(
             display.say(f"Batch size {_halved(whole, batch_size)}; the training begins again.")
             training = _begin_again(folder, setting, batch_size, checkpoint_seconds)
         else:
-            training = Training(_job(folder, setting, checkpoint_seconds))
-            if not (resumed and _go_back(training, display)):
-                training.begin()
+            job = _job(folder, setting, checkpoint_seconds)
+            training = _go_back(job, display) if resumed else Training(job)
         try:
             return training, training.run(display)
         except NonFiniteLoss as error:
@@ -332,15 +332,21 @@ def _job(folder: Path, setting: Setting, checkpoint_seconds: float) -> Job:
 
 def _begin_again(folder: Path, setting: Setting, batch_size: int, checkpoint_seconds: float) -> Training:
     """The training with smaller batches, from the initial weights on. Killed at any line of this, a resume begins again too."""
-    start = Checkpoints(folder).read(("start",)).trees["start"]
-    codec.assign(setting.net.state_dict(), start, "network")
+    codec.assign(setting.net.state_dict(), Checkpoints(folder).read(("start",)).trees["start"], "network")
+    write_initial(folder, setting.net)
+    files.write_text(folder / "curves.jsonl", "")
     setting.reasons["batch_size"] = _halved(setting.recipe.batch_size, batch_size)
     setting.recipe = replace(setting.recipe, batch_size=batch_size)
-    training = Training(_job(folder, setting, checkpoint_seconds))
-    training.begin()
-    files.write_text(folder / "curves.jsonl", "")
     folders.update(folder, recipe=setting.recipe, reasons=setting.reasons)
-    return training
+    return Training(_job(folder, setting, checkpoint_seconds))
+
+
+def write_initial(folder: Path, net: nn.Module) -> None:
+    """The first checkpoint, alone: the initial weights (role "start"), which nothing else could give back for a network of the
+    user's own.
+    """
+    start = {name: value.detach() for name, value in net.state_dict().items()}
+    Checkpoints(folder).write(0, {"start": start}, alone=True)
 
 
 def _halved(wanted: int | None, size: int) -> str:
@@ -369,27 +375,28 @@ def _refuse_blind_stopping(recipe: Recipe, prepared: Prepared) -> None:
         )
 
 
-def _go_back(training: Training, display: Display) -> bool:
-    """Load the newest whole checkpoint. False where the run was killed before its first one."""
-    folder = training.job.folder
-    if not training.checkpoints.exists():
-        display.say("No checkpoint was written yet: starting from the beginning.")
-        files.write_text(folder / "curves.jsonl", "")
-        return False
-    found = training.checkpoints.read(("state", "best"))
+def _go_back(job: Job, display: Display) -> Training:
+    """The training at its newest whole checkpoint, or at the initial weights where it was killed before any other."""
+    checkpoints = Checkpoints(job.folder)
+    found = checkpoints.read(("state", "best", "start"))
     for note in found.notes:
         display.say(note)
     try:
-        training.load(found.trees["state"], found.trees.get("best"))
+        if "state" in found.trees:
+            training = Training(job)
+            training.load(found.trees["state"], found.trees.get("best"))
+        else:
+            codec.assign(job.net.state_dict(), found.trees["start"], "network")
+            training = Training(job)
     except (LookupError, TypeError, AttributeError) as error:
         raise DamagedRun(
-            f"the checkpoint of step {found.step} in {folder} is not one of this training ({error!r}): fit again"
+            f"the checkpoint of step {found.step} in {job.folder} is not one of this training ({error!r}): fit again"
         ) from error
-    training.checkpoints.forget(len(found.notes))
+    checkpoints.forget(len(found.notes))
     at = training.position
-    folders.keep_curves(folder, before_epoch=at.epoch)
+    folders.keep_curves(job.folder, before_epoch=at.epoch)
     display.say(f"Going on in epoch {at.epoch} of {training.epochs}, after step {at.step:,}.")
-    return True
+    return training
 
 
 def _setting_again(run: Run, data: Any, y: Any, display: Display) -> Setting:

@@ -118,13 +118,6 @@ class Training:
     def total_steps(self) -> int:
         return self.batches.steps_per_epoch * self.epochs
 
-    def begin(self) -> None:
-        """The first checkpoint, before any step. Role "start" keeps the initial weights, to which nothing but a file can go back
-        where the network is the user's own.
-        """
-        start = {name: value.detach() for name, value in self.net.state_dict().items()}
-        self.checkpoints.write(0, {"state": self.state(), "start": start}, alone=True)
-
     def run(self, watcher: Watcher) -> str:
         """Train to the end, to early stopping or to an interruption; answers why it stopped. Chosen weights are written at the end."""
         with threads(self.precision.threads), interruptible() as interrupted:
