@@ -86,10 +86,17 @@ def net_for(name: str) -> Any:
     return nets.simple_cnn if "simple_cnn" in name else Small()
 
 
-def work(name: str, folder: Path, like: Path | None, resumed: bool, began: Any) -> None:
-    """The life of one process: a whole run, or the rest of one. `began` is set when the training begins."""
+def work(name: str, folder: Path, like: Path | None, resumed: bool, began: Any, ended: Any) -> None:
+    """The life of one process: a whole run, or the rest of one. `began` and `ended` are set to the times of its training."""
     run = training.Training.run
-    training.Training.run = lambda self, watcher: (began.set(), run(self, watcher))[1]
+
+    def timed(self: training.Training, watcher: Any) -> str:
+        began.value = time.monotonic()
+        why = run(self, watcher)
+        ended.value = time.monotonic()
+        return why
+
+    training.Training.run = timed
     training.CHECKPOINT_SHARE = math.inf  # a checkpoint after every step
     hubel.show.report = lambda folder: ""  # its own tests are elsewhere
     torch.manual_seed(os.getpid() if resumed else 0)
@@ -107,25 +114,27 @@ def work(name: str, folder: Path, like: Path | None, resumed: bool, began: Any) 
     hubel.fit(x, y, net=net_for(name), recipe=recipe, like=like, out=folder, quiet=True, checkpoint_seconds=0)
 
 
-def process(name: str, folder: Path, *, like: Path | None = None, kill_after: float | None = None) -> bool:
-    """Run (or go on) in a process of its own; True where it came to its end before `kill_after` seconds of training (of life,
-    where that is negative)."""
+def process(
+    name: str, folder: Path, *, like: Path | None = None, kill_after: float | None = None
+) -> float | None:
+    """Run (or go on) in a process of its own. Answers the seconds of its training, or None where it was killed `kill_after`
+    seconds after the training began (after the process began, where that is negative)."""
     resumed = (folder / "run.json").exists()
     if not resumed:
         shutil.rmtree(folder, ignore_errors=True)
-    began = FORK.Event()
-    child = FORK.Process(target=work, args=(name, folder, like, resumed, began))
+    began, ended = FORK.Value("d", 0.0, lock=False), FORK.Value("d", 0.0, lock=False)
+    child = FORK.Process(target=work, args=(name, folder, like, resumed, began, ended))
     child.start()
-    if kill_after is not None and kill_after > 0:  # nine tenths of the kills fall after the data were read
-        began.wait(60)
+    while kill_after is not None and kill_after > 0 and not began.value and child.is_alive():
+        time.sleep(0.001)
     child.join(None if kill_after is None else abs(kill_after))
     if child.is_alive():
         os.kill(child.pid, signal.SIGKILL)
         child.join()
-        return False
+        return None
     if child.exitcode != 0:
         raise RuntimeError(f"{folder}: the process ended with {child.exitcode}")
-    return True
+    return ended.value - began.value
 
 
 def outcome(folder: Path) -> dict[str, Any]:
@@ -162,9 +171,7 @@ def trials(folder: Path, kills: int, seed: int) -> int:
         name = list(CHOICES)[number % len(CHOICES)]
         if name not in reference:
             process(name, folder / f"first-{number}")
-            began = time.monotonic()
-            process(name, folder / f"like-{number}", like=folder / f"first-{number}")
-            lasting[name] = time.monotonic() - began
+            lasting[name] = process(name, folder / f"like-{number}", like=folder / f"first-{number}") or 0.0
             reference[name] = outcome(folder / f"like-{number}")
             if reference[name] != outcome(folder / f"first-{number}"):
                 raise RuntimeError(
@@ -173,7 +180,8 @@ def trials(folder: Path, kills: int, seed: int) -> int:
         run, deaths, finished = folder / f"killed-{number}", [], False
         while not finished:
             again = done < kills and (not deaths or chance.random() < 0.5)
-            finished = process(name, run, kill_after=moment(chance, lasting[name]) if again else None)
+            seconds = moment(chance, lasting[name]) if again else None
+            finished = process(name, run, kill_after=seconds) is not None
             if not finished:
                 done += 1
                 deaths.append(where(run))
@@ -193,8 +201,8 @@ def trials(folder: Path, kills: int, seed: int) -> int:
 
 
 def moment(chance: random.Random, lasting: float) -> float:
-    """When to kill."""
-    return chance.uniform(0, 0.7 * lasting) if chance.random() < 0.9 else -chance.uniform(0, lasting)
+    """When to kill: mostly while it trains, sometimes while it starts or concludes."""
+    return chance.uniform(0, 1.1 * lasting) if chance.random() < 0.9 else -chance.uniform(0, 2 * lasting)
 
 
 def main() -> None:

@@ -79,8 +79,8 @@ def main() -> None:
     write("p1", result, given)
 
 
-def fashion() -> tuple[np.ndarray, np.ndarray] | None:
-    """The training images [N, 28, 28, 1] and classes; None, said with the reason, where they are not here."""
+def fashion(part: str = "train") -> tuple[np.ndarray, np.ndarray] | None:
+    """The images [N, 28, 28, 1] of a part, and their classes; None, said with the reason, where they are not here."""
     from hubel import data
 
     find_data()
@@ -89,8 +89,8 @@ def fashion() -> tuple[np.ndarray, np.ndarray] | None:
     except FileNotFoundError as error:
         say(f"skipped: {error}")
         return None
-    train = whole.part == "train"
-    return np.ascontiguousarray(whole.inputs[train].transpose(0, 2, 3, 1)), whole.targets[train]
+    rows = whole.part == part
+    return np.ascontiguousarray(whole.inputs[rows].transpose(0, 2, 3, 1)), whole.targets[rows]
 
 
 if __name__ == "__main__":

@@ -230,9 +230,9 @@ class TorchLoop:
         for x, y in self._batches(images):
             self.optimizer.zero_grad()
             if self.tuned:
-                x = x.contiguous(memory_format=torch.channels_last)
+                arranged = x.contiguous(memory_format=torch.channels_last)
                 with torch.autocast("cpu", dtype=torch.bfloat16):
-                    loss = self.loss(self.model(x), y)
+                    loss = self.loss(self.model(arranged), y)
             else:
                 loss = self.loss(self.model(x), y)
             loss.backward()
@@ -383,8 +383,10 @@ SETTINGS: dict[str, Any] = {
 _state: dict[str, Any] = {}
 
 
-def build(setting: str, network: str, folder: str, batch: int, seed: int = 0) -> dict[str, Any]:
-    """Import, read the data, make the network, and train the first ten batches; `warm_up_seconds` leave import and reading out."""
+def build(
+    setting: str, network: str, folder: str, batch: int, seed: int = 0, warm: bool = True
+) -> dict[str, Any]:
+    """Import, read the data, make the network, and (`warm`) train ten batches; `warm_up_seconds` leave import and reading out."""
     data = Data(folder)
     framework = "keras" if setting.startswith("Keras") else "torch"
     if framework == "keras":
@@ -394,7 +396,8 @@ def build(setting: str, network: str, folder: str, batch: int, seed: int = 0) ->
         import torch  # noqa: F401
     start = time.perf_counter()
     _state["side"] = SETTINGS[setting](network, data, batch, seed)
-    _state["side"].train(10 * batch)
+    if warm:
+        _state["side"].train(10 * batch)
     return {"warm_up_seconds": time.perf_counter() - start, "versions": versions(setting)}
 
 

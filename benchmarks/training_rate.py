@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from protocol import HERE, Compared, Spread, Worker, in_turn, row, rounded, say
+from protocol import HERE, Compared, Spread, Worker, in_turn, rounded, row, say
 
 EPOCH = 60_000  # images: the figure with warm-up inside is over one such epoch
 
