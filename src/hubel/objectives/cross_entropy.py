@@ -9,7 +9,7 @@ Targets may also be class probabilities p [N, K]: loss = -sum_k p_k log softmax(
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -26,7 +26,8 @@ from hubel.objectives.objective import forward, mean_over_batch
 class CrossEntropy:
     """Cross-entropy of K classes with integer targets [N] (or class probabilities [N, K]); K raw scores, no softmax in the network.
 
-    `class_weights` count every example by its class. The reading is the softmax and its largest entry.
+    `class_weights` count every example by its class. The reading is the softmax of the scores divided by `temperature`, and its
+    largest entry; `calibrated` finds the temperature on held-out data after a fit.
 
     >>> objective = CrossEntropy(3)
     >>> batch = Batch(inputs=torch.zeros(2, 3), targets=torch.tensor([0, 2]))
@@ -38,6 +39,7 @@ class CrossEntropy:
     classes: tuple[str, ...] | None = None
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] | None = None
+    temperature: float = 1.0
 
     headline = "accuracy"
     better: Literal["higher", "lower"] = "higher"
@@ -52,6 +54,8 @@ class CrossEntropy:
             raise ContractError(
                 f"{len(self.classes)} class names for {self.num_outputs} outputs: give one name per output"
             )
+        if not 0 < self.temperature < math.inf:
+            raise ContractError(f"temperature is {self.temperature}; expected a positive number")
         if not 0 <= self.label_smoothing < 1:
             raise ContractError(f"label_smoothing is {self.label_smoothing}; expected a number in [0, 1)")
         if self.class_weights is not None and len(self.class_weights) != self.num_outputs:
@@ -75,10 +79,10 @@ class CrossEntropy:
             return Loss(total=plain)
         smooth = mean_over_batch(-logp.mean(dim=1), weights)
         total = (1 - self.label_smoothing) * plain + self.label_smoothing * smooth
-        return Loss(total=total, parts={"cross_entropy": plain.detach()})
+        return Loss(total=total, parts={"plain": plain.detach()})
 
     def read(self, outputs: Tensor) -> Prediction:
-        probabilities = outputs.float().softmax(dim=1).cpu().numpy()
+        probabilities = (outputs.float() / self.temperature).softmax(dim=1).cpu().numpy()
         return Prediction(values=probabilities.argmax(1), probabilities=probabilities, classes=self.classes)
 
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
@@ -94,6 +98,15 @@ class CrossEntropy:
         assert prediction.probabilities is not None
         hard = targets.argmax(1) if targets.ndim == 2 else targets
         return metrics.classification(hard, prediction.probabilities)
+
+    def calibrated(self, outputs: Tensor, targets: Tensor) -> CrossEntropy:
+        """The same objective with the temperature that makes held-out `targets` likeliest (Guo et al. 2017, arXiv:1706.04599).
+
+        One number for all classes: no answer changes, only how sure it is said to be.
+        """
+        if len(outputs) == 0:
+            return self
+        return replace(self, temperature=best_temperature(outputs, targets))
 
     def check_targets(self, targets: Tensor) -> None:
         if targets.is_floating_point():
@@ -128,6 +141,38 @@ class CrossEntropy:
 
     def expected_initial_loss(self, targets: Tensor) -> float:
         return math.log(self.num_outputs)
+
+
+def best_temperature(outputs: Tensor, targets: Tensor) -> float:
+    """The t in [1/20, 20] that minimizes the cross-entropy of `outputs / t` [N, K], by golden section in log t.
+
+    Scores of K classes only; the minimum is unique, since the loss is convex in 1 / t.
+
+    >>> scores = torch.tensor([[2.0, 0.0]] * 4)
+    >>> t = best_temperature(scores, torch.tensor([0, 0, 0, 1]))  # right three times in four: exp(2 / t) = 3
+    >>> round(t, 3)
+    1.82
+    """
+    scores = outputs.double()
+    wanted = targets.double() if targets.is_floating_point() else targets.long()
+
+    def loss(log_t: float) -> float:
+        return float(nn.functional.cross_entropy(scores / math.exp(log_t), wanted))
+
+    low, high = -math.log(20), math.log(20)
+    ratio = (math.sqrt(5) - 1) / 2
+    left, right = high - ratio * (high - low), low + ratio * (high - low)
+    loss_left, loss_right = loss(left), loss(right)
+    while high - low > 1e-5:
+        if loss_left < loss_right:
+            high, right, loss_right = right, left, loss_left
+            left = high - ratio * (high - low)
+            loss_left = loss(left)
+        else:
+            low, left, loss_left = left, right, loss_right
+            right = low + ratio * (high - low)
+            loss_right = loss(right)
+    return math.exp((low + high) / 2)
 
 
 def _times(weights: Tensor | None, more: Tensor) -> Tensor:

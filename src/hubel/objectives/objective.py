@@ -28,7 +28,10 @@ class Objective(Protocol):
     def better(self) -> Literal["higher", "lower"]: ...
 
     def __call__(self, net: nn.Module, batch: Batch) -> Loss:
-        """The mean loss of a batch; what regularizes (label smoothing) acts in training mode only."""
+        """The mean loss of a batch; what regularizes (label smoothing) acts in training mode only.
+
+        Where it does, the part "plain" holds the loss without it: what learning curves show.
+        """
         ...
 
     def read(self, outputs: Tensor) -> Prediction:
@@ -41,6 +44,10 @@ class Objective(Protocol):
 
     def metrics(self, prediction: Prediction, targets: np.ndarray) -> dict[str, Interval]:
         """All scores with their intervals, the headline first."""
+        ...
+
+    def calibrated(self, outputs: Tensor, targets: Tensor) -> Objective:
+        """The same objective, whose reading is as sure as held-out scores [N, K] and targets show it should be."""
         ...
 
     def check_targets(self, targets: Tensor) -> None:

@@ -29,6 +29,7 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
     """Score the test part once with the chosen weights, and write `predictions.npz`, `run.json` and `report.html`."""
     from hubel.show import report
 
+    objective = setting.objective = _calibrated(setting, training)
     name = "test" if len(setting.prepared.rows["test"]) else "validation"
     part = setting.prepared.part(name)
     scores: dict[str, Interval] = {}
@@ -36,13 +37,14 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
         outputs = outputs_of(
             training.net, setting.prepared.scaling, training.precision, part.inputs, setting.device
         )
-        prediction = setting.objective.read(outputs)
-        scores = setting.objective.metrics(prediction, np.asarray(part.targets))
-        write_predictions(folder, part, prediction, setting.objective, outputs, entering(training))
+        prediction = objective.read(outputs)
+        scores = objective.metrics(prediction, np.asarray(part.targets))
+        write_predictions(folder, part, prediction, entering(training))
     folders.update(
         folder,
         status="finished",
         stopped=stopped,
+        objective=objective,
         seconds=training.position.seconds,
         scored_part=name,
         test={metric: score.as_json() for metric, score in scores.items()},
@@ -54,6 +56,17 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
         headline = setting.objective.headline
         display.say(f"{name.capitalize()} {headline}: {score_text(headline, scores[headline])}")
     display.say(f"Run:    {folder}\nReport: {folder / 'report.html'}")
+
+
+def _calibrated(setting: Setting, training: Training) -> Objective:
+    """The objective with its temperature found on the validation part."""
+    part = setting.prepared.part("validation")
+    if not len(part):
+        return setting.objective
+    outputs = outputs_of(
+        training.net, setting.prepared.scaling, training.precision, part.inputs, setting.device
+    )
+    return setting.objective.calibrated(outputs, torch.from_numpy(np.array(part.targets)))
 
 
 def score_text(name: str, score: Interval) -> str:
@@ -69,8 +82,6 @@ def write_predictions(
     folder: Path,
     part: Dataset,
     prediction: Prediction,
-    objective: Objective,
-    outputs: torch.Tensor,
     entered: dict[str, np.ndarray],
 ) -> None:
     """`predictions.npz`: what was predicted for every example of the part, and the pictures of the worst."""

@@ -159,7 +159,8 @@ class Training:
                     self.average.update()
                 at.step, at.step_in_epoch = record.step, at.step_in_epoch + 1
                 at.examples += record.examples
-                loss_sum = loss_sum + record.scalars["loss"].double() * record.examples
+                loss = record.scalars.get("plain", record.scalars["loss"])
+                loss_sum = loss_sum + loss.double() * record.examples
                 watcher.step(record, self.epochs, self.batches.steps_per_epoch)
                 if at.step_in_epoch == self.batches.steps_per_epoch:
                     break  # the end of an epoch has its own look at interruptions and its own checkpoint
