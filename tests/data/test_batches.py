@@ -156,3 +156,29 @@ def test_scaling_prints_and_compares_as_a_value():
     assert Scaling(mean=(0.0,), std=(1.0,), dtype="uint8", shape=(1, 2, 2)) == Scaling(
         mean=(0.0,), std=(1.0,), dtype="uint8", shape=(1, 2, 2)
     )
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_view_is_the_selection_without_a_copy(tmp_path, mapped):
+    data = dataset(dtype="uint16")
+    rows = np.array([40, 3, 17, 3, 29, 8, 11])
+    if mapped:
+        np.save(tmp_path / "x.npy", data.inputs)
+        inputs = np.load(tmp_path / "x.npy", mmap_mode="r")
+        data = Dataset(inputs=inputs, targets=data.targets, classes=data.classes)
+    view, copy = data.view(rows), data.select(rows)
+    assert view.inputs.whole is data.inputs
+    assert np.array_equal(np.asarray(view.inputs), copy.inputs)
+    assert np.array_equal(view.view([1, 4]).inputs[:], copy.inputs[[1, 4]])
+    assert view.fingerprint == copy.fingerprint
+    scaling = scaling_of(view)
+    assert scaling == scaling_of(copy)
+    pairs = zip(
+        Batches(data=view, scaling=scaling, batch_size=3).epoch(1),
+        Batches(data=copy, scaling=scaling, batch_size=3).epoch(1),
+        strict=True,
+    )
+    for one, other in pairs:
+        assert torch.equal(one.inputs, other.inputs)
+        assert torch.equal(one.targets, other.targets)
+        assert one.ids.tolist() == rows[other.ids].tolist(), "ids are rows of the whole dataset"

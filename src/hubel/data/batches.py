@@ -7,8 +7,10 @@ is seen in every epoch, and no batch is ever small.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from hubel.core.types import Batch
 from hubel.data.augmentation import Augmentation, Draw, augment
 from hubel.data.dataset import Dataset
 from hubel.data.preprocessing import Scaling
+from hubel.data.rows import Rows, gather
 
 
 @dataclass(kw_only=True, eq=False)
@@ -34,7 +37,9 @@ class Batches:
     augmentation: Sequence[Augmentation] = ()
     device: torch.device | str = "cpu"
     layout: str = "contiguous"
-    _inputs: torch.Tensor | None = field(init=False, default=None)
+    _base: np.ndarray = field(init=False)
+    _rows: torch.Tensor = field(init=False)
+    _resident: torch.Tensor | None = field(init=False, default=None)
     _targets: torch.Tensor = field(init=False)
     _weights: torch.Tensor | None = field(init=False, default=None)
 
@@ -44,8 +49,13 @@ class Batches:
         if len(self.data) == 0:
             raise ValueError(f"{self.data.name} has no examples, so there are no batches to make")
         self.batch_size = min(self.batch_size, len(self.data))
-        if not isinstance(self.data.inputs, np.memmap):
-            self._inputs = _resident(self.data.inputs)
+        inputs: Any = self.data.inputs
+        if isinstance(inputs, Rows):
+            self._base, self._rows = inputs.whole, torch.from_numpy(np.array(inputs.rows, np.int64))
+        else:
+            self._base, self._rows = inputs, torch.arange(len(inputs))
+        if not isinstance(self._base, np.memmap):
+            self._resident = _shared(self._base)
         self._targets = torch.from_numpy(np.array(self.data.targets))
         if self.data.weights is not None:
             self._weights = torch.from_numpy(np.array(self.data.weights, np.float32))
@@ -63,7 +73,7 @@ class Batches:
         order = torch.cat([order, order[: self.steps_per_epoch * size - len(order)]])
         for step in range(start, self.steps_per_epoch):
             rows = order[step * size : (step + 1) * size]
-            yield self._batch(rows, Draw(self.seed, epoch, step, rows))
+            yield self._batch(rows, Draw(self.seed, epoch, step, self._rows[rows]))
 
     def in_order(self, batch_size: int | None = None) -> Iterator[Batch]:
         """All examples once, in order, unchanged but for the scaling; the last batch may be smaller."""
@@ -71,35 +81,32 @@ class Batches:
         for first in range(0, len(self.data), size):
             yield self._batch(torch.arange(first, min(first + size, len(self.data))), None)
 
-    def _batch(self, rows: torch.Tensor, draw: Draw | None) -> Batch:
-        inputs = self.scaling(self._gather(rows))
+    def _batch(self, places: torch.Tensor, draw: Draw | None) -> Batch:
+        """The examples at these places of the part. `ids` are their rows in the whole dataset."""
+        inputs = self.scaling(self._gather(self._rows[places]))
         if draw is not None and self.augmentation:
             inputs = augment(inputs, self.augmentation, draw)
         if inputs.ndim == 4:
             wanted = torch.channels_last if self.layout == "channels_last" else torch.contiguous_format
             inputs = inputs.contiguous(memory_format=wanted)
-        weights = None if self._weights is None else self._weights[rows].to(self.device)
-        targets = self._targets[rows].to(self.device, non_blocking=True)
-        return Batch(inputs=inputs, targets=targets, ids=rows, weights=weights)
+        weights = None if self._weights is None else self._weights[places].to(self.device)
+        targets = self._targets[places].to(self.device, non_blocking=True)
+        return Batch(inputs=inputs, targets=targets, ids=self._rows[places], weights=weights)
 
     def _gather(self, rows: torch.Tensor) -> torch.Tensor:
-        if (
-            self._inputs is None
-        ):  # memory-mapped: read in the order of the disk, give back in the order asked for
-            wanted = rows.numpy()
-            ascending = np.argsort(wanted, kind="stable")
-            picked = np.empty((len(wanted), *self.data.shape), self.data.inputs.dtype)
-            picked[ascending] = self.data.inputs[wanted[ascending]]
-            return torch.from_numpy(picked).to(self.device, non_blocking=True)
-        signed = {torch.uint16: torch.int16, torch.uint32: torch.int32}.get(self._inputs.dtype)
+        if self._resident is None:
+            return torch.from_numpy(gather(self._base, rows.numpy())).to(self.device, non_blocking=True)
+        signed = {torch.uint16: torch.int16, torch.uint32: torch.int32}.get(self._resident.dtype)
         if signed is not None:  # torch can not gather these: the same bits under another name
-            rows_of = self._inputs.view(signed).index_select(0, rows).view(self._inputs.dtype)
-            return rows_of.to(self.device, non_blocking=True)
-        return self._inputs.index_select(0, rows).to(self.device, non_blocking=True)
+            found = self._resident.view(signed).index_select(0, rows).view(self._resident.dtype)
+            return found.to(self.device, non_blocking=True)
+        return self._resident.index_select(0, rows).to(self.device, non_blocking=True)
 
 
-def _resident(inputs: np.ndarray) -> torch.Tensor:
-    """The whole array as a tensor, sharing memory where NumPy lets it be shared."""
-    if not inputs.flags.writeable or not inputs.dtype.isnative or any(step < 0 for step in inputs.strides):
+def _shared(inputs: np.ndarray) -> torch.Tensor:
+    """The whole array as a tensor that shares its memory, where torch can; it is only ever read."""
+    if not inputs.dtype.isnative or any(step < 0 for step in inputs.strides):
         inputs = np.array(inputs, dtype=inputs.dtype.newbyteorder("="))
-    return torch.from_numpy(inputs)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(inputs)

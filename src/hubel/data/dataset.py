@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from hubel.data.rows import Rows
+
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 SYMMETRIES = (
@@ -91,13 +93,25 @@ class Dataset:
         return self.classes is not None and self.targets.ndim == 2
 
     def select(self, rows: np.ndarray | Sequence[int]) -> Dataset:
-        """The examples of these rows, in this order."""
+        """The examples of these rows, in this order, with inputs of their own."""
+        part = self.view(rows)
+        return replace(part, inputs=np.asarray(part.inputs))
+
+    def view(self, rows: np.ndarray | Sequence[int]) -> Dataset:
+        """The examples of these rows, in this order; the inputs are not copied but read where they are asked for (`Rows`)."""
         rows = np.asarray(rows) if len(rows) else np.empty(0, np.int64)
+        if rows.dtype == bool:
+            rows = np.flatnonzero(rows)
         pick = {
             name: None if (value := getattr(self, name)) is None else value[rows]
-            for name in ("inputs", "targets", "ids", "groups", "weights", "part")
+            for name in ("targets", "ids", "groups", "weights", "part")
         }
-        return replace(self, **pick)
+        base, inner = (
+            (self.inputs.whole, self.inputs.rows[rows])
+            if isinstance(self.inputs, Rows)
+            else (self.inputs, rows)
+        )
+        return replace(self, inputs=Rows(base, inner), **pick)  # type: ignore[arg-type]
 
     def class_counts(self) -> dict[str, int]:
         """Examples of each class (yes answers, for several yes/no labels)."""

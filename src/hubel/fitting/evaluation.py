@@ -45,7 +45,7 @@ def own_test(run: Run) -> Dataset:
     rows = run.split["test"]
     if len(rows) == 0:
         raise ValueError(f"{run.folder} has no test part: pass labelled data")
-    return whole.select(rows)
+    return whole.view(rows)
 
 
 def with_classes_of(run: Run, data: Dataset) -> Dataset:

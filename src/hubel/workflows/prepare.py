@@ -27,7 +27,7 @@ class Prepared:
 
     def part(self, name: str) -> Dataset:
         """The part called `name`: train, validation or test."""
-        return self.whole.select(self.rows[name])
+        return self.whole.view(self.rows[name])
 
 
 def prepare(
@@ -54,7 +54,7 @@ def prepare(
         rows=rows,
         how=split.how,
         split_sha256=split.sha256,
-        scaling=scaling_of(whole.select(split.train), precision=precision),
+        scaling=scaling_of(whole.view(split.train), precision=precision),
         duplicates={
             "sentence": sentence,
             "within_train": found.within_train,
