@@ -73,7 +73,7 @@ def choose_net(train: Dataset, objective: Objective, seed: int, budget: float) -
 
 def made_net(make: Callable[..., nn.Module], train: Dataset, objective: Objective, seed: int) -> nn.Module:
     """The network of a function of `inputs` and `outputs`, with weights that follow from the seed."""
-    inputs = train.shape if len(train.shape) > 1 else train.shape[0]
+    inputs = train.shape[0] if len(train.shape) == 1 else train.shape
     with random.torch_seeded(seed, "initial weights"):
         net = make(inputs=inputs, outputs=objective.num_outputs)
     if not isinstance(net, nn.Module):
