@@ -16,7 +16,6 @@ BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_examples_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HUBEL_CACHE", str(tmp_path / "cache"))
     namespace = {}
     for language, block in BLOCK.findall(page.read_text("utf-8")):
         if language == "python":
@@ -24,7 +23,9 @@ def test_examples_run(page, tmp_path, monkeypatch):
             continue
         for line in block.splitlines():
             if line.startswith("hubel "):
-                environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+                environment = os.environ | {
+                    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+                }
                 done = subprocess.run(line, shell=True, capture_output=True, text=True, env=environment)
                 assert done.returncode == 0, f"{line}\n{done.stderr}"
 
