@@ -8,7 +8,7 @@ from hubel.core.types import Interval
 from hubel.metrics.calibration import brier, expected_calibration_error, log_loss
 from hubel.metrics.classification import accuracy, balanced_accuracy, top_k_accuracy
 from hubel.metrics.multilabel import f1_over_labels, subset_accuracy
-from hubel.metrics.ranking import average_precision, roc_auc
+from hubel.metrics.ranking import roc_auc
 from hubel.metrics.regression import mae, r2, rmse
 
 MANY_CLASSES = 50  # ranking scores cost a sort a class
@@ -36,17 +36,24 @@ def classification(targets: np.ndarray, probabilities: np.ndarray) -> dict[str, 
 
 
 def multilabel(targets: np.ndarray, probabilities: np.ndarray) -> dict[str, Interval]:
-    """Scores of yes/no probabilities [N, K] against labels 0 or 1 [N, K], answered yes above 0.5."""
+    """Scores of yes/no probabilities [N, K] against labels 0 or 1 [N, K], answered yes above 0.5.
+
+    >>> scores = multilabel(np.array([[1, 0], [1, 1]]), np.array([[0.9, 0.2], [0.8, 0.4]]))
+    >>> {name: round(score.value, 3) for name, score in scores.items()}
+    {'f1_macro': 0.5, 'f1_micro': 0.8, 'subset_accuracy': 0.5}
+    """
     targets = targets.astype(np.int64)
     values = (probabilities > 0.5).astype(np.int64)
     f1 = f1_over_labels(targets, values)
-    scores = {f"f1_{kind}": score for kind, score in f1.items()}
+    scores = {"f1_macro": f1["macro"], "f1_micro": f1["micro"]}
     scores["subset_accuracy"] = subset_accuracy(targets, values)
-    if targets.shape[1] <= MANY_CLASSES:
-        scores["average_precision"] = average_precision(targets, probabilities)
     return scores
 
 
 def regression(targets: np.ndarray, values: np.ndarray) -> dict[str, Interval]:
-    """Scores of real values [N, K] against the truth [N, K]: root mean square error, mean absolute error, explained variance."""
+    """Scores of real values [N, K] against the truth [N, K]: root mean square error, mean absolute error, explained variance.
+
+    >>> list(regression(np.array([[1.0], [2.0], [3.0]]), np.array([[1.1], [1.9], [3.2]])))
+    ['rmse', 'mae', 'r2']
+    """
     return {"rmse": rmse(targets, values), "mae": mae(targets, values), "r2": r2(targets, values)}
