@@ -1,19 +1,24 @@
 """The default network for small pictures: the best accuracy per second that we found on 28-64 pixel data.
 
-    stem: conv (C → 16) at full resolution, norm, act; conv 3×3 (16 → w), pool 2×2, norm, act
-    then: [residual block, pool 2×2, conv 3×3 to twice the width (at most 4w), norm, act] until about 3×3 is left, residual block
-    head: maximum over positions, linear without bias, raw scores divided by 9
+    stem   conv (C → 16) at full resolution, norm, act
+    1      conv 3×3 (16 → w), max-pool, norm, act, residual block
+    2, 3   max-pool, conv 3×3 to 2w and then to 4w channels (128, or 2w where that is more), norm, act, residual block
+    head   maximum over positions, linear without bias, raw scores divided by 9
 
-A residual block is x + act(norm(conv(act(norm(conv x))))). Pooling stands *before* the widening convolution, which is then four
-times cheaper and as accurate. 3×3 filters begin as the identity on the first channels (Dirac), the last layer with weights of unit
-variance; both, the division by 9, and the maximum at the end are those of Jordan's airbench (2024, arXiv:2404.00498).
-Pictures above 40 pixels are first reduced by the stride of the stem.
+A residual block is x + act(norm(conv(act(norm(conv x))))), act is x sigmoid(x). Pooling stands *before* the widening
+convolution, which is then four times cheaper; at equal time it is more accurate. 3×3 filters begin as the identity on the
+first channels (Dirac); that, the division by 9, and the maximum at the end are those of Jordan's airbench (2024,
+arXiv:2404.00498). The last layer begins small (0.1), so that the first loss is that of guessing. Sides above 47 pixels are first reduced by the stride of the stem,
+small ones are pooled less, so that about 3×3 positions are left.
+
+Found on Fashion-MNIST by validation accuracy at equal time (2 cores of an AMD EPYC, AVX-512, bfloat16), one change a time:
+pooling behind the convolution, convolutions of stride 2 in place of pooling, 5×5 and strided stems, ReLU, deeper and narrower
+and shallower variants, and AdamW in place of Muon were all worse or slower.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 
 import torch
@@ -24,11 +29,12 @@ from hubel.nets.made import Net, check_images, image_shape, made, num_outputs
 
 STEM = 16
 SCALE = 1 / 9
-LEFT = 3.5  # pixels a side, about, where pooling ends
+STAGES = 3
+STEMS = ((48, 1, 4, 1), (96, 2, 4, 1), (10**9, 4, 8, 2))  # sides below, and their stride, kernel, padding
 
 
 def compact(width: int = 32, *, inputs: Sequence[int] = (1, 28, 28), outputs: int = 10) -> Compact:
-    """A small residual network of `width`, 2 `width` and 4 `width` channels. Input [N, C, H, W], output raw scores [N, outputs].
+    """A small residual network that begins with `width` channels. Input [N, C, H, W], output raw scores [N, outputs].
 
     >>> net = compact(16, inputs=(3, 32, 32), outputs=10)
     >>> net(torch.zeros(2, 3, 32, 32)).shape
@@ -49,29 +55,28 @@ class Compact(Net):
     def __init__(self, width: int, inputs: tuple[int, int, int], outputs: int):
         super().__init__()
         self.inputs = inputs
-        side = min(inputs[1:])
-        stride = 1 if side <= 40 else 2 if side <= 80 else 4
-        kernel = {1: 4, 2: 6, 4: 8}[stride]
-        self.stem = ConvNorm(
-            inputs[0], STEM, kernel=kernel, stride=stride, padding=kernel // 2 - (stride == 1)
+        height, wide = (next(s[1:] for s in STEMS if side < s[0]) for side in inputs[1:])
+        stride, kernel, padding = zip(height, wide, strict=True)
+        left = tuple(
+            (n + 2 * p - k) // s + 1 for n, s, k, p in zip(inputs[1:], stride, kernel, padding, strict=True)
         )
-        num_pools = max(1, round(math.log2(max(side / stride, 1) / LEFT)))
-        widths = [min(width * 2**stage, 4 * width) for stage in range(num_pools)]
-        self.first = ConvNorm(STEM, widths[0])
+        self.pools = _pools(left)
+        widths = (width, 2 * width, max(2 * width, min(4 * width, 128)))[: len(self.pools)]
+        self.stem = ConvNorm(inputs[0], STEM, kernel=kernel, stride=stride, padding=padding)
+        self.first = ConvNorm(STEM, width)
         self.widen = nn.ModuleList(ConvNorm(a, b) for a, b in itertools.pairwise(widths))
         self.blocks = nn.ModuleList(Residual(w) for w in widths)
         self.head = nn.Linear(widths[-1], outputs, bias=False)
-        with torch.no_grad():
-            self.head.weight.div_(self.head.weight.std().clamp_min(1e-6))
+        nn.init.normal_(self.head.weight, std=0.1)
 
     def features(self, x: Tensor) -> Tensor:
         """The maximum of every channel over positions: [N, F]."""
         check_images(x, self.inputs, "compact")
-        x = F.relu(self.stem(x))
-        x = F.relu(self.first.norm(F.max_pool2d(self.first.conv(x), 2)))
+        x = F.silu(self.stem(x))
+        x = F.silu(self.first.norm(F.max_pool2d(self.first.conv(x), self.pools[0])))
         x = self.blocks[0](x)
-        for widen, block in zip(self.widen, self.blocks[1:], strict=True):  # type: ignore[arg-type]
-            x = block(F.relu(widen(F.max_pool2d(x, 2))))
+        for pool, widen, block in zip(self.pools[1:], self.widen, self.blocks[1:], strict=True):  # type: ignore[arg-type]
+            x = block(F.silu(widen(F.max_pool2d(x, pool))))
         return x.amax(dim=(2, 3))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -82,13 +87,21 @@ class Compact(Net):
 class ConvNorm(nn.Module):
     """A convolution without bias, and a batch norm; 3×3 filters begin as the identity."""
 
-    def __init__(self, inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, padding: int = 1):
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        kernel: tuple[int, int] = (3, 3),
+        stride: tuple[int, int] = (1, 1),
+        padding: tuple[int, int] = (1, 1),
+    ):
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
         self.norm = nn.BatchNorm2d(outputs)
-        if kernel == 3:
+        if kernel == (3, 3):
             with torch.no_grad():
-                nn.init.dirac_(self.conv.weight[: min(inputs, outputs)])
+                nn.init.dirac_(self.conv.weight[:inputs])
 
     def forward(self, x: Tensor) -> Tensor:
         """Norm of conv."""
@@ -105,4 +118,16 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape as x."""
-        return x + F.relu(self.two(F.relu(self.one(x))))
+        return x + F.silu(self.two(F.silu(self.one(x))))
+
+
+def _pools(sides: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The pooling of each stage: by two while a side has four positions or more; at least one stage, at most three."""
+    found: list[tuple[int, ...]] = []
+    for _ in range(STAGES):
+        pool = tuple(2 if side >= 4 else 1 for side in sides)
+        if max(pool) == 1 and found:
+            break
+        found.append(pool)
+        sides = tuple(side // p for side, p in zip(sides, pool, strict=True))
+    return found
