@@ -15,7 +15,9 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "kill_resume.py"
 def test_five_kills_change_nothing(tmp_path):
     memory = Path("/dev/shm")
     scratch = memory if os.access(memory, os.W_OK) else tmp_path
-    seed = str(int.from_bytes(os.urandom(3), "little"))  # another five moments every time; the seed is printed
+    seed = str(
+        int.from_bytes(os.urandom(3), "little")
+    )  # another five moments every time; the seed is printed
     done = subprocess.run(
         [sys.executable, SCRIPT, "--kills", "5", "--seed", seed],
         env={**os.environ, "TMPDIR": str(scratch), "OMP_NUM_THREADS": "1"},

@@ -66,19 +66,31 @@ def rebuild(value: Any) -> Any:
             kind = find(str(value["is"]))
             if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
                 raise ValueError(f"{value['is']!r} is not a plain value, so a run folder may not make one")
-            return kind(**{key: rebuild(item) for key, item in value.items() if key != "is"})
+            try:
+                return kind(**{key: rebuild(item) for key, item in value.items() if key != "is"})
+            except TypeError as error:
+                raise ValueError(
+                    f"{value['is']} can not be made again from what the file says: {error}"
+                ) from error
         return {key: rebuild(item) for key, item in value.items()}
     return value
 
 
 def rebuild_net(name: str, arguments: dict[str, Any]) -> Any:
     """The network that a public function of `hubel.nets` makes of plain arguments (never `weights`: those are in the checkpoint)."""
+    if not isinstance(name, str) or not isinstance(arguments, dict):
+        raise ValueError(
+            f"a run folder names its network {name!r} with {arguments!r}; expected a name and its arguments"
+        )
     make = find(name)
     if not name.startswith("hubel.nets.") or isinstance(make, type) or "weights" in arguments:
         raise ValueError(
             f"{name!r} with {sorted(arguments)} does not make a network that a run folder may ask for"
         )
-    return make(**rebuild(arguments))
+    try:
+        return make(**rebuild(arguments))
+    except TypeError as error:
+        raise ValueError(f"{name} can not be made again from what the file says: {error}") from error
 
 
 def name_of(thing: Any) -> str:

@@ -36,6 +36,15 @@ class Scaling:
     source: str = "training part"
     precision: str = "float32"
 
+    def __post_init__(self) -> None:
+        if self.precision not in ("float32", "float64"):
+            raise ValueError(f"precision is {self.precision!r}; expected float32 or float64")
+        if len(self.mean) != len(self.std) or not self.shape or len(self.mean) != self.shape[0]:
+            raise ValueError(
+                f"{len(self.mean)} means and {len(self.std)} deviations for inputs of shape {tuple(self.shape)}: expected one of each "
+                "for every channel or feature"
+            )
+
     def __call__(self, stored: torch.Tensor) -> torch.Tensor:
         """Scaled inputs [N, ...] of the stored inputs [N, ...], on the same device, in a new tensor."""
         if tuple(stored.shape[1:]) != tuple(self.shape):

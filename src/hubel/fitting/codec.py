@@ -36,7 +36,8 @@ def decode(path: Path | str) -> Any:
         with safetensors.safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
             ours = FORMAT in metadata
-            tensors = {name: file.get_tensor(name) for name in file.keys()} if ours else {}  # noqa: SIM118 - not a dict
+            # copied: what is mapped would change with the file
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()} if ours else {}  # noqa: SIM118 - not a dict
         if ours:
             return _tree(json.loads(metadata[FORMAT]), tensors, {})
     except NOT_WHOLE as error:

@@ -27,6 +27,9 @@ from hubel.fitting.loop import ObjectiveCall
 
 OUTPUTS_WITHIN = 0.02
 COSINE_AT_LEAST = 0.99
+DTYPES = ("float32", "bfloat16", "float64")
+LAYOUTS = ("contiguous", "channels_last")
+MOST_THREADS = 1024  # torch dies without a word of a hundred thousand
 SHARE = 0.02  # of the predicted run, for probing
 
 
@@ -37,6 +40,14 @@ class Precision:
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     layout: Literal["contiguous", "channels_last"] = "contiguous"
     threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES or self.layout not in LAYOUTS:
+            raise ValueError(
+                f"precision {self.dtype!r}, {self.layout!r} is not known; expected one of {', '.join(DTYPES)}, and {' or '.join(LAYOUTS)}"
+            )
+        if not isinstance(self.threads, int) or not 1 <= self.threads <= MOST_THREADS:
+            raise ValueError(f"threads is {self.threads!r}; expected a whole number from 1 to {MOST_THREADS}")
 
     def autocast(self, device: torch.device) -> AbstractContextManager[object]:
         """The context of forward passes."""

@@ -23,8 +23,9 @@ import torch
 from torch import nn
 
 from hubel.core import files, names
-from hubel.core.errors import DamagedRun
+from hubel.core.errors import DamagedRun, is_out_of_memory
 from hubel.core.types import Interval, Prediction
+from hubel.data import read_like
 from hubel.data.preprocessing import Scaling
 from hubel.fitting import codec, evaluation, machine
 from hubel.fitting.checkpoints import Checkpoints
@@ -102,10 +103,11 @@ class Run:
     @cached_property
     def net(self) -> nn.Module:
         """The network with the chosen weights (best, averaged or last), in evaluation mode, on the device."""
-        found = Checkpoints(self.folder).read(("chosen",)) if self.checkpoints.has("chosen") else None
+        found = self.checkpoints.read(("chosen",)) if self.checkpoints.has("chosen") else None
         if found is None or "chosen" not in found.trees:
+            why = f"the run is {self.status}" if found is None else " ".join(found.notes)
             raise DamagedRun(
-                f"{self.folder} has no chosen weights yet: the run is {self.status}. Go on with: hubel resume {self.folder}"
+                f"{self.folder} has no chosen weights: {why}. Go on with: hubel resume {self.folder}"
             )
         net = self.blank_net()
         codec.assign(net.state_dict(), found.trees["chosen"], "network")
@@ -143,8 +145,26 @@ class Run:
 
     def predict(self, inputs: np.ndarray | torch.Tensor, *, batch_size: int = 256) -> Prediction:
         """The reading of `inputs` [N, C, H, W], given as they were stored when the network was fitted."""
-        stored = _as_stored(inputs, self.scaling)
+        stored = read_like(inputs, self._reading)
+        if len(stored) == 0:
+            raise ValueError("received no examples: there is nothing to predict")
         return self.objective.read(self.outputs(stored, batch_size=batch_size))
+
+    @property
+    def _reading(self) -> Mapping[str, Any]:
+        """How new inputs become rows like those of training."""
+        recorded = self.about["data"].get("reading")
+        if recorded:
+            return recorded
+        shape = list(self.scaling.shape)  # a Dataset that was made by hand
+        layout = "NF" if len(shape) == 1 else "NCHW"
+        return {
+            "kind": "arrays",
+            "shape": shape,
+            "dtype": self.scaling.dtype,
+            "layout": layout,
+            "nan": "refuse",
+        }
 
     def evaluate(
         self, data: Any = None, y: Any = None, *, options: Mapping[str, Any] | None = None
@@ -171,42 +191,29 @@ def outputs_of(
     batch_size: int = 256,
 ) -> torch.Tensor:
     """Raw scores [N, K] of stored inputs, in order: the one place where networks are evaluated, so that evaluation and prediction
-    do the same to every example.
+    do the same to every example. Where memory does not suffice, smaller batches are taken.
     """
     was_training = net.training
     net.eval()
-    rows = []
+    rows: list[torch.Tensor] = []
+    done = 0
     try:
-        for first in range(0, len(stored), batch_size):
-            part = stored[first : first + batch_size]
+        while done < len(stored):
+            part = stored[done : done + batch_size]
             part = torch.from_numpy(np.array(part)) if isinstance(part, np.ndarray) else part
-            inputs = precision.arrange(scaling(part.to(device)))
-            with precision.autocast(device):
-                outputs = net(inputs)
+            try:
+                with precision.autocast(device):
+                    outputs = net(precision.arrange(scaling(part.to(device))))
+            except (RuntimeError, MemoryError) as error:
+                if len(part) == 1 or not is_out_of_memory(error):
+                    raise
+                batch_size = len(part) // 2
+                continue
             rows.append(outputs.float().cpu())
+            done += len(part)
     finally:
         net.train(was_training)
     return torch.cat(rows) if rows else torch.empty(0, 0)
-
-
-def _as_stored(inputs: np.ndarray | torch.Tensor, scaling: Scaling) -> np.ndarray:
-    values = inputs.detach().cpu().numpy() if isinstance(inputs, torch.Tensor) else np.asarray(inputs)
-    if values.shape[1:] != tuple(scaling.shape):
-        squeezed = tuple(scaling.shape)[1:]
-        if scaling.shape[0] == 1 and values.shape[1:] == squeezed:
-            values = values[:, None]
-        elif values.ndim == 4 and values.shape[1:] == (*squeezed, scaling.shape[0]):
-            values = np.moveaxis(values, -1, 1)
-        else:
-            raise ValueError(
-                f"received inputs of shape {tuple(values.shape)}; this network was fitted on [N, {', '.join(map(str, scaling.shape))}]"
-            )
-    if str(values.dtype) != scaling.dtype and not np.can_cast(values.dtype, scaling.dtype, "safe"):
-        raise ValueError(
-            f"received {values.dtype} inputs, but this network was fitted on {scaling.dtype}: a different type usually means a different "
-            f"range of values. Convert them the way the training data were made, then .astype({scaling.dtype!r})"
-        )
-    return values
 
 
 def read_about(folder: Path) -> dict[str, Any]:
@@ -224,6 +231,13 @@ def read_about(folder: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path} has format {found!r}; this hubel reads format {FORMAT}. Take the hubel that wrote it: {about.get('hubel', 'unknown') if isinstance(about, dict) else 'unknown'}"
         )
+    missing = [
+        name
+        for name in ("status", "data", "split", "net", "objective", "preprocessing", "recipe", "loading")
+        if name not in about
+    ]
+    if missing:
+        raise DamagedRun(f"{path} lacks {', '.join(missing)}: restore it from a copy, or fit again")
     return about
 
 

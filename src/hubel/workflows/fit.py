@@ -17,7 +17,7 @@ from torch import nn
 
 from hubel.core import files
 from hubel.core.errors import DamagedRun, NonFiniteLoss
-from hubel.data import Dataset
+from hubel.data import PARTS, Dataset, SplitRows
 from hubel.data.batches import Batches
 from hubel.data.builtin import BUILTIN
 from hubel.data.source import dataset_of
@@ -89,6 +89,8 @@ def fit(
     made: list[Run] = []
 
     def alone() -> Path:
+        if out is not None:
+            folders.refuse_taken(out)  # now, not after minutes of reading and measuring
         with Display(quiet=quiet) as display:
             data = dataset_of(source, y, options=options, progress=display.counting("reading"))
             setting = decide(
@@ -301,7 +303,8 @@ def _trained(
     def attempt(batch_size: int) -> tuple[Training, str]:
         if batch_size < whole:
             display.say(f"Batch size {_halved(whole, batch_size)}; the training begins again.")
-            training = _begin_again(folder, setting, batch_size, checkpoint_seconds)
+            _begin_again(folder, setting, batch_size, _halved(whole, batch_size))
+            training = Training(_job(folder, setting, checkpoint_seconds))
         else:
             job = _job(folder, setting, checkpoint_seconds)
             training = _go_back(job, display) if resumed else Training(job)
@@ -330,15 +333,14 @@ def _job(folder: Path, setting: Setting, checkpoint_seconds: float) -> Job:
     )
 
 
-def _begin_again(folder: Path, setting: Setting, batch_size: int, checkpoint_seconds: float) -> Training:
-    """The training with smaller batches, from the initial weights on. Killed at any line of this, a resume begins again too."""
+def _begin_again(folder: Path, setting: Setting, batch_size: int, why: str) -> None:
+    """Back to the initial weights, with smaller batches. Killed at any line of this, a resume begins again too."""
     codec.assign(setting.net.state_dict(), Checkpoints(folder).read(("start",)).trees["start"], "network")
     write_initial(folder, setting.net)
     files.write_text(folder / "curves.jsonl", "")
-    setting.reasons["batch_size"] = _halved(setting.recipe.batch_size, batch_size)
     setting.recipe = replace(setting.recipe, batch_size=batch_size)
+    setting.reasons["batch_size"] = why
     folders.update(folder, recipe=setting.recipe, reasons=setting.reasons)
-    return Training(_job(folder, setting, checkpoint_seconds))
 
 
 def write_initial(folder: Path, net: nn.Module) -> None:
@@ -420,6 +422,10 @@ def _setting_again(run: Run, data: Any, y: Any, display: Display) -> Setting:
         raise DamagedRun(
             f"{run.folder / 'split.npz'} can not be read ({error}): restore it from a copy, or fit again"
         ) from error
+    if set(rows) != set(PARTS) or SplitRows(**rows, how="").sha256 != run.about["split"]["sha256"]:
+        raise DamagedRun(
+            f"{run.folder / 'split.npz'} is not the split that was begun with: restore it from a copy, or fit again"
+        )
     prepared = Prepared(
         whole=whole,
         rows=rows,

@@ -29,16 +29,8 @@ def new_folder(out: Path | str | None, name: str) -> Path:
     Raises `FileExistsError` where `out` holds something already, `OSError` where it can not be made or written.
     """
     if out is not None:
+        refuse_taken(out)
         folder = Path(out)
-        if folder.exists() and (
-            not folder.is_dir() or any(entry.name != ".lock" for entry in folder.iterdir())
-        ):
-            what = (
-                "is a run already; go on with: hubel resume"
-                if (folder / "run.json").exists()
-                else "exists and is not empty; choose another than"
-            )
-            raise FileExistsError(f"{folder} {what} {folder}")
         folder.mkdir(parents=True, exist_ok=True)
         return folder
     word = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "data"
@@ -51,6 +43,17 @@ def new_folder(out: Path | str | None, name: str) -> Path:
             continue
         return folder
     raise FileExistsError(f"runs/{day}-{word}-1 to -9999 all exist: name another folder with --out")
+
+
+def refuse_taken(out: Path | str) -> None:
+    """Raise `FileExistsError` where `out` holds something already."""
+    folder = Path(out)
+    if (folder / "run.json").exists():
+        raise FileExistsError(
+            f"{folder} is a run already: go on with hubel resume {folder}, or name another folder"
+        )
+    if folder.exists() and (not folder.is_dir() or any(entry.name != ".lock" for entry in folder.iterdir())):
+        raise FileExistsError(f"{folder} exists and is not empty: name another folder")
 
 
 def write_start(folder: Path, setting: Setting, *, loading: dict[str, Any], command: str) -> None:
