@@ -73,7 +73,7 @@ class Muon:
     has to be off. `weight_decay` acts on what is not normalized, but never on vectors.
     """
 
-    learning_rate: float = 0.03
+    learning_rate: float = 0.02
     momentum: float = 0.9
     iterations: int = 3
     normalize: bool = False

@@ -23,6 +23,10 @@ from hubel.fitting.rules import Backprop
 from hubel.objectives import BinaryCrossEntropy, CrossEntropy, Objective, SquaredError
 
 DEFAULT_BUDGET = 300.0  # seconds of training
+MANY = 10_000  # training examples from which on the width follows the time
+WIDTHS = (16, 32, 48, 64, 96)
+ENOUGH = {16: 12, 32: 16, 48: 24, 64: 48, 96: 10**9}  # epochs from which on the next width is better
+TOO_FEW = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +71,35 @@ def choose_net(train: Dataset, objective: Objective, seed: int, budget: float) -
         if len(train.shape) == 1:
             net = nets.mlp((100, 100), inputs=int(np.prod(train.shape)), outputs=objective.num_outputs)
             return net, f"a table of {int(np.prod(train.shape))} features: two hidden layers of 100"
-        net = nets.compact(32, inputs=train.shape, outputs=objective.num_outputs)
-        return net, "pictures: a small residual network, the best accuracy per second that we found"
+        width = 48 if len(train) >= MANY else 32
+        net = nets.compact(width, inputs=train.shape, outputs=objective.num_outputs)
+        return (
+            net,
+            f"pictures: a small residual network {width} channels wide, the best accuracy per second that we found",
+        )
+
+
+def other_width(
+    net: nn.Module, epochs: int, train: Dataset, objective: Objective, seed: int
+) -> tuple[nn.Module, str] | None:
+    """A narrower compact network where `net` gets too few epochs in the time, a wider one where it gets more than it needs.
+
+    At equal time wider beats longer, down to about 6 epochs (measured on Fashion-MNIST).
+    """
+    made = getattr(net, "made_by", None)
+    if made is None or made.name != "hubel.nets.compact" or len(train) < MANY:
+        return None
+    width = made.arguments["width"]
+    place = WIDTHS.index(width) + (epochs >= ENOUGH[width]) - (epochs < TOO_FEW)
+    if not 0 <= place < len(WIDTHS) or WIDTHS[place] == width:
+        return None
+    with random.torch_seeded(seed, "initial weights"):
+        other = nets.compact(WIDTHS[place], inputs=train.shape, outputs=objective.num_outputs)
+    why = "would get few" if WIDTHS[place] < width else "has time for"
+    return (
+        other,
+        f"pictures: a small residual network {WIDTHS[place]} channels wide, since {width} {why} {epochs} epochs",
+    )
 
 
 def made_net(make: Callable[..., nn.Module], train: Dataset, objective: Objective, seed: int) -> nn.Module:
@@ -87,7 +118,7 @@ def choose_epochs(
     pace: Pace, steps_per_epoch: int, num_train: int, num_validation: int, budget: float
 ) -> tuple[int, str]:
     """As many epochs as the time allows, up to what data of this size can use."""
-    useful = int(np.clip(120_000 / max(num_train, 1), 30, 200))
+    useful = int(np.clip(120_000 / max(num_train, 1), 50, 200))
     epoch = pace.epoch(steps_per_epoch, num_validation)
     affordable = max(1, int(budget / max(epoch, 1e-9)))
     if affordable < useful:

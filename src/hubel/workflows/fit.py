@@ -186,33 +186,45 @@ def decide(
     reasons: dict[str, str] = {}
     if objective is None:
         objective, reasons["objective"] = choices.choose_objective(train)
+    ours = net is None
     if net is None:
         net, reasons["net"] = choices.choose_net(train, objective, recipe.seed, budget)
     elif not isinstance(net, nn.Module):
         net = choices.made_net(net, train, objective, recipe.seed)
-    net = net.to(device)
+    fitted = net.to(device)
     _refuse_blind_stopping(recipe, prepared)
     first = Batches(data=train, scaling=prepared.scaling, batch_size=32, seed=recipe.seed, device=device)
-    within_memory(lambda size: check(net, objective, next(first.in_order(size))), first.batch_size)
+    within_memory(lambda size: check(fitted, objective, next(first.in_order(size))), first.batch_size)
     wanted = recipe.batch_size or default_batch_size(len(train))[0]
-    (recipe, why, measured), size = within_memory(
-        lambda size: _resolve(
-            recipe if size == wanted else replace(recipe, batch_size=size),
-            prepared,
-            train,
-            net,
-            objective,
-            device,
-            budget,
-        ),
-        wanted,
-    )
+
+    def resolved(net: nn.Module) -> tuple[tuple[Recipe, dict[str, str], list[dict[str, Any]]], int]:
+        return within_memory(
+            lambda size: _resolve(
+                recipe if size == wanted else replace(recipe, batch_size=size),
+                prepared,
+                train,
+                net,
+                objective,
+                device,
+                budget,
+            ),
+            wanted,
+        )
+
+    (found, why, measured), size = resolved(fitted)
+    while ours and recipe.epochs is None and found.epochs is not None:
+        other = choices.other_width(fitted, found.epochs, train, objective, recipe.seed)
+        if other is None:
+            break
+        fitted, reasons["net"] = other[0].to(device), other[1]
+        (found, why, measured), size = resolved(fitted)
+    recipe = found
     reasons |= why
     if size < wanted:
         reasons["batch_size"] = _halved(wanted, size)
     setting = Setting(
         prepared=prepared,
-        net=net,
+        net=fitted,
         objective=objective,
         recipe=recipe,
         reasons=reasons,
