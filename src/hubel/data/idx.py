@@ -1,7 +1,7 @@
 """IDX files, the format in which MNIST was published: plain or gzipped, big-endian, one array a file.
 
-Source: Y. LeCun, C. Cortes, C. Burges, The MNIST database, section "File formats": two zero bytes, a type byte, the number of axes,
-each axis as a 32-bit integer, the values.
+Source: Y. LeCun, C. Cortes, C. Burges, The MNIST database, section "The IDX file format": two zero bytes, a
+type byte, the number of axes, each axis as a 32-bit integer, the values.
 """
 
 from __future__ import annotations

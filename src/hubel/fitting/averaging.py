@@ -1,4 +1,6 @@
-"""An exponential moving average of the weights: w_avg <- d w_avg + (1 - d) w after every step (Polyak averaging).
+"""An exponential moving average of the weights: w_avg <- d w_avg + (1 - d) w after every step.
+
+Polyak and Ruppert's averaging weighs all steps alike; this one forgets.
 
 Early on the decay is smaller, min(d, (1 + t) / (10 + t)), so that the first weights are forgotten soon.
 """

@@ -43,7 +43,8 @@ class Constant:
 class OneCycle:
     """Up from `start` to 1 in the first `rise` of the run, down to `end`, both along a half cosine.
 
-    Smith and Topin 2018, arXiv:1708.07120.
+    Smith and Topin 2018, arXiv:1708.07120, who change it linearly and in three phases; the half cosines and
+    the two phases are fastai's, and the default of PyTorch's `OneCycleLR`.
 
     >>> cycle = OneCycle(rise=0.25, start=0.0, end=0.0)
     >>> [round(cycle.factor(Progress(step=s, total=8)), 3) for s in (0, 1, 2, 5, 8)]

@@ -46,8 +46,9 @@ class BasicBlock(nn.Module):
 class Bottleneck(nn.Module):
     """1×1, 3×3, 1×1 convolutions, the middle ones four times narrower than the output; figure 5, right.
 
-    The stride stands in the 3×3 convolution, as in torchvision and in the authors' later code ("ResNet
-    v1.5"); the paper has it in the first 1×1. [N, C, H, W] → [N, 4·channels, ⌈H/stride⌉, ⌈W/stride⌉].
+    The stride stands in the 3×3 convolution, as in Goyal et al. 2017 (arXiv:1706.02677) and in torchvision
+    ("ResNet v1.5"); the paper has it in the first 1×1.
+    [N, C, H, W] → [N, 4·channels, ⌈H/stride⌉, ⌈W/stride⌉].
 
     >>> import torch
     >>> Bottleneck(32, 8)(torch.zeros(1, 32, 5, 5)).shape

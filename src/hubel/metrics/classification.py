@@ -16,7 +16,7 @@ def accuracy(targets, values, *, groups=None, level: float = 0.95, seed: int = 0
 
     `targets`, `values` [N] are class numbers. Interval: Wilson's; with `groups` [N] the bootstrap over groups.
 
-    Source: doi:10.1080/01621459.1927.10502953 (see `wilson`).
+    Source: E. B. Wilson, J. Am. Stat. Assoc. 22, 209 (1927), doi:10.1080/01621459.1927.10502953.
 
     >>> print(accuracy([0, 1, 2, 2], [0, 1, 2, 1]))
     0.75 [0.3006, 0.9544]

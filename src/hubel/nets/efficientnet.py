@@ -1,7 +1,11 @@
-"""EfficientNet-Lite0: 4.65 million parameters, 0.39 billion multiply–adds at 224², for machines without a GPU.
+"""EfficientNet-Lite0: 4.65 million parameters, for machines without a GPU.
+
+At 224² its convolutions and the linear layer are 0.39 billion multiply–adds (the authors count 0.407).
 
 EfficientNet-B0 without squeeze-and-excitation and with ReLU6 for SiLU; stem 3×3 of 32, sixteen inverted residual
-blocks, 1×1 of 1280, average over positions, dropout 0.2, linear. The published weights reach 75 % top-1 on ImageNet.
+blocks, 1×1 of 1280, average over positions, dropout 0.2, linear. The authors report 75.1 % top-1 on
+ImageNet; the weights used here were converted from theirs, by a project that calls its conversion not
+thoroughly tested.
 
 Where we differ: no stochastic depth in training. Initial weights: convolutions He normal by fan-out as in the
 authors' code; the linear layer torch's default, uniform ±1/√1280 (theirs, ±1/√outputs, starts with scores of
