@@ -25,7 +25,7 @@ from hubel.fitting.optimizers import AdamW, Muon, OptimizerChoice
 from hubel.fitting.precision import Precision
 from hubel.fitting.schedules import Linear, Schedule
 
-LONG = 20  # epochs from which on rectangles are erased as well
+LONG = 10  # epochs from which on rectangles are erased as well
 
 
 @dataclass(frozen=True, kw_only=True)
