@@ -3,11 +3,14 @@
     m <- mu m + g,   w <- w - lr * size * orthogonal(g + mu m)
 
 The orthogonal factor U V^T of U S V^T comes from a few Newton-Schulz iterations with the quintic polynomial
-a X + b (X X^T) X + c (X X^T)^2 X (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/); it is approximate:
-singular values end between about 0.7 and 1.2. Filters [O, I, h, w] are read as matrices [O, I h w].
+a X + b (X X^T) X + c (X X^T)^2 X (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/); it is
+approximate: singular values end between about 0.7 and 1.2, and after a few iterations those that were very
+small are still below. Filters [O, I, h, w] are read as matrices [O, I h w].
 
-With `normalize` every filter bank is first brought to the norm sqrt(O), which changes nothing where a batch norm follows and
-replaces weight decay there; then `size` is 1. Without, `size` is sqrt(max(1, rows / columns)) and weight decay acts.
+With `normalize` every filter bank is first brought to the norm sqrt(O) (as `airbench94_muon.py` does, in
+https://github.com/KellerJordan/cifar10-airbench); that changes nothing where a batch norm follows, and
+replaces weight decay there; then `size` is 1. Without, `size` is sqrt(max(1, rows / columns)) and weight
+decay acts.
 
 What is no inner matrix (the first filters, whose input is the picture itself; the last matrix, whose rows are the classes;
 biases and norms) takes steps of stochastic gradient descent with Nesterov momentum in the same optimizer.
