@@ -48,16 +48,30 @@ class SGD:
 
 @dataclass(frozen=True, kw_only=True)
 class AdamW:
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101)."""
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101).
+
+    `before_last` multiplies the learning rate of all layers before the last: below 1, it keeps published weights near where they are
+    while a fresh last layer learns.
+    """
 
     learning_rate: float = 2e-3
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
     weight_decay: float = 0.01
+    before_last: float = 1.0
 
     def build(self, net: nn.Module) -> torch.optim.Optimizer:
+        groups = decay_groups(net, self.weight_decay)
+        if self.before_last != 1.0:
+            last = {id(p) for p in last_layer(net)}
+            slow, fast = (
+                [{**g, "params": [p for p in g["params"] if (id(p) in last) == is_last]} for g in groups]
+                for is_last in (False, True)
+            )
+            slow = [{**group, "lr": self.learning_rate * self.before_last} for group in slow]
+            groups = [group for group in (*fast, *slow) if group["params"]]
         return torch.optim.AdamW(
-            decay_groups(net, self.weight_decay),
+            groups,
             lr=self.learning_rate,
             betas=self.betas,
             eps=self.epsilon,
@@ -97,6 +111,14 @@ def decay_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
+
+
+def last_layer(net: nn.Module) -> list[nn.Parameter]:
+    """The parameters of the module that holds the last matrix or filter bank."""
+    named = [(name, p) for name, p in net.named_parameters() if p.requires_grad]
+    matrices = [name for name, p in named if p.ndim >= 2]
+    owner = (matrices or [name for name, _ in named])[-1].rpartition(".")[0]
+    return [p for name, p in named if name.rpartition(".")[0] == owner]
 
 
 def can_fuse(net: nn.Module) -> bool:

@@ -27,12 +27,13 @@ class Published:
     """What loaded weights expect of an image, and what their outputs mean.
 
     Cut the central `crop` of the shorter side, resize it to `size` (H, W), scale pixels to 0–1, subtract `mean`,
-    divide by `std` (one value a channel). `classes` names the outputs, None where they are not known or the last
+    divide by `std` (one value a channel). `name` is the word for which an installed package had the file. `classes` names the outputs, None where they are not known or the last
     layer is fresh; `notes` says what was adapted.
     """
 
     title: str
     file: str
+    name: str | None = None
     size: tuple[int, int] | None = None
     crop: float | None = None
     mean: tuple[float, ...] | None = None

@@ -79,6 +79,7 @@ def load_published(net: Net, weights: str | Path, source: Source, *, first: str,
     net.published = Published(
         title=source.title,
         file=path.name,
+        name="imagenet" if str(weights) == "imagenet" else None,
         size=source.size,
         crop=source.crop,
         mean=mean,

@@ -21,6 +21,7 @@ from hubel.fitting.optimizers import OptimizerChoice
 from hubel.fitting.precision import Precision, threads
 from hubel.fitting.rules import Backprop
 from hubel.objectives import BinaryCrossEntropy, CrossEntropy, Objective, SquaredError
+from hubel.workflows.pretrained import pretrained_net
 
 DEFAULT_BUDGET = 300.0  # seconds of training
 MANY = 10_000  # training examples from which on the width follows the time
@@ -71,6 +72,8 @@ def choose_net(train: Dataset, objective: Objective, seed: int, budget: float) -
         if len(train.shape) == 1:
             net = nets.mlp((100, 100), inputs=int(np.prod(train.shape)), outputs=objective.num_outputs)
             return net, f"a table of {int(np.prod(train.shape))} features: two hidden layers of 100"
+        if (found := pretrained_net(train, objective)) is not None:
+            return found
         width = 48 if len(train) >= MANY else 32
         net = nets.compact(width, inputs=train.shape, outputs=objective.num_outputs)
         return (
@@ -115,10 +118,16 @@ def made_net(make: Callable[..., nn.Module], train: Dataset, objective: Objectiv
 
 
 def choose_epochs(
-    pace: Pace, steps_per_epoch: int, num_train: int, num_validation: int, budget: float
+    pace: Pace,
+    steps_per_epoch: int,
+    num_train: int,
+    num_validation: int,
+    budget: float,
+    *,
+    useful: int | None = None,
 ) -> tuple[int, str]:
-    """As many epochs as the time allows, up to what data of this size can use."""
-    useful = int(np.clip(120_000 / max(num_train, 1), 50, 200))
+    """As many epochs as the time allows, up to what data of this size can use (`useful`, where that is known)."""
+    useful = int(np.clip(120_000 / max(num_train, 1), 50, 200)) if useful is None else useful
     epoch = pace.epoch(steps_per_epoch, num_validation)
     affordable = max(1, int(budget / max(epoch, 1e-9)))
     if affordable < useful:

