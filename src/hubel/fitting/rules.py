@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
 
+from hubel.core.buffers import places_of, put_back
 from hubel.core.types import Batch
 from hubel.fitting.loop import ObjectiveCall
 
@@ -40,18 +41,16 @@ class Backprop:
     def update(
         self, net: nn.Module, objective: ObjectiveCall, batch: Batch, factor: float
     ) -> dict[str, Tensor]:
-        buffers = list(net.buffers())
-        before = self._kept(buffers)
-        self.optimizer.zero_grad(set_to_none=True)
+        places = places_of(net)
+        before = self._kept([buffer for *_, buffer in places])
+        self._forget_gradients()
         with self.autocast:
             loss = objective(net, batch)
         loss.total.backward()
         norm = self._grad_norm()
         if not bool(torch.isfinite(norm) & torch.isfinite(loss.total.detach())):
-            with torch.no_grad():
-                for buffer, old in zip(buffers, before, strict=True):
-                    buffer.copy_(old)
-            self.optimizer.zero_grad(set_to_none=True)
+            put_back(places, before)
+            self._forget_gradients()
             raise FloatingPointError(_what_is_not_finite(loss.total.detach(), loss.parts.items(), norm))
         if self.max_grad_norm is not None:
             self._clip(norm)
@@ -63,6 +62,11 @@ class Backprop:
             "grad_norm": norm,
             **{name: part.detach() for name, part in loss.parts.items()},
         }
+
+    def _forget_gradients(self) -> None:
+        """`optimizer.zero_grad()`, which would import torch's compiler at its first call (1.1 s, 80 MB)."""
+        for parameter in self.parameters:
+            parameter.grad = None
 
     def _kept(self, buffers: list[Tensor]) -> list[Tensor]:
         """Copies of the buffers, in memory that is kept from step to step (a clone of each costs seven times as much)."""
@@ -103,8 +107,10 @@ class Closure:
         self, net: nn.Module, objective: ObjectiveCall, batch: Batch, factor: float
     ) -> dict[str, Tensor]:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        kept: Sequence[Tensor] = [*parameters, *net.buffers()]
-        before = [value.detach().clone() for value in kept]
+        before = [p.detach().clone() for p in parameters]
+        places = places_of(net)
+        buffers = [buffer.clone() for *_, buffer in places]
+        state = copy.deepcopy(self.optimizer.state_dict())
         losses: list[Tensor] = []
 
         def closure() -> Tensor:
@@ -117,13 +123,14 @@ class Closure:
         for group, highest in zip(self.optimizer.param_groups, self.highest, strict=True):
             group["lr"] = highest * factor
         self.optimizer.step(closure)  # type: ignore[arg-type]
-        finite = torch.stack(
-            [torch.isfinite(value.detach()).all() for value in kept if value.is_floating_point()]
-        ).all()
+        finite = torch.stack([torch.isfinite(p.detach()).all() for p in parameters]).all()
         if not bool(finite & torch.isfinite(losses[0])):
             with torch.no_grad():
-                for value, old in zip(kept, before, strict=True):
-                    value.copy_(old)
+                for p, old in zip(parameters, before, strict=True):
+                    p.copy_(old)
+            put_back(places, buffers)
+            self.optimizer.load_state_dict(state)
+            self.optimizer.zero_grad(set_to_none=True)
             raise FloatingPointError("the loss or the weights became non-finite")
         return {"loss": losses[0]}
 
