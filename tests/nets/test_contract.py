@@ -20,9 +20,16 @@ from hubel.core import names
 from hubel.layers.dropout import Dropout
 from hubel.nets.made import Net
 
-VARIANTS = {"resnet": [{"depth": 20}, {"depth": 18}]}  # bottlenecks: test_resnet.py
+MIRRORED = {
+    "net": {"name": "hubel.nets.compact", "arguments": {"width": 16}},
+    "symmetries": ["flip_horizontal", "flip_vertical"],
+}
+VARIANTS = {
+    "resnet": [{"depth": 20}, {"depth": 18}],  # bottlenecks: test_resnet.py
+    "symmetrized": [MIRRORED],
+}
 SHAPE = (2, 34, 38)
-FIRST_LOSS = {"compact": 6}  # times that of chance, at most; 3 for the others
+FIRST_LOSS = 3  # times that of chance, at most
 CASES = [(name, variant) for name in nets.__all__ for variant in VARIANTS.get(name, [{}])]
 
 every_net = pytest.mark.parametrize(
@@ -127,7 +134,7 @@ def test_first_loss_is_near_that_of_chance(name, variant):
     net = make(name, variant)
     with torch.no_grad():
         loss = F.cross_entropy(net(images(32)), torch.arange(32) % 5)
-    assert 0.5 * math.log(5) < loss < FIRST_LOSS.get(name, 3) * math.log(5)
+    assert 0.5 * math.log(5) < loss < FIRST_LOSS * math.log(5)
 
 
 @every_net
@@ -191,7 +198,8 @@ def test_wrong_images_are_refused_by_name(name, variant):
     net = make(name, variant).eval()
     for wrong in (torch.zeros(2, 3, 34, 38), torch.zeros(2, 2, 4, 4), torch.zeros(2, 34, 38)):
         with pytest.raises(
-            ValueError, match=rf"{name}.* expects .*; received \[{wrong.shape[0]}, {wrong.shape[1]}"
+            ValueError,
+            match=rf"{'compact' if name == 'symmetrized' else name}.* expects .*; received \[{wrong.shape[0]}, {wrong.shape[1]}",
         ):
             net(wrong)
 

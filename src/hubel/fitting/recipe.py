@@ -138,7 +138,8 @@ def default_batch_size(num_train: int) -> tuple[int, str]:
 def default_optimizer(net: nn.Module, batch_size: int) -> tuple[OptimizerChoice, str]:
     """Muon for our compact network, for which it was measured; AdamW, which asks least of a network, for every other."""
     made = getattr(net, "made_by", None)
-    if made is not None and made.name == "hubel.nets.compact":
+    inside = None if made is None else made.arguments.get("net", {}).get("name", made.name)
+    if inside == "hubel.nets.compact":
         return Muon(
             normalize=True
         ), "momentum made orthogonal: the fewest steps to a given accuracy in our measurements"

@@ -11,5 +11,8 @@ from hubel.nets.lenet import lenet
 from hubel.nets.mlp import mlp
 from hubel.nets.resnet import resnet
 from hubel.nets.simple_cnn import simple_cnn
+from hubel.nets.symmetrized import GENERATORS as GENERATORS
+from hubel.nets.symmetrized import Symmetrized as Symmetrized
+from hubel.nets.symmetrized import symmetrized
 
-__all__ = ["compact", "efficientnet_lite0", "lenet", "mlp", "resnet", "simple_cnn"]
+__all__ = ["compact", "efficientnet_lite0", "lenet", "mlp", "resnet", "simple_cnn", "symmetrized"]
