@@ -75,11 +75,8 @@ def choose_net(train: Dataset, objective: Objective, seed: int, budget: float) -
         if (found := pretrained_net(train, objective)) is not None:
             return found
         width = 48 if len(train) >= MANY else 32
-        net = nets.compact(width, inputs=train.shape, outputs=objective.num_outputs)
-        return (
-            net,
-            f"pictures: a small residual network {width} channels wide, the best accuracy per second that we found",
-        )
+        net = _compact(width, train, objective)
+        return net, f"pictures: a small residual network {width} channels wide{_mirrored(net)}"
 
 
 def other_width(
@@ -100,10 +97,15 @@ def other_width(
     with random.torch_seeded(seed, "initial weights"):
         other = _compact(WIDTHS[place], train, objective)
     why = "would get few" if WIDTHS[place] < width else "has time for"
-    return (
-        other,
-        f"pictures: a small residual network {WIDTHS[place]} channels wide, since {width} {why} {epochs} epochs",
-    )
+    reason = f"since {width} {why} {epochs} epochs{_mirrored(other)}"
+    return other, f"pictures: a small residual network {WIDTHS[place]} channels wide, {reason}"
+
+
+def _mirrored(net: nn.Module) -> str:
+    """What averaging does, in words."""
+    if not isinstance(net, nets.Symmetrized):
+        return ""
+    return f"; its scores are the mean over {len(net.changes)} declared views (mirrors, quarter turns)"
 
 
 def _compact(width: int, train: Dataset, objective: Objective) -> nn.Module:
