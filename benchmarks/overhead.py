@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from protocol import THREADS, Machine, Spread, arguments, in_turn, rounded, row, say, target, write
+from protocol import Machine, Spread, arguments, in_turn, rounded, row, say, target, write
 from training_rate import made_images
 
 STEP = 10e-3  # seconds
@@ -33,10 +33,12 @@ def main() -> None:
     machine = Machine()
     import torch
 
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(given.threads)
     from hubel import fitting
 
-    sides = Sides(images=(4 if given.quick else 100) * 128, batch=32 if given.quick else 128)
+    sides = Sides(
+        threads=given.threads, images=(4 if given.quick else 100) * 128, batch=32 if given.quick else 128
+    )
     if given.quick:
         given.pairs = 2
     sides.ours()
@@ -81,7 +83,7 @@ def main() -> None:
 class Sides:
     """One network, one optimizer, two loops."""
 
-    def __init__(self, *, images: int, batch: int):
+    def __init__(self, *, threads: int, images: int, batch: int):
         import torch
         from rich.console import Console
 
@@ -93,7 +95,7 @@ class Sides:
 
         x, y = made_images(images, (28, 28, 1))
         data = from_arrays(x, y)
-        precision = fitting.Precision(dtype="bfloat16", layout="channels_last", threads=THREADS)
+        precision = fitting.Precision(dtype="bfloat16", layout="channels_last", threads=threads)
         self.device = torch.device("cpu")
         torch.manual_seed(0)
         self.net = precision.place(nets.simple_cnn(inputs=data.shape), self.device)

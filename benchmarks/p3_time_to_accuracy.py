@@ -51,7 +51,7 @@ def main() -> None:
     find_data()
     measured: dict[str, Any] = {}
     if given.quick:
-        run = ours(given.seeds[0], None, source="digits", epochs=1)
+        run = ours(given.seeds[0], None, source="digits", epochs=1, threads=1)
         measured["default"] = [run]
     else:
         if (RESULTS / KEPT).exists():
@@ -125,7 +125,12 @@ def keras(
 
 
 def ours(
-    seed: int, budget: float | None, *, source: str = "fashion-mnist", epochs: int | None = None
+    seed: int,
+    budget: float | None,
+    *,
+    source: str = "fashion-mnist",
+    epochs: int | None = None,
+    threads: int = THREADS,
 ) -> dict[str, Any]:
     """One command; its whole time, its time in training, and the test accuracy that it reports."""
     with tempfile.TemporaryDirectory() as folder:
@@ -133,7 +138,7 @@ def ours(
         words += [] if budget is None else ["--budget", f"{budget:.0f}s"]
         words += [] if epochs is None else ["--epochs", str(epochs)]
         start = time.perf_counter()
-        environment = environment_of(THREADS) | {"HUBEL_CACHE": f"{folder}/cache"}
+        environment = environment_of(threads) | {"HUBEL_CACHE": f"{folder}/cache"}
         done = subprocess.run([*HUBEL, *words], env=environment, capture_output=True, text=True, check=False)
         seconds = time.perf_counter() - start
         if done.returncode:

@@ -5,6 +5,7 @@ python benchmarks/p8_first_answer.py
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from protocol import THREADS, Machine, Spread, arguments, environment_of, in_turn, row, say, target, write
+from protocol import Machine, Spread, arguments, environment_of, in_turn, row, say, target, write
 from training_rate import made_images
 
 HUBEL = (sys.executable, "-c", "from hubel.cli import main; main()")
@@ -23,6 +24,7 @@ NOTHING = (sys.executable, "-c", "pass")
 def main() -> None:
     given = arguments(__doc__, pairs=9)
     machine = Machine()
+    os.environ.update(environment_of(given.threads))
     if given.quick:
         given.pairs = 1
     with tempfile.TemporaryDirectory() as temporary:
@@ -81,9 +83,7 @@ def main() -> None:
 def once(command: tuple[str, ...], *words: object) -> float:
     """Seconds until the command has ended. Raises `RuntimeError` with what it said, where it failed."""
     start = time.perf_counter()
-    done = subprocess.run(
-        [*command, *map(str, words)], capture_output=True, text=True, check=False, env=environment_of(THREADS)
-    )
+    done = subprocess.run([*command, *map(str, words)], capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, words))}: {done.stderr[-2000:]}")

@@ -33,12 +33,14 @@ def main() -> None:
     find_data()
 
     def asked(action: str, **more: Any) -> dict[str, Any]:
-        with Worker([sys.executable, str(HERE / "p9_memory.py"), "--worker"]) as worker:
+        with Worker(
+            [sys.executable, str(HERE / "p9_memory.py"), "--worker"], threads=given.threads
+        ) as worker:
             return worker.ask(action, **more)
 
     repeats = 1 if given.quick else 3
     bare = Spread.of([asked("interpreter")["peak"] for _ in range(repeats)])
-    tiny = Spread.of([asked("tiny_fit")["peak"] for _ in range(repeats)])
+    tiny = bare if given.quick else Spread.of([asked("tiny_fit")["peak"] for _ in range(repeats)])
     nets = ("default",) if given.quick else ("simple_cnn", "default")
     try:
         fits = [asked("fit", source=source, net=net, epochs=2 if given.quick else EPOCHS) for net in nets]

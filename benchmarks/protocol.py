@@ -251,7 +251,11 @@ def arguments(
     parser.add_argument("--no-write", action="store_true", help="do not write into results/")
     if extra:
         extra(parser)
-    return parser.parse_args()
+    given = parser.parse_args()
+    given.threads = (
+        1 if given.quick else THREADS
+    )  # one, so that a busy machine does not make a short form long
+    return given
 
 
 def write(name: str, result: dict[str, Any], given: argparse.Namespace) -> None:

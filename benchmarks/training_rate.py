@@ -75,7 +75,9 @@ def measure(
     """Start all sides, warm them up, and measure in turn; `after` may ask our worker for more between warm-up and pairs."""
     rates = Rates()
     with contextlib.ExitStack() as stack:
-        ours = stack.enter_context(Worker([sys.executable, str(HERE / "hubel_worker.py")]))
+        ours = stack.enter_context(
+            Worker([sys.executable, str(HERE / "hubel_worker.py")], threads=given.threads)
+        )
         answer = ours.ask("build", network=network, folder=folder, batch=batch)
         rates.warm_up["hubel"], rates.precision, rates.why = (
             answer["warm_up_seconds"],
