@@ -6,6 +6,7 @@ The same object serves fitting, evaluation, prediction and export, so that they 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -52,12 +53,8 @@ class Scaling:
                 f"received inputs of shape {tuple(stored.shape[1:])}, but this network was fitted on {tuple(self.shape)}: "
                 "read them the way the training data were read (hubel.data.read_like), or fit again"
             )
-        trailing = (1,) * (len(self.shape) - 1)
         work = torch.float64 if stored.dtype.itemsize > 2 and stored.dtype != torch.float32 else torch.float32
-        mean = torch.tensor(self.mean, dtype=work, device=stored.device).view(1, -1, *trailing)
-        scale = torch.tensor([1.0 / s for s in self.std], dtype=work, device=stored.device).view(
-            1, -1, *trailing
-        )
+        mean, scale = _constants(self.mean, self.std, len(self.shape), work, stored.device)
         return stored.to(work, copy=True).sub_(mean).mul_(scale).to(getattr(torch, self.precision))
 
     def invert(self, scaled: torch.Tensor) -> torch.Tensor:
@@ -66,6 +63,20 @@ class Scaling:
         mean = torch.tensor(self.mean, dtype=scaled.dtype, device=scaled.device).view(1, -1, *trailing)
         std = torch.tensor(self.std, dtype=scaled.dtype, device=scaled.device).view(1, -1, *trailing)
         return scaled * std + mean
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(mode=False)
+def _constants(
+    mean: tuple[float, ...], std: tuple[float, ...], axes: int, dtype: torch.dtype, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and 1/std, shaped to be broadcast; kept, since making them costs as much as scaling a small batch."""
+    shape = (1, -1, *(1,) * (axes - 1))
+    inverse = [1.0 / s for s in std]
+    return (
+        torch.tensor(mean, dtype=dtype, device=device).view(shape),
+        torch.tensor(inverse, dtype=dtype, device=device).view(shape),
+    )
 
 
 def scaling_of(train: Dataset, *, precision: str = "float32") -> Scaling:
