@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from hubel.fitting.parameters import matrices_and_vectors
+
 if TYPE_CHECKING:
     from hubel.fitting.optimizers import Muon
 
@@ -58,12 +60,7 @@ class MuonWithSGD(torch.optim.Optimizer):
     """
 
     def __init__(self, net: nn.Module, choice: Muon):
-        trained = [p for p in net.parameters() if p.requires_grad]
-        if not trained:
-            raise ValueError(
-                "the network has no trainable parameters: unfreeze some (parameter.requires_grad_(True))"
-            )
-        matrices = [p for p in trained if p.ndim >= 2]
+        matrices, vectors = matrices_and_vectors(net)
         inner = matrices[1:-1]
         others = {"lr": choice.other_learning_rate, "momentum": choice.other_momentum, "kind": "sgd"}
         groups: list[dict[str, Any]] = [
@@ -77,7 +74,7 @@ class MuonWithSGD(torch.optim.Optimizer):
                 "kind": "muon",
             },
             {"params": matrices[:1] + matrices[1:][-1:], "weight_decay": choice.weight_decay, **others},
-            {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0, **others},
+            {"params": vectors, "weight_decay": 0.0, **others},
         ]
         super().__init__([group for group in groups if group["params"]], {"lr": choice.learning_rate})
 

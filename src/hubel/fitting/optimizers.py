@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from hubel.fitting.muon import MuonWithSGD
+from hubel.fitting.parameters import matrices_and_vectors
 
 
 class OptimizerChoice(Protocol):
@@ -28,7 +29,12 @@ class OptimizerChoice(Protocol):
 class SGD:
     """Stochastic gradient descent with momentum: v <- m v + g, w <- w - lr (g + m v) with Nesterov's look-ahead.
 
-    `learning_rate` is the highest of the schedule.
+    `learning_rate` is the highest of the schedule, `momentum` is m (0 for none), `nesterov` adds the look-ahead, and
+    `weight_decay` times the weight is added to the gradient of matrices and filters.
+
+    >>> optimizer = SGD(learning_rate=0.05).build(nn.Linear(3, 2))
+    >>> [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups]  # the matrix, then the biases
+    [(0.05, 0.0005), (0.05, 0.0)]
     """
 
     learning_rate: float = 0.1
@@ -50,6 +56,9 @@ class SGD:
 class AdamW:
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv:1711.05101).
 
+    `learning_rate` is the highest of the schedule; `betas` are the decays of the running means of the gradient and of its square;
+    `epsilon` is added to the root of the second; `weight_decay` times the learning rate is the share that matrices and filters
+    lose at every step.
     `before_last` multiplies the learning rate of all layers before the last: below 1, it keeps published weights near where they are
     while a fresh last layer learns.
     """
@@ -85,6 +94,13 @@ class Muon:
 
     `normalize` keeps the norm of every filter bank, for networks in which a norm layer follows each convolution; elsewhere it
     has to be off. `weight_decay` acts on what is not normalized, but never on vectors.
+    `learning_rate` (the highest of the schedule), `momentum` and the number of Newton-Schulz `iterations` are those of the inner
+    matrices and filters; `other_learning_rate` and `other_momentum` those of the rest.
+
+    >>> net = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 8), nn.Linear(8, 2))
+    >>> optimizer = Muon(learning_rate=0.05).build(net)
+    >>> [(group["kind"], len(group["params"])) for group in optimizer.param_groups]  # inner matrix, first and last, biases
+    [('muon', 1), ('sgd', 2), ('sgd', 3)]
     """
 
     learning_rate: float = 0.02
@@ -100,16 +116,9 @@ class Muon:
 
 
 def decay_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two parameter groups: what has two or more axes decays, the rest does not. Frozen parameters are left out."""
-    trained = [p for p in net.parameters() if p.requires_grad]
-    if not trained:
-        raise ValueError(
-            "the network has no trainable parameters: unfreeze some (parameter.requires_grad_(True))"
-        )
-    groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
+    """Two parameter groups: matrices and filters decay, vectors and gains of norms do not. Frozen parameters are left out."""
+    matrices, vectors = matrices_and_vectors(net)
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
 
 

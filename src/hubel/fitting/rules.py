@@ -18,6 +18,16 @@ class Backprop:
 
     `max_grad_norm` clips the whole gradient. `autocast` makes the context of the forward pass (lower precision).
     The gradient's norm is always computed: it is what shows that a step is finite.
+
+    `update` raises `FloatingPointError` where the loss or its gradient is not finite (weights, buffers and optimizer are then as
+    before), and `RuntimeError` where no parameter receives a gradient.
+
+    >>> from hubel.objectives import SquaredError
+    >>> net, x = nn.Linear(1, 1), torch.linspace(-1, 1, 8).unsqueeze(1)
+    >>> rule = Backprop(torch.optim.SGD(net.parameters(), lr=0.5))
+    >>> scalars = rule.update(net, SquaredError(1), Batch(inputs=x, targets=3 * x), 0.1)
+    >>> sorted(scalars), rule.learning_rate
+    (['grad_norm', 'loss'], 0.05)
     """
 
     def __init__(
@@ -93,7 +103,11 @@ class Backprop:
 
 
 class Closure:
-    """An optimizer that evaluates the loss several times a step, as L-BFGS does; meant for the whole data as one batch."""
+    """An optimizer that evaluates the loss several times a step, as L-BFGS does; meant for the whole data as one batch.
+
+    `update` raises `FloatingPointError` where the loss or the weights become non-finite (weights, buffers and optimizer are then
+    as before), and `RuntimeError` where the loss depends on no parameter.
+    """
 
     def __init__(self, optimizer: torch.optim.Optimizer):
         self.optimizer = optimizer

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -23,8 +24,10 @@ from hubel.objectives.objective import forward, mean_over_batch
 class BinaryCrossEntropy:
     """Binary cross-entropy with targets 0 or 1: [N] (or [N, 1]) for one node, [N, K] for K labels; raw scores, no sigmoid.
 
-    With one node, `classes` are the names of no and yes; with K nodes, of the K labels. `positive_weights` multiply the
+    With one node, `classes` are the names of no and yes; with K nodes, of the K labels. `positive_weights` [K] multiply the
     yes-term of every label.
+
+    Raises `ContractError` where `num_outputs` is below 1, or the number of names or weights does not fit it.
 
     >>> objective = BinaryCrossEntropy(1)
     >>> batch = Batch(inputs=torch.zeros(2, 1), targets=torch.tensor([0, 1]))
@@ -36,7 +39,7 @@ class BinaryCrossEntropy:
     classes: tuple[str, ...] | None = None
     positive_weights: tuple[float, ...] | None = None
 
-    better: Literal["higher", "lower"] = "higher"
+    better: ClassVar[Literal["higher", "lower"]] = "higher"
 
     def __post_init__(self) -> None:
         if self.num_outputs < 1:
@@ -66,7 +69,7 @@ class BinaryCrossEntropy:
         return Loss(total=mean_over_batch(losses, batch.weights))
 
     def read(self, outputs: Tensor) -> Prediction:
-        yes = outputs.float().sigmoid().cpu().numpy()
+        yes = outputs.detach().float().sigmoid().cpu().numpy()
         if self.num_outputs == 1:
             both = np.concatenate([1 - yes, yes], axis=1)
             return Prediction(
@@ -109,11 +112,23 @@ class BinaryCrossEntropy:
                 "For one class out of several write CrossEntropy(K)"
             )
         values = targets.double()
+        if not bool(torch.isfinite(values).all()):
+            raise ContractError("binary targets hold NaN or infinite values: remove these examples")
         if bool(((values < 0) | (values > 1)).any()):
             raise ContractError(
                 f"binary targets run from {float(values.min()):g} to {float(values.max()):g}; expected 0 (no) and 1 (yes). "
                 "For labels -1 and 1 pass (y + 1) / 2; for class numbers write CrossEntropy(K)"
             )
+        between = values[(values > 0) & (values < 1)]
+        if len(between):
+            raise ContractError(
+                f"binary targets hold {float(between[0]):g}; expected 0 (no) and 1 (yes). For a probability p of yes write CrossEntropy(2) "
+                "with rows [1 - p, p]; for real values write SquaredError"
+            )
 
     def expected_initial_loss(self, targets: Tensor) -> float:
-        return math.log(2)
+        if self.positive_weights is None:
+            return math.log(2)
+        yes = targets.double().reshape(len(targets), self.num_outputs)
+        weights = 1 + (yes.new_tensor(self.positive_weights) - 1) * yes
+        return math.log(2) * float(weights.mean())

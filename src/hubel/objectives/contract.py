@@ -1,7 +1,8 @@
 """Refuse the wrong choice before the first step: network, objective and one real batch must agree.
 
 Checked on the network as it is, the user's own module too: it answers with one tensor [N, K] of finite raw scores; no
-softmax or sigmoid stands before a loss that applies its own; targets have the type and range that the objective asks.
+activation stands before a loss that applies its own, or keeps the outputs from values that the targets have; targets have the
+type and range that the objective asks. A log_softmax before cross-entropy passes: log_softmax(log_softmax(z)) = log_softmax(z).
 """
 
 from __future__ import annotations
@@ -10,48 +11,65 @@ import torch
 from torch import Tensor, nn
 
 from hubel.core import random
-from hubel.core.errors import ContractError
+from hubel.core.buffers import places_of, put_back
+from hubel.core.errors import ContractError, is_out_of_memory
 from hubel.core.types import Batch
 from hubel.objectives.binary_cross_entropy import BinaryCrossEntropy
 from hubel.objectives.cross_entropy import CrossEntropy
+from hubel.objectives.ending import BOUNDS, ending
 from hubel.objectives.objective import Objective
+from hubel.objectives.squared_error import SquaredError
 
 REMEDY = "Remove it from the network: the objective applies it (in a numerically safer form), and its `read` gives probabilities."
+ANSWERED = {
+    "softmax": "it would be applied twice",
+    "sigmoid": "the scores would be squashed twice",
+    "hard sigmoid": "the scores would be squashed twice",
+    "squashing": "the scores would be squashed twice",
+    "tanh": "scores between -1 and 1 can not express a sure answer",
+    "log-sigmoid": "the scores would be squashed twice",
+}
+"""What each ending does to a loss that has an activation of its own."""
 
 
 def check(net: nn.Module, objective: Objective, batch: Batch) -> None:
     """Raise `ContractError` where `net`, `objective` and `batch` contradict each other.
 
-    Runs the network once in evaluation mode; modes, buffers, gradients and random states are as they were afterwards.
+    Runs the network in evaluation mode; modes, buffers, gradients and random states are as they were afterwards.
+
+    >>> batch = Batch(inputs=torch.zeros(2, 4), targets=torch.tensor([0, 2]))
+    >>> check(nn.Linear(4, 3), CrossEntropy(3), batch)
+    >>> check(nn.Sequential(nn.Linear(4, 3), nn.Softmax(1)), CrossEntropy(3), batch)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    hubel.core.errors.ContractError: the network ends with a softmax, but cross-entropy expects raw scores: ...
     """
+    _check_batch(batch)
     objective.check_targets(batch.targets)
-    _check_inputs(batch)
-    outputs = _outputs(net, batch)
-    expected = (len(batch), objective.num_outputs)
-    if outputs.ndim == 1 and objective.num_outputs == 1:
-        raise ContractError(
-            f"the network returned shape {tuple(outputs.shape)}; expected {expected}: against targets [N] a lost axis would broadcast to [N, N]. "
-            "Return outputs.unsqueeze(1), or end the network with Linear(..., 1)"
-        )
-    if tuple(outputs.shape) != expected:
-        raise ContractError(
-            f"the network returned shape {tuple(outputs.shape)}; expected {expected}: one row per example and one raw score per output. "
-            + _size_remedy(outputs, objective)
-        )
-    if not outputs.is_floating_point():
-        raise ContractError(
-            f"the network returned {outputs.dtype} numbers; expected floating raw scores, not classes: remove the argmax"
-        )
-    if not bool(torch.isfinite(outputs).all()):
-        raise ContractError(
-            "the network returns NaN or infinite values on a batch of finite inputs before any training: "
-            "look for a division by zero, a logarithm of zero, or an initialization that is too large"
-        )
-    _check_activation(outputs, objective)
+    modes = [(module, module.training) for module in net.modules()]
+    places = places_of(net)
+    before = [buffer.clone() for *_, buffer in places]
+    try:
+        net.eval()
+        outputs = _outputs(net, batch)
+        _check_outputs(outputs, objective, len(batch))
+        last = ending(net, batch.inputs, outputs)
+    finally:
+        for module, training in modes:
+            module.training = training
+        put_back(places, before)
+    if isinstance(objective, SquaredError):
+        _check_reach(last, objective, batch)
+    elif isinstance(objective, CrossEntropy | BinaryCrossEntropy):
+        _check_twice(last, objective)
 
 
-def _check_inputs(batch: Batch) -> None:
-    finite = torch.isfinite(batch.inputs).flatten(1).all(1)
+def _check_batch(batch: Batch) -> None:
+    if len(batch) == 0 or len(batch.targets) != len(batch):
+        raise ContractError(
+            f"the first batch has {len(batch)} inputs and {len(batch.targets)} targets: there must be one target per example, and at least one"
+        )
+    finite = torch.isfinite(batch.inputs).reshape(len(batch), -1).all(1)
     if not bool(finite.all()):
         rows = [] if batch.ids is None else batch.ids[~finite.to(batch.ids.device)][:5].tolist()
         raise ContractError(
@@ -60,20 +78,15 @@ def _check_inputs(batch: Batch) -> None:
 
 
 def _outputs(net: nn.Module, batch: Batch) -> Tensor:
-    modes = [(module, module.training) for module in net.modules()]
     try:
-        net.eval()
         with random.torch_seeded(0, "contract", device=batch.inputs.device), torch.enable_grad():
             outputs = net(batch.inputs)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
+    except Exception as error:
+        if is_out_of_memory(error):
             raise
         raise ContractError(
-            f"the network failed on one real batch of shape {tuple(batch.inputs.shape)}: {error}"
+            f"the network failed on one real batch of shape {tuple(batch.inputs.shape)}: {type(error).__name__}: {error}"
         ) from error
-    finally:
-        for module, training in modes:
-            module.training = training
     if not isinstance(outputs, Tensor):
         raise ContractError(
             f"the network returned a {type(outputs).__name__}; expected one tensor of raw scores [N, K]. "
@@ -82,60 +95,78 @@ def _outputs(net: nn.Module, batch: Batch) -> Tensor:
     return outputs
 
 
+def _check_outputs(outputs: Tensor, objective: Objective, num: int) -> None:
+    shape, expected = tuple(outputs.shape), (num, objective.num_outputs)
+    if not outputs.is_floating_point():
+        raise ContractError(
+            f"the network returned {str(outputs.dtype).removeprefix('torch.')} numbers; expected floating raw scores, not classes: remove the argmax"
+        )
+    if outputs.ndim == 1 and objective.num_outputs == 1:
+        raise ContractError(
+            f"the network returned shape {shape}; expected {expected}: against targets [N] a lost axis would broadcast to [N, N]. "
+            "Return outputs.unsqueeze(1), or end the network with Linear(..., 1)"
+        )
+    if shape != expected:
+        raise ContractError(
+            f"the network returned shape {shape}; expected {expected}: one row per example and one raw score per output. "
+            + _size_remedy(outputs, objective)
+        )
+    if not bool(torch.isfinite(outputs).all()):
+        raise ContractError(
+            "the network returns NaN or infinite values on a batch of finite inputs before any training: "
+            "look for a division by zero, a logarithm of zero, or an initialization that is too large"
+        )
+
+
 def _size_remedy(outputs: Tensor, objective: Objective) -> str:
-    if outputs.ndim > 2:
-        return "Average over positions and flatten before the last layer."
-    if outputs.ndim == 2 and outputs.shape[1] == 1 and isinstance(objective, CrossEntropy):
+    if outputs.ndim != 2:
+        return (
+            "Average over positions and flatten before the last layer."
+            if outputs.ndim > 2
+            else "Do not reduce the scores."
+        )
+    if outputs.shape[1] == 1 and isinstance(objective, CrossEntropy):
         return f"For one node write BinaryCrossEntropy(1), or end the network with {objective.num_outputs} outputs."
-    return f"End the network with {objective.num_outputs} outputs, or choose the objective for {tuple(outputs.shape)[-1]}."
+    return f"End the network with {objective.num_outputs} outputs, or choose the objective for {outputs.shape[1]}."
 
 
-def _check_activation(outputs: Tensor, objective: Objective) -> None:
-    """Squashed outputs, by their graph and by their values (a custom softmax leaves no name in the graph)."""
-    if not isinstance(objective, CrossEntropy | BinaryCrossEntropy):
-        return
-    last = _last_operation(outputs)
-    values = outputs.detach().double()
-    if isinstance(objective, CrossEntropy):
-        sums_to_one = bool(((values.sum(1) - 1).abs() < 1e-3).all()) and bool((values >= 0).all())
-        if last == "softmax" or (sums_to_one and len(values) > 1):
-            raise ContractError(
-                f"the network ends with a softmax, but cross-entropy expects raw scores: it would be applied twice. {REMEDY}"
-            )
-        if last == "sigmoid":
-            raise ContractError(
-                f"the network ends with a sigmoid, but cross-entropy of classes expects raw scores. {REMEDY}"
-            )
-        return
+def _check_twice(last: str, objective: CrossEntropy | BinaryCrossEntropy) -> None:
+    """An activation before a loss that applies softmax or sigmoid itself."""
+    binary = isinstance(objective, BinaryCrossEntropy)
+    loss = "binary cross-entropy" if binary else "cross-entropy"
     if last == "softmax" and objective.num_outputs == 1:
         raise ContractError(f"the network ends with a softmax over one node, which is always 1. {REMEDY}")
-    if last in ("sigmoid", "softmax"):
+    if last in ANSWERED:
+        word = "something that keeps every output between 0 and 1" if last == "squashing" else f"a {last}"
         raise ContractError(
-            f"the network ends with a {last}, but binary cross-entropy expects raw scores: it would be squashed twice. {REMEDY}"
+            f"the network ends with {word}, but {loss} expects raw scores: {ANSWERED[last]}. {REMEDY}"
         )
-    within = bool(((values > 0) & (values < 1)).all())
-    if within and len(values) >= 8 and float(values.std()) > 0 and _looks_squashed(values):
+    if binary and last in BOUNDS:
+        half = "never be above" if last == "log_softmax" else "never fall below"
         raise ContractError(
-            f"all outputs lie between 0 and 1 and stop there, as after a sigmoid; binary cross-entropy expects raw scores. {REMEDY}"
+            f"the network ends with a {last}, so that no probability could {half} one half. {REMEDY}"
         )
 
 
-def _looks_squashed(values: Tensor) -> bool:
-    """Outputs in (0, 1) about 0.5, as an untrained sigmoid gives; raw scores of an untrained network are about 0."""
-    return 0.3 < float(values.mean()) < 0.7 and float(values.min()) > 0.02
-
-
-def _last_operation(outputs: Tensor) -> str:
-    """One of "softmax", "log_softmax", "sigmoid" or "": the operation that made `outputs`, looking through casts and views."""
-    node = outputs.grad_fn
-    for _ in range(6):
-        if node is None:
-            return ""
-        name = type(node).__name__.lower()
-        for word in ("logsoftmax", "softmax", "sigmoid"):
-            if name.startswith(word):
-                return "log_softmax" if word == "logsoftmax" else word
-        if not name.startswith(("tocopy", "view", "reshape", "unsqueeze", "squeeze", "clone", "contiguous")):
-            return ""
-        node = node.next_functions[0][0]
-    return ""
+def _check_reach(last: str, objective: SquaredError, batch: Batch) -> None:
+    """An activation before a squared error, which must be able to reach the targets."""
+    if last == "softmax" and objective.num_outputs == 1:
+        raise ContractError(
+            "the network ends with a softmax over one node, which is always 1: remove it from the network"
+        )
+    if last not in BOUNDS:
+        return
+    wanted = objective.standardized(batch.targets.double())
+    low, high = BOUNDS[last]
+    least, greatest = float(wanted.min()), float(wanted.max())
+    if least < low or greatest > high:
+        scaled = (
+            ""
+            if objective.center is None and objective.scale is None
+            else ", in the units of center and scale,"
+        )
+        word = "something that keeps every output between 0 and 1" if last == "squashing" else f"a {last}"
+        raise ContractError(
+            f"the network ends with {word}, whose values lie between {low:g} and {high:g}, but the targets{scaled} run from {least:.4g} "
+            f"to {greatest:.4g}, which it can not reach: end the network with a linear layer"
+        )

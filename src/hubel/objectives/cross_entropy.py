@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -26,8 +26,12 @@ from hubel.objectives.objective import forward, mean_over_batch
 class CrossEntropy:
     """Cross-entropy of K classes with integer targets [N] (or class probabilities [N, K]); K raw scores, no softmax in the network.
 
-    `class_weights` count every example by its class. The reading is the softmax of the scores divided by `temperature`, and its
-    largest entry; `calibrated` finds the temperature on held-out data after a fit.
+    `classes` [K] are their names. `label_smoothing` is a in [0, 1): in training mode the target probabilities p become
+    (1 - a) p + a / K. `class_weights` [K] count every example by its class. The reading is the softmax of the scores divided by
+    `temperature`, and its largest entry; `calibrated` finds the temperature on held-out data after a fit.
+
+    Raises `ContractError` for fewer than 2 outputs, for another number of names or weights than K, and where `label_smoothing`
+    or `temperature` is out of its range.
 
     >>> objective = CrossEntropy(3)
     >>> batch = Batch(inputs=torch.zeros(2, 3), targets=torch.tensor([0, 2]))
@@ -41,8 +45,8 @@ class CrossEntropy:
     class_weights: tuple[float, ...] | None = None
     temperature: float = 1.0
 
-    headline = "accuracy"
-    better: Literal["higher", "lower"] = "higher"
+    headline: ClassVar[str] = "accuracy"
+    better: ClassVar[Literal["higher", "lower"]] = "higher"
 
     def __post_init__(self) -> None:
         if self.num_outputs < 2:
@@ -82,7 +86,7 @@ class CrossEntropy:
         return Loss(total=total, parts={"plain": plain.detach()})
 
     def read(self, outputs: Tensor) -> Prediction:
-        probabilities = (outputs.float() / self.temperature).softmax(dim=1).cpu().numpy()
+        probabilities = (outputs.detach().float() / self.temperature).softmax(dim=1).cpu().numpy()
         return Prediction(values=probabilities.argmax(1), probabilities=probabilities, classes=self.classes)
 
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:

@@ -60,13 +60,25 @@ class Objective(Protocol):
 
 
 def forward(net: nn.Module, batch: Batch) -> Tensor:
-    """Raw scores [N, K] in at least float32: losses are never computed in half precision."""
+    """Raw scores [N, K] in at least float32: losses are never computed in half precision.
+
+    >>> import torch
+    >>> batch = Batch(inputs=torch.zeros(2, 4, dtype=torch.bfloat16), targets=torch.tensor([0, 1]))
+    >>> scores = forward(nn.Linear(4, 3, dtype=torch.bfloat16), batch)
+    >>> scores.shape, scores.dtype
+    (torch.Size([2, 3]), torch.float32)
+    """
     outputs = net(batch.inputs)
     return outputs.float() if outputs.dtype.itemsize < 4 else outputs
 
 
 def mean_over_batch(losses: Tensor, weights: Tensor | None) -> Tensor:
-    """Mean of losses [N]; with weights [N] the weighted mean sum(w l) / sum(w)."""
+    """Mean of losses [N]; with weights [N] the weighted mean sum(w l) / sum(w).
+
+    >>> import torch
+    >>> mean_over_batch(torch.tensor([1.0, 3.0]), torch.tensor([3.0, 1.0])).item()
+    1.5
+    """
     if weights is None:
         return losses.mean()
     return (losses * weights).sum() / weights.sum().clamp_min(1e-12)

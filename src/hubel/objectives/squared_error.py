@@ -9,9 +9,10 @@ turns its scores back into the user's units.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from hubel import metrics
@@ -24,7 +25,9 @@ from hubel.objectives.objective import forward, mean_over_batch
 class SquaredError:
     """Squared error of K real values, targets [N] (for K = 1) or [N, K]; linear last layer.
 
-    `center` and `scale` [K] standardize the targets; `target_names` and `units` label what is shown.
+    `center` and `scale` [K] standardize the targets; `target_names` and `units` [K] label what is shown.
+
+    Raises `ContractError` where `num_outputs` is below 1, one of these does not have K entries, or a scale is not positive.
 
     >>> import torch
     >>> batch = Batch(inputs=torch.tensor([[0.0], [0], [1], [1]]), targets=torch.tensor([1.0, 1, 1, 0]))
@@ -38,8 +41,8 @@ class SquaredError:
     target_names: tuple[str, ...] | None = None
     units: tuple[str, ...] | None = None
 
-    headline = "rmse"
-    better: Literal["higher", "lower"] = "lower"
+    headline: ClassVar[str] = "rmse"
+    better: ClassVar[Literal["higher", "lower"]] = "lower"
 
     def __post_init__(self) -> None:
         if self.num_outputs < 1:
@@ -55,7 +58,7 @@ class SquaredError:
 
     def __call__(self, net: nn.Module, batch: Batch) -> Loss:
         outputs = forward(net, batch)
-        losses = (outputs - self._standardized(batch.targets, outputs)).square().sum(1)
+        losses = (outputs - self.standardized(batch.targets.to(outputs))).square().sum(1)
         return Loss(total=mean_over_batch(losses, batch.weights))
 
     def read(self, outputs: Tensor) -> Prediction:
@@ -69,7 +72,7 @@ class SquaredError:
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
         wanted = targets.double().view(outputs.shape).cpu().numpy()
         rmse = np.sqrt(np.mean(np.square(self.read(outputs).values - wanted)))
-        scaled = (outputs.double() - self._standardized(targets.double(), outputs.double())).square().sum(1)
+        scaled = (outputs.double() - self.standardized(targets.double().to(outputs.device))).square().sum(1)
         return {"rmse": float(rmse), "loss": float(scaled.mean())}
 
     def metrics(self, prediction: Prediction, targets: np.ndarray) -> dict[str, Interval]:
@@ -95,13 +98,18 @@ class SquaredError:
                 f"squared error received {str(targets.dtype).removeprefix('torch.')} targets, which look like class numbers or counts. "
                 "For classes write CrossEntropy(K); for real values convert them with targets.astype('float32')"
             )
+        if not bool(torch.isfinite(targets).all()):
+            rows = (~torch.isfinite(targets.reshape(len(targets), -1)).all(1)).nonzero()[:5, 0].tolist()
+            raise ContractError(
+                f"targets hold NaN or infinite values (rows {rows} of the batch): remove these examples"
+            )
 
     def expected_initial_loss(self, targets: Tensor) -> float:
-        zeros = targets.new_zeros(len(targets), self.num_outputs).double()
-        return float(self._standardized(targets.double(), zeros).square().sum(1).mean())
+        return float(self.standardized(targets.double()).square().sum(1).mean())
 
-    def _standardized(self, targets: Tensor, like: Tensor) -> Tensor:
-        values = targets.to(like).view(like.shape)
+    def standardized(self, targets: Tensor) -> Tensor:
+        """Targets [N] or [N, K] in units of `scale` about `center`: [N, K], what the network's scores are compared with."""
+        values = targets.reshape(len(targets), self.num_outputs)
         if self.center is not None:
-            values = values - like.new_tensor(self.center)
-        return values if self.scale is None else values / like.new_tensor(self.scale)
+            values = values - values.new_tensor(self.center)
+        return values if self.scale is None else values / values.new_tensor(self.scale)
