@@ -40,16 +40,25 @@ class InvertedResidual(nn.Module):
     torch.Size([1, 16, 5, 5])
     """
 
-    def __init__(self, in_channels: int, channels: int, *, kernel: int, stride: int, expansion: int):
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        *,
+        kernel: int,
+        stride: int,
+        expansion: int,
+        keep_statistics: bool = False,
+    ):
         super().__init__()
         wide = in_channels * expansion
         self.residual = stride == 1 and in_channels == channels
         self._expand_conv = nn.Conv2d(in_channels, wide, 1, bias=False) if expansion != 1 else None
-        self._bn0 = batch_norm(wide) if expansion != 1 else None
+        self._bn0 = batch_norm(wide, keep_statistics) if expansion != 1 else None
         self._depthwise_conv = SameConv2d(wide, wide, kernel, stride, groups=wide, bias=False)
-        self._bn1 = batch_norm(wide)
+        self._bn1 = batch_norm(wide, keep_statistics)
         self._project_conv = nn.Conv2d(wide, channels, 1, bias=False)
-        self._bn2 = batch_norm(channels)
+        self._bn2 = batch_norm(channels, keep_statistics)
 
     def forward(self, x: Tensor) -> Tensor:
         """F(x), plus x where the shape is kept."""
@@ -61,6 +70,26 @@ class InvertedResidual(nn.Module):
         return out + x if self.residual else out
 
 
-def batch_norm(channels: int) -> nn.BatchNorm2d:
-    """Batch norm with the constants of the EfficientNet papers: ε 1e-3, running statistics over 1 % a step."""
-    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+def batch_norm(channels: int, keep_statistics: bool = False) -> nn.BatchNorm2d:
+    """Batch norm with the constants of the EfficientNet papers: ε 1e-3, running statistics over 1 % a step (or none: `KeptBatchNorm2d`)."""
+    kind = KeptBatchNorm2d if keep_statistics else nn.BatchNorm2d
+    return kind(channels, eps=1e-3, momentum=0.01)
+
+
+class KeptBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm that uses its stored mean and variance in training too, and leaves them as they are; gain and bias learn.
+
+    For fine-tuning published weights on few examples: the mean and variance of a small batch are noise, and a few hundred steps move
+    the running ones half-way, to where neither the old weights nor the new ones want them.
+
+    >>> import torch
+    >>> norm, x = KeptBatchNorm2d(3).train(), torch.randn(4, 3, 2, 2) + 5
+    >>> torch.allclose(norm(x), x, atol=1e-4), norm.running_mean.tolist()
+    (True, [0.0, 0.0, 0.0])
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[N, C, H, W], the same shape."""
+        return F.batch_norm(
+            input, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
+        )

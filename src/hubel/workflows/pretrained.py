@@ -38,11 +38,13 @@ def pretrained_net(train: Dataset, objective: Objective) -> tuple[nn.Module, str
     """EfficientNet-Lite0 with its ImageNet weights and a fresh last layer, where pictures and machine allow it."""
     if not (is_photographs(train) and has_weights()):
         return None
-    net = nets.efficientnet_lite0(inputs=train.shape, outputs=objective.num_outputs, weights="imagenet")
+    net = nets.efficientnet_lite0(
+        inputs=train.shape, outputs=objective.num_outputs, weights="imagenet", keep_statistics=True
+    )
     size = "×".join(map(str, train.shape[1:]))
     return net, (
         f"RGB photographs of {size} pixels, and the ImageNet weights of this network are installed here: it starts from them, with a fresh "
-        f"last layer"
+        f"last layer and the published statistics of its norms"
     )
 
 
