@@ -25,12 +25,15 @@ from hubel.fitting.optimizers import AdamW, Muon, OptimizerChoice
 from hubel.fitting.precision import Precision
 from hubel.fitting.schedules import Linear, Schedule
 
-LONG = 10  # epochs from which on rectangles are erased as well
+LONG = 20  # epochs from which on rectangles are erased as well
 
 
 @dataclass(frozen=True, kw_only=True)
 class EarlyStopping:
-    """Stop when the validation loss has not improved for `patience` epochs, and go back to the best weights."""
+    """Stop when the validation loss has not improved for `patience` epochs, and go back to the best weights.
+
+    Raises `ValueError` where `patience` is below 1.
+    """
 
     patience: int = 10
 
@@ -46,6 +49,8 @@ class Recipe:
     `epochs` passes over the training part · `batch_size` examples a step · `augmentation` in order (an empty tuple for none) ·
     `max_grad_norm` clips the whole gradient · `average` is the decay of a moving average of the weights, which is then what is
     evaluated and kept · `early_stopping` · `precision` number format, layout, threads · `seed` decides everything random.
+
+    Raises `ValueError` for a number out of its range, `TypeError` for a seed that is no whole number.
 
     >>> Recipe(epochs=20, seed=1).optimizer is None
     True
