@@ -15,7 +15,7 @@ from hubel.data.dataset import Dataset
 
 __all__ = ["Scaling", "scaling_of"]
 
-CHUNK = 4096  # examples summed at a time
+CHUNK_BYTES = 2**21  # of float64 values summed at a time: what a processor keeps close to it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +93,9 @@ def scaling_of(train: Dataset, *, precision: str = "float32") -> Scaling:
     shift = np.asarray(train.inputs[:1], np.float64).mean(
         axis=axes, keepdims=True
     )  # near the mean: no cancellation
-    for first in range(0, len(train), CHUNK):
-        part = np.asarray(train.inputs[first : first + CHUNK], np.float64) - shift
+    step = max(1, CHUNK_BYTES // (8 * max(1, int(np.prod(train.shape, dtype=np.int64)))))
+    for first in range(0, len(train), step):
+        part = np.asarray(train.inputs[first : first + step], np.float64) - shift
         total = total + part.sum(axis=axes)
         square = square + np.square(part, out=part).sum(axis=axes)
     count = len(train) * int(np.prod(train.shape[1:], dtype=np.int64))
