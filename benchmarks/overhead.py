@@ -54,7 +54,7 @@ def main() -> None:
         "id": "overhead",
         "title": "What the loop costs",
         "work": f"the Keras MNIST example network, batch 128, {steps} steps a measurement; ours with record and display beside the bare loop",
-        "machine": machine.as_json(),
+        "machine": machine.as_json(given.threads),
         "versions": fitting.machine.versions(),
         "rows": [
             row("hubel: steps, record, display", whole, "ms a step", ratio=pair.ratio),

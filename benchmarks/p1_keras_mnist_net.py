@@ -66,7 +66,7 @@ def main() -> None:
         "id": "P1",
         "title": "Training a small convolutional network",
         "work": "the Keras MNIST example network (34,826 parameters), Fashion-MNIST, batch 128, Adam 1e-3, images/s of training",
-        "machine": machine.as_json(),
+        "machine": machine.as_json(given.threads),
         "versions": rates.versions,
         "rows": rates.rows(),
         "targets": targets,

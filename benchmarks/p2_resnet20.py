@@ -67,7 +67,7 @@ def main() -> None:
         "id": "P2",
         "title": "Training a residual network",
         "work": "ResNet-20 (He et al. 2016, 269,722 parameters), made images of 32 × 32 × 3, batch 128, SGD with momentum, images/s of training",
-        "machine": machine.as_json(),
+        "machine": machine.as_json(given.threads),
         "versions": rates.versions,
         "rows": [
             *rates.rows(),

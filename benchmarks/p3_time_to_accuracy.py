@@ -62,7 +62,7 @@ def main() -> None:
         "id": "P3",
         "title": "Time to accuracy",
         "work": "Fashion-MNIST, test accuracy after training for so many seconds",
-        "machine": machine.as_json(),
+        "machine": machine.as_json(given.threads),
         "versions": measured.get("versions", {}),
         "rows": rows(measured),
         "targets": [] if given.quick else targets(measured),
@@ -101,18 +101,18 @@ def measure(given: argparse.Namespace, measured: dict[str, Any]) -> bool:
                         keras(given.peers_python, setting, folder, seed, given.epochs, measured)
                     )
                 else:
-                    measured[part].append(ours(seed, budget_of(part, measured)))
+                    measured[part].append(ours(seed, budget_of(part, measured), threads=given.threads))
                 say(f"{part}, seed {seed}: {summary(measured[part][-1])}")
                 (RESULTS / KEPT).write_text(json.dumps(measured, indent=1) + "\n")
     return True
 
 
 def keras(
-    python: str, setting: str, folder: str, seed: int, epochs: int, measured: dict[str, Any]
+    python: str, setting: str, folder: str, seed: int, epochs: int, measured: dict[str, Any], threads: int
 ) -> dict[str, Any]:
     """Seconds of training and test accuracy after every epoch."""
     seconds, curve = 0.0, []
-    with Worker([python, str(HERE / "peers_worker.py")]) as worker:
+    with Worker([python, str(HERE / "peers_worker.py")], threads=threads) as worker:
         answer = worker.ask(
             "build", setting=setting, network="mnist", folder=folder, batch=128, seed=seed, warm=False
         )

@@ -68,7 +68,7 @@ def main() -> None:
         "id": "P8",
         "title": "The first answer",
         "work": "seconds from starting the process to its end, files in the system's cache; a network fitted to a folder of PNG files of 28 × 28",
-        "machine": machine.as_json(),
+        "machine": machine.as_json(given.threads),
         "versions": machines.versions(),
         "rows": [
             *[row(name, values, "s") for name, values in found.items()],

@@ -80,7 +80,7 @@ def main() -> None:
         "id": "P9",
         "title": "Memory",
         "work": f"`hubel fit {source}`: resident memory, peak (ru_maxrss) and after every epoch",
-        "machine": machine.as_json(),
+        "machine": machine.as_json(given.threads),
         "versions": machines.versions(),
         "rows": rows,
         "targets": [] if given.quick else targets,

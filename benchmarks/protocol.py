@@ -247,6 +247,7 @@ def arguments(
         default=os.environ.get("HUBEL_PEERS_PYTHON"),
         help="interpreter with benchmarks/peers.txt installed",
     )
+    parser.add_argument("--threads", type=int, default=THREADS, help=f"of every side (default {THREADS})")
     parser.add_argument("--only", nargs="*", help="only these peers")
     parser.add_argument("--no-write", action="store_true", help="do not write into results/")
     if extra:

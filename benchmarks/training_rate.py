@@ -93,7 +93,9 @@ def measure(
             if not given.peers_python:
                 rates.skipped[name] = "no interpreter with the peers was given"
                 continue
-            worker = stack.enter_context(Worker([given.peers_python, str(HERE / "peers_worker.py")]))
+            worker = stack.enter_context(
+                Worker([given.peers_python, str(HERE / "peers_worker.py")], threads=given.threads)
+            )
             try:
                 answer = worker.ask("build", setting=name, network=network, folder=folder, batch=batch)
                 worker.ask(
