@@ -30,7 +30,15 @@ class Generation:
 
 
 class Checkpoints:
-    """The checkpoints of a run folder."""
+    """The checkpoints of a run folder.
+
+    >>> import tempfile, torch
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     checkpoints = Checkpoints(folder)
+    ...     checkpoints.write(100, {"state": {"weight": torch.ones(2)}})
+    ...     print(checkpoints.read().step)
+    100
+    """
 
     def __init__(self, run_folder: Path | str):
         self.folder = Path(run_folder) / "checkpoints"

@@ -35,7 +35,17 @@ SHARE = 0.02  # of the predicted run, for probing
 
 @dataclass(frozen=True, kw_only=True)
 class Precision:
-    """How the arithmetic is done. Weights and optimizer keep float32 (or the network's own float64) whatever `dtype` is."""
+    """How the arithmetic is done. Weights and optimizer keep float32 (or the network's own float64) whatever `dtype` is.
+
+    `dtype` is the number format of the forward and backward pass.
+    `layout` is the order of images [N, C, H, W] in memory.
+    `threads` is how many torch computes with on the CPU.
+
+    Raises `ValueError` for an unknown word, or for threads that are not 1 to 1024.
+
+    >>> print(Precision(dtype="bfloat16", threads=4))
+    bfloat16, contiguous, 4 threads
+    """
 
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     layout: Literal["contiguous", "channels_last"] = "contiguous"

@@ -37,7 +37,16 @@ FORMAT = 1
 
 
 class Run:
-    """A fitted (or interrupted) network with its evidence. Make one with `hubel.fit` or `hubel.open_run`."""
+    """A fitted (or interrupted) network with its evidence. Make one with `hubel.fit` or `hubel.open_run`.
+
+    >>> import hubel, tempfile
+    >>> x = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
+    >>> recipe = hubel.Recipe(epochs=1, precision=Precision())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = hubel.fit(x, (x[:, 0] > 0).astype(int), recipe=recipe, out=folder + "/run", quiet=True)
+    ...     print(run.status, list(run.test)[0], run.predict(x[:2]).probabilities.shape)
+    finished accuracy (2, 2)
+    """
 
     def __init__(self, folder: Path | str, *, net: nn.Module | None = None, device: str = "auto"):
         self.folder = Path(folder)
@@ -102,7 +111,10 @@ class Run:
 
     @cached_property
     def net(self) -> nn.Module:
-        """The network with the chosen weights (best, averaged or last), in evaluation mode, on the device."""
+        """The network with the chosen weights (best, averaged or last), in evaluation mode, on the device.
+
+        Raises `DamagedRun` where the run has no such weights, and what `blank_net` raises.
+        """
         found = self.checkpoints.read(("chosen",)) if self.checkpoints.has("chosen") else None
         if found is None or "chosen" not in found.trees:
             why = f"the run is {self.status}" if found is None else " ".join(found.notes)
@@ -118,7 +130,10 @@ class Run:
         return Checkpoints(self.folder)
 
     def blank_net(self) -> nn.Module:
-        """The network of this run, with weights that are still to be loaded, placed on the device in its layout."""
+        """The network of this run, with weights that are still to be loaded, placed on the device in its layout.
+
+        Raises `ValueError` where it is a network of your own that was not passed to `open_run`.
+        """
         if self._given_net is not None:
             net = self._given_net
         else:
@@ -144,7 +159,10 @@ class Run:
         return outputs_of(self.net, self.scaling, self.precision, stored, self.device, batch_size=batch_size)
 
     def predict(self, inputs: np.ndarray | torch.Tensor, *, batch_size: int = 256) -> Prediction:
-        """The reading of `inputs` [N, C, H, W], given as they were stored when the network was fitted."""
+        """The reading of `inputs` [N, C, H, W] or [N, F], given as they were stored when the network was fitted.
+
+        Raises `ValueError` where there are none, or where their shape or type is another; and what `net` raises.
+        """
         stored = read_like(inputs, self._reading)
         if len(stored) == 0:
             raise ValueError("received no examples: there is nothing to predict")
@@ -170,7 +188,10 @@ class Run:
         self, data: Any = None, y: Any = None, *, options: Mapping[str, Any] | None = None
     ) -> dict[str, Interval]:
         """All scores with their intervals: on the run's own test part (a look that is counted), or on labelled `data` (a path, a
-        `Dataset`, or arrays `data, y`).
+        `Dataset`, or arrays `data, y`). `options` are those of `hubel.data.load` (or of `from_arrays`).
+
+        Raises `ValueError` where the run's own data can not be read again or have changed, or where `data` are of another shape,
+        type or class; `TypeError` for arrays without targets; and what `net` raises.
         """
         return evaluation.evaluate(self, data, y, options)
 
@@ -245,5 +266,13 @@ def open_run(folder: Path | str, *, net: nn.Module | None = None, device: str = 
     """The run in `folder`. A network of your own has to be passed again as `net`.
 
     Raises `FileNotFoundError` where there is none, `DamagedRun` where it can not be read, `ValueError` for an unknown format.
+
+    >>> import hubel, tempfile
+    >>> x = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
+    >>> recipe = hubel.Recipe(epochs=1, precision=Precision())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = hubel.fit(x, (x[:, 0] > 0).astype(int), recipe=recipe, out=folder + "/run", quiet=True)
+    ...     print(open_run(run.folder).recipe.epochs)
+    1
     """
     return Run(folder, net=net, device=device)

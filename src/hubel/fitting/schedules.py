@@ -67,6 +67,9 @@ class Cosine:
     """Down from 1 to `end` along a half cosine, after a linear warm-up over the fraction `warmup`.
 
     Loshchilov and Hutter 2017, arXiv:1608.03983, without restarts.
+
+    >>> [round(Cosine().factor(Progress(step=s, total=4)), 3) for s in range(5)]
+    [1.0, 0.854, 0.5, 0.146, 0.0]
     """
 
     warmup: float = 0.0
@@ -101,6 +104,8 @@ class Linear:
 class Piecewise:
     """Constant pieces: `factors[i]` from step `boundaries[i - 1] + 1` up to and with step `boundaries[i]` (counted from 0).
 
+    Raises `ValueError` where there is not one factor more than boundaries, or the boundaries do not rise.
+
     >>> drops = Piecewise(boundaries=(100_000, 200_000), factors=(1.0, 0.1, 0.01))
     >>> [0.1 * drops.factor(Progress(step=s, total=300_000)) for s in (100_000, 100_001, 200_001)]
     [0.1, 0.010000000000000002, 0.001]
@@ -123,7 +128,13 @@ class Piecewise:
 
 @dataclass(frozen=True, kw_only=True)
 class Plateau:
-    """Multiply by `reduce` whenever the validation loss has not improved by `threshold` (relative) for `patience` epochs."""
+    """Multiply by `reduce` whenever the validation loss has not improved by `threshold` (relative) for `patience` epochs.
+
+    `warmup` is the fraction of the run in which the rate first rises linearly.
+
+    >>> Plateau(patience=1).factor(Progress(step=40, total=100, validation=(1.0, 0.5, 0.6, 0.6)))
+    0.1
+    """
 
     reduce: float = 0.1
     patience: int = 5
