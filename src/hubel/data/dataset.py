@@ -37,7 +37,15 @@ class Dataset:
     `ids` name each example (a path, or a row). `groups` [N] tie examples that must not be split apart. `weights` [N] count
     each example's loss. `part` [N] is a split that came with the data ("train", "validation", "test").
     `symmetries` are the changes that leave a label true *because the user or the built-in set says so*; none is assumed.
-    `notes` say what the reader did (resized, skipped), in full sentences for the user.
+    `channels` [C] are the names of the channels. `source` says where the examples come from (a path, a built-in set, arrays).
+    `notes` say what the reader did (resized, skipped), in full sentences for the user. `reading` records the steps from files or
+    arrays to rows, which `read_like` repeats for new data; it is empty for a Dataset made by hand.
+
+    Raises `ValueError` where one of these does not have N rows, or a symmetry is not one of `SYMMETRIES`.
+
+    >>> data = Dataset(inputs=np.zeros((6, 1, 8, 8), np.uint8), targets=np.array([0, 1] * 3), classes=("no", "yes"))
+    >>> data, data.class_counts()
+    (Dataset('data': 6 examples of 1 × 8 × 8 uint8, 2 classes), {'no': 3, 'yes': 3})
     """
 
     inputs: np.ndarray

@@ -18,7 +18,7 @@ class Duplicates:
 
     `within_train` counts training examples beyond the first of each kind; `across` counts, for each pair of parts, the examples of
     the first that also occur in the second; `conflicting` counts sets of equal inputs with different targets. `ids` names up to ten sets.
-    `leaked` are the training rows that also occur in validation or test.
+    `leaked` [N] (int64, sorted) are the N training rows that also occur in validation or test.
     """
 
     within_train: int
@@ -41,7 +41,13 @@ class Duplicates:
 
 
 def duplicates(data: Dataset, rows: SplitRows) -> Duplicates:
-    """The exact duplicates of a split."""
+    """The exact duplicates of a split.
+
+    >>> data = Dataset(inputs=np.array([[1], [2], [2], [3]]), targets=np.array([0, 1, 1, 0]), classes=("a", "b"))
+    >>> none = np.empty(0, np.int64)
+    >>> print(duplicates(data, SplitRows(train=np.array([0, 1]), validation=none, test=np.array([2, 3]), how="by hand")))
+    Exact duplicates: 1 of train also in test; for example row 1 = row 2.
+    """
     part = np.full(len(data), -1)
     for k, name in enumerate(("train", "validation", "test")):
         part[getattr(rows, name)] = k

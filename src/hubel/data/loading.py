@@ -53,6 +53,9 @@ def load(
     `Dataset.notes`.
 
     Raises `ValueError`, `UnreadableData` or `FileNotFoundError` with what was received, what was expected, and the remedy.
+
+    >>> load("digits")
+    Dataset('digits': 1,797 examples of 1 × 8 × 8 uint8, 10 classes)
     """
     if isinstance(source, Dataset):
         return source if symmetries is None else replace(source, symmetries=frozenset(symmetries))

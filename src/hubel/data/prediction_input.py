@@ -34,6 +34,11 @@ def read_like(
     or data). It may also be an array or a tensor, of one example or of many. The same file gives the same bits as when it was loaded.
 
     Raises `UnreadableData` naming every file that can not be read or is of another kind, `ValueError` for arrays that are of another kind.
+
+    >>> from hubel.data import from_arrays
+    >>> data = from_arrays(np.zeros((6, 8, 8), np.uint8), [0, 1] * 3)
+    >>> read_like(np.zeros((2, 8, 8), np.uint8), data.reading).shape
+    (2, 1, 8, 8)
     """
     if isinstance(source, (str, os.PathLike)):
         source = [source]
