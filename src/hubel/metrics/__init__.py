@@ -2,6 +2,9 @@
 
 Class numbers, probabilities or real values in; what was true always comes first. `groups=` names what the
 examples belong to (patients, plates, nights): the interval then treats groups, not examples, as independent.
+
+Arguments of the wrong shape, type or range (class numbers below 0, probabilities that do not sum to 1) raise
+`ValueError`; a score that does not exist on these examples is NaN, and its `method` says why.
 """
 
 from hubel.metrics.calibration import (

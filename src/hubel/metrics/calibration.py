@@ -23,7 +23,7 @@ from hubel.metrics.intervals import (
 def log_loss(targets, probabilities, *, groups=None, level: float = 0.95, seed: int = 0) -> Interval:
     """Mean of −ln p(true class), in nats.
 
-    `probabilities` [N, K] (or [N]: of class 1). A probability of zero counts as the smallest positive
+    `targets` [N] are class numbers; `probabilities` [N, K] (or [N]: of class 1). A probability of zero counts as the smallest positive
     float32, 1.2e-38, which costs 87 nats. Interval: bootstrap, over `groups` where given.
 
     Source: I. J. Good, J. R. Stat. Soc. B 14, 107 (1952), doi:10.1111/j.2517-6161.1952.tb00104.x.
@@ -39,6 +39,7 @@ def log_loss(targets, probabilities, *, groups=None, level: float = 0.95, seed: 
 def brier(targets, probabilities, *, groups=None, level: float = 0.95, seed: int = 0) -> Interval:
     """Mean squared distance of the probabilities from the truth: Σ_k (p_k − [k is true])², 0 to 2.
 
+    `targets` [N] are class numbers; `probabilities` [N, K] (or [N]: of class 1).
     For two classes this is twice the score of class 1 alone, as in Brier's own definition.
     Interval: bootstrap, over `groups` where given.
 
@@ -54,7 +55,7 @@ def brier(targets, probabilities, *, groups=None, level: float = 0.95, seed: int
 
 
 def mean(values, *, groups=None, level: float = 0.95, seed: int = 0) -> Interval:
-    """Mean of one number an example, with its bootstrap interval, over `groups` where given.
+    """Mean of one number an example, `values` [N], with its bootstrap interval, over `groups` [N] where given.
 
     >>> mean([1.0, 1.0, 4.0]).value
     2.0
@@ -66,7 +67,12 @@ def mean(values, *, groups=None, level: float = 0.95, seed: int = 0) -> Interval
 
 @dataclass(frozen=True, kw_only=True)
 class ReliabilityBin:
-    """Examples of similar confidence: the range, its mean, and how often the prediction was right."""
+    """Examples of similar confidence: the range, its mean, and how often the prediction was right (all from 0 to 1).
+
+    >>> (only,) = reliability([0, 1, 0, 0], [[0.9, 0.1]] * 4, bins=1)
+    >>> round(only.confidence, 2), only.accuracy.value
+    (0.9, 0.75)
+    """
 
     low: float
     high: float
@@ -77,6 +83,7 @@ class ReliabilityBin:
 def reliability(targets, probabilities, *, bins: int = 15, level: float = 0.95) -> tuple[ReliabilityBin, ...]:
     """Confidence (the largest probability) against accuracy, in bins that hold equally many examples.
 
+    `targets` [N] are class numbers; `probabilities` [N, K] (or [N]: of class 1). The bin of the lowest confidence comes first.
     Equal confidences are never put into different bins, so there may be fewer than `bins`.
 
     Source: A. H. Murphy and R. L. Winkler, J. R. Stat. Soc. C 26, 41 (1977), doi:10.2307/2346866; bins of equal
@@ -105,6 +112,7 @@ def expected_calibration_error(
 ) -> Interval:
     """Mean distance between confidence and accuracy: Σ_b (n_b/N) |accuracy_b − confidence_b|.
 
+    `targets` [N] are class numbers; `probabilities` [N, K] (or [N]: of class 1).
     `bins` hold equally many examples. On few examples the estimate is too large, because noise counts as
     miscalibration; a bootstrap interval around it would exclude 0 for a calibrated model. The interval is
     therefore found by inverting a test: for gaps λ times those observed, the noise of the bootstrap is

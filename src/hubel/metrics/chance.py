@@ -14,6 +14,8 @@ from hubel.metrics.intervals import wilson
 def majority_accuracy(train_targets, targets, *, level: float = 0.95) -> Interval:
     """Accuracy on `targets` of always answering the class that is most frequent in `train_targets`.
 
+    Both are class numbers [N], each with an N of its own. Interval: Wilson's.
+
     Source: R. C. Holte, Mach. Learn. 11, 63 (1993), doi:10.1023/A:1022631118932 (rule "0R").
 
     >>> majority_accuracy([0, 0, 1], [0, 1, 1, 1]).value

@@ -30,7 +30,8 @@ def top_k_accuracy(
 ) -> Interval:
     """Share of examples whose true class is among the `k` most probable.
 
-    `probabilities` [N, K]. Of equal probabilities, the lower class number comes first. Wilson's interval.
+    `targets` [N] are class numbers; `probabilities` [N, K]. Of equal probabilities, the lower class number comes first.
+    Interval: Wilson's; with `groups` [N] the bootstrap over groups.
 
     Source: O. Russakovsky et al., Int. J. Comput. Vis. 115, 211 (2015), doi:10.1007/s11263-015-0816-y, section 4.1.
 
@@ -77,7 +78,7 @@ def proportion(right: np.ndarray, *, groups=None, level: float = 0.95, seed: int
 def balanced_accuracy(targets, values, *, groups=None, level: float = 0.95, seed: int = 0) -> Interval:
     """Mean over the classes present of the share found (recall): (1/K) Σ_k right_k / n_k.
 
-    Interval: the classes are independent, so Wilson's limits l_k, u_k of each recall p_k combine to
+    `targets`, `values` [N] are class numbers. Interval: the classes are independent, so Wilson's limits l_k, u_k of each recall p_k combine to
     low = p − √Σ (p_k − l_k)² / K and high = p + √Σ (u_k − p_k)² / K (MOVER); it does not collapse where a
     class is right every time, as the stratified bootstrap does. With `groups`: bootstrap over groups.
 
@@ -119,6 +120,8 @@ def balanced_accuracy(targets, values, *, groups=None, level: float = 0.95, seed
 def confusion_matrix(targets, values, num_classes: int | None = None) -> np.ndarray:
     """Counts [K, K]: row = true class, column = predicted class.
 
+    `targets`, `values` [N] are class numbers; K is `num_classes`, or one more than the highest of them.
+
     Source: S. V. Stehman, Remote Sens. Environ. 62, 77 (1997), doi:10.1016/S0034-4257(97)00083-7.
 
     >>> confusion_matrix([0, 1, 1], [0, 1, 0])
@@ -135,6 +138,7 @@ def per_class(
 ) -> dict[str, tuple[Interval, ...]]:
     """Precision, recall and F1 of each class: `{"precision": K intervals, "recall": …, "f1": …}`.
 
+    `targets`, `values` [N] are class numbers; K is `num_classes`, or one more than the highest of them.
     With tp, fp and fn of a class: precision = tp/(tp+fp), recall = tp/(tp+fn), F1 = 2tp/(2tp+fp+fn).
     NaN, with the reason, where a class was never predicted (precision) or never true (recall).
 
