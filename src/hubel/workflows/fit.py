@@ -76,6 +76,10 @@ def fit(
     down with its reason. `like` takes network, objective and resolved recipe from another run. `validation`, `test` are
     fractions; `groups` [N] tie examples that must stay in one part; `budget` is the training time in seconds (300).
 
+    `out` is the folder of the run, new or empty (runs/DATE-NAME-1 where none is given). `device` is "cpu", "cuda", "cuda:1", "mps",
+    or "auto" for the GPU where there is one. `quiet` shows nothing on stderr. Between two checkpoints at least
+    `checkpoint_seconds` pass, more where writing one takes over 1 % of them.
+
     Returns the run; `run.stopped` says why the training ended (an interruption is saved, and `resume` goes on).
 
     Raises `ValueError` or `TypeError` where data, network and objective do not fit together, before the first step;
@@ -134,7 +138,19 @@ def resume(
     """Go on with an interrupted run, to the weights that it would have had without the interruption, bit by bit.
 
     The data are read again from their source (arrays have to be passed again as `data, y`) and must be the same, which their
-    fingerprint shows. A finished run is returned as it is.
+    fingerprint shows. A finished run is returned as it is. A network of your own has to be passed again as `net`; `device`, `quiet`
+    and `checkpoint_seconds` are those of `fit`.
+
+    Raises `FileNotFoundError` where there is no run, `DamagedRun` where it can not be read, `RunBusy` where another process writes
+    it, `ValueError` where data or network are needed again or the data have changed, `NonFiniteLoss` where the training breaks down.
+
+    >>> import hubel, tempfile
+    >>> x = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
+    >>> y, recipe = (x[:, 0] > 0).astype(int), hubel.Recipe(epochs=1, precision=Precision())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = hubel.fit(x, y, recipe=recipe, out=folder + "/run", quiet=True)
+    ...     print(hubel.resume(run.folder, data=x, y=y, quiet=True).status)
+    finished
     """
     known = run if isinstance(run, Run) else open_run(run, net=net, device=device)
     with Display(quiet=quiet) as display, files.locked(known.folder):

@@ -23,6 +23,19 @@ def predict_files(
 
     Files are read as the training data were (same size, channels, type), and refused where that is not possible. Folders stand
     for the pictures in them.
+
+    Raises `FileNotFoundError` for a file or run that does not exist, `UnreadableData` naming the files that can not be read,
+    `ValueError` for arrays of another shape or type, `DamagedRun` where the run can not be read; at the first answer that is
+    asked for.
+
+    >>> import hubel, tempfile
+    >>> x = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
+    >>> recipe = hubel.Recipe(epochs=1, precision=hubel.fitting.Precision())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = hubel.fit(x, (x[:, 0] > 0).astype(int), recipe=recipe, out=folder + "/run", quiet=True)
+    ...     np.save(folder + "/new.npy", x[:2])
+    ...     print([Path(answer["file"]).name for answer in predict_files(run, [folder + "/new.npy"])])
+    ['new.npy[0]', 'new.npy[1]']
     """
     known = run if isinstance(run, Run) else open_run(run, device=device)
     reading = known.about["data"].get("reading") or {}
@@ -87,6 +100,17 @@ def evaluate(
     """All scores with intervals: on the run's own test part, or on other labelled data (`data`, or arrays `data, y`).
 
     Every look at the test part is counted in `run.json`: a part that was looked at often is no longer a test.
+
+    Raises `FileNotFoundError` or `DamagedRun` where the run can not be read, `ValueError` where its own data can not be read again
+    or have changed, or where `data` are of another shape, type or class, `TypeError` for arrays without targets.
+
+    >>> import hubel, tempfile
+    >>> x = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
+    >>> y, recipe = (x[:, 0] > 0).astype(int), hubel.Recipe(epochs=1, precision=hubel.fitting.Precision())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = hubel.fit(x, y, recipe=recipe, out=folder + "/run", quiet=True)
+    ...     print(hubel.evaluate(run, x, y)["accuracy"].count)
+    40
     """
     known = run if isinstance(run, Run) else open_run(run, device=device)
     return known.evaluate(data, y, options=options)

@@ -11,7 +11,19 @@ from hubel.workflows.fit import fit
 
 
 def report(run: Run | Path | str) -> Path:
-    """Write `report.html` of a run again, and answer its path."""
+    """Write `report.html` of a run again, and answer its path.
+
+    Raises `FileNotFoundError` where there is no run, `DamagedRun` or `ValueError` where its `run.json` can not be read, `OSError`
+    where the page can not be written.
+
+    >>> import hubel, numpy as np, tempfile
+    >>> x = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
+    >>> recipe = Recipe(epochs=1, precision=hubel.fitting.Precision())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = fit(x, (x[:, 0] > 0).astype(int), recipe=recipe, out=folder + "/run", quiet=True)
+    ...     print(report(run).name)
+    report.html
+    """
     from hubel.show import report as page
 
     folder = run.folder if isinstance(run, Run) else open_run(run).folder
@@ -20,7 +32,18 @@ def report(run: Run | Path | str) -> Path:
 
 
 def list_runs(folder: Path | str = "runs") -> list[dict[str, Any]]:
-    """A dict a run below `folder`, newest first: name, status, data, network, headline score, seconds. Damaged ones say so."""
+    """A dict a run below `folder`, newest first: name, status, data, network, headline score, seconds. Damaged ones say so.
+
+    Raises `FileNotFoundError` where `folder` is no folder.
+
+    >>> import hubel, numpy as np, tempfile
+    >>> x = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
+    >>> recipe = Recipe(epochs=1, precision=hubel.fitting.Precision())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = fit(x, (x[:, 0] > 0).astype(int), recipe=recipe, out=folder + "/run", quiet=True)
+    ...     print([(row["status"], row["examples"]) for row in list_runs(folder)])
+    [('finished', 40)]
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(
