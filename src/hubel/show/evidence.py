@@ -86,7 +86,10 @@ class Evidence:
 
     @cached_property
     def predicted(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Targets and values of the scored part, where both are recorded and usable."""
+        """Targets and values of the scored part, where both are recorded and usable; None elsewhere.
+
+        Each is [N] of class numbers (int64), [N, K] of yes/no labels (booleans), or [N, K] of real values (float64).
+        """
         targets, values = self.arrays.get("targets"), self.arrays.get("values")
         if targets is None or values is None or len(targets) != len(values) or len(targets) == 0:
             return None

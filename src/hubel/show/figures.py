@@ -30,7 +30,10 @@ Readable = Evidence | os.PathLike[str] | str
 
 
 def curves(run: Readable) -> Figure:
-    """Training and validation loss by epoch on a logarithmic axis, and the validation metric beside it."""
+    """Training and validation loss by epoch on a logarithmic axis, and the validation metric beside it.
+
+    Raises `ValueError` where no epoch is recorded, and what `Evidence.read` raises.
+    """
     evidence = _evidence(run)
     if not evidence.epochs:
         raise ValueError(f"{evidence.folder} records no epoch: curves.jsonl is missing or empty")
@@ -52,7 +55,8 @@ def curves(run: Readable) -> Figure:
 def confusion(run: Readable, *, most: int = 100) -> Figure:
     """The confusion matrix: shade is the share of the true class, numbers are counts (up to 20 classes).
 
-    Raises `ValueError` above `most` classes, where no figure is readable, and for real targets.
+    Raises `ValueError` above `most` classes, where no figure is readable, and where no class predictions are recorded (real
+    targets, several labels); and what `Evidence.read` raises.
     """
     evidence = _evidence(run)
     if evidence.kind != "classes" or evidence.predicted is None:
@@ -86,7 +90,10 @@ def confusion(run: Readable, *, most: int = 100) -> Figure:
 
 
 def mistakes(run: Readable, *, most: int = 12) -> Figure:
-    """The stored pictures of the worst mistakes, with true and predicted values."""
+    """The stored pictures of the worst mistakes (at most `most`), with true and predicted values.
+
+    Raises `ValueError` where none are stored or they are no pictures, and what `Evidence.read` raises.
+    """
     evidence = _evidence(run)
     pictures, rows = evidence.arrays.get("worst_pictures"), evidence.arrays.get("worst_rows")
     if evidence.predicted is None or evidence.kind == "labels" or pictures is None or rows is None:
@@ -109,7 +116,11 @@ def mistakes(run: Readable, *, most: int = 12) -> Figure:
 
 
 def predicted(run: Readable, *, output: int = 0) -> Figure:
-    """Predicted against true values of one output, and the line on which they should lie."""
+    """Predicted against true values of one output (number `output`, from 0), and the line on which they should lie.
+
+    Raises `ValueError` where no real values are recorded, `IndexError` where there is no such output, and what `Evidence.read`
+    raises.
+    """
     evidence = _evidence(run)
     if evidence.kind != "values" or evidence.predicted is None:
         raise ValueError(f"{evidence.folder} holds no predictions of real values")

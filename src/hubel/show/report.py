@@ -27,8 +27,17 @@ PICTURES = 650_000  # bytes for the pictures of one section
 def report(run: Evidence | os.PathLike[str] | str) -> str:
     """The page for a run's folder, or for `Evidence` read from one.
 
-    What a folder does not hold is said in its place ("not recorded"); only a missing folder and an unknown
-    format raise.
+    What a folder does not hold is said in its place ("not recorded").
+
+    Raises `FileNotFoundError` for a missing folder and `ValueError` for an unknown format; nothing else.
+
+    >>> import hubel, numpy as np, tempfile
+    >>> x = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
+    >>> recipe = hubel.Recipe(epochs=1, precision=hubel.fitting.Precision())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = hubel.fit(x, (x[:, 0] > 0).astype(int), recipe=recipe, out=folder + "/run", quiet=True)
+    ...     print(report(run.folder)[:15])
+    <!doctype html>
     """
     evidence = run if isinstance(run, Evidence) else Evidence.read(Path(run))
     page = ""
