@@ -38,11 +38,14 @@ class Patches:
     targets: np.ndarray
     places: np.ndarray
 
-    def few(self, count: int, seed: int) -> Patches:
-        """`count` of each class, drawn by the seed."""
-        rng = np.random.default_rng(seed)
-        rows = np.concatenate([rng.permutation(np.flatnonzero(self.targets == k))[:count] for k in (0, 1)])
+    def take(self, rows: np.ndarray) -> Patches:
+        """Those of these rows."""
         return Patches(self.inputs[rows], self.targets[rows], self.places[rows])
+
+    def rows_of_few(self, count: int, seed: int) -> np.ndarray:
+        """Rows of `count` of each class, drawn by the seed."""
+        rng = np.random.default_rng(seed)
+        return np.concatenate([rng.permutation(np.flatnonzero(self.targets == k))[:count] for k in (0, 1)])
 
 
 def patches(picture: str) -> Patches:
