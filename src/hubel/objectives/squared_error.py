@@ -71,7 +71,9 @@ class SquaredError:
 
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
         wanted = targets.double().view(outputs.shape).cpu().numpy()
-        rmse = np.sqrt(np.mean(np.square(self.read(outputs).values - wanted)))
+        rmse = np.sqrt(
+            np.square(self.read(outputs).values - wanted).mean(axis=0)
+        ).mean()  # as in hubel.metrics.rmse
         scaled = (outputs.double() - self.standardized(targets.double().to(outputs.device))).square().sum(1)
         return {"rmse": float(rmse), "loss": float(scaled.mean())}
 
