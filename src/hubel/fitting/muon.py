@@ -129,7 +129,15 @@ def _muon(parameters: list[Tensor], momenta: list[Tensor], group: dict[str, Any]
     elif group["weight_decay"]:
         torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
     for p, direction in zip(parameters, ahead, strict=True):
-        rows, columns = p.shape[0], p[0].numel()
-        step = orthogonalized(direction.reshape(rows, columns), group["iterations"]).reshape(p.shape)
+        matrix = _columns_last(direction)
+        rows, columns = matrix.flatten(1).shape
+        step = orthogonalized(matrix.reshape(rows, columns), group["iterations"])
         size = 1.0 if group["normalize"] else max(1.0, rows / columns) ** 0.5
-        p.add_(step, alpha=-group["lr"] * size)
+        _columns_last(p).add_(step.view(matrix.shape), alpha=-group["lr"] * size)
+
+
+def _columns_last(filters: Tensor) -> Tensor:
+    """Filters [O, I, h, w] as [O, h, w, I], which is how channels-last ones lie in memory: a matrix without a copy. The order
+    of columns does not matter to an orthogonal factor.
+    """
+    return filters.permute(0, 2, 3, 1) if filters.ndim == 4 else filters
