@@ -132,13 +132,15 @@ def make(num: int, seed: int, sky: Sky | None = None) -> tuple[np.ndarray, np.nd
     targets = rng.permutation(np.arange(num) % len(sky.colours))
     brightness = rng.choice(sky.brightness, size=num, p=sky.brightness_weights)
     pictures = np.empty((num, channels, sky.side**2))
-    for row, kind in enumerate(targets):
-        profile = sky.profiles[kind][rng.integers(len(sky.profiles[kind]))]
-        mean = brightness[row] * np.array(sky.colours[kind])
-        amplitude = mean * (1 + sky.colour_scatter * rng.normal(size=channels))
-        level = BIAS + np.array(sky.sky) + sky.sky_scatter * rng.normal(size=channels)
-        noise = sky.sigma[:, None] * rng.normal(size=profile.shape)
-        pictures[row] = level[:, None] + amplitude[:, None] * profile + noise
+    level = BIAS + np.array(sky.sky)
+    for kind, colour in enumerate(sky.colours):
+        rows = np.flatnonzero(targets == kind)
+        profiles = sky.profiles[kind][rng.integers(len(sky.profiles[kind]), size=len(rows))]
+        mean = brightness[rows, None] * np.array(colour)
+        amplitude = mean * (1 + sky.colour_scatter * rng.normal(size=mean.shape))
+        background = level + sky.sky_scatter * rng.normal(size=mean.shape)
+        noise = sky.sigma[:, None] * rng.normal(size=profiles.shape)
+        pictures[rows] = background[..., None] + amplitude[..., None] * profiles + noise
     whole = np.clip(np.rint(pictures), 0, 65535).astype(np.uint16)
     return whole.reshape(num, channels, sky.side, sky.side), targets
 
