@@ -149,7 +149,7 @@ def default_optimizer(net: nn.Module, batch_size: int) -> tuple[OptimizerChoice,
             normalize=True
         ), "momentum made orthogonal: the fewest steps to a given accuracy in our measurements"
     if getattr(net, "published", None) is not None:
-        return AdamW(learning_rate=5e-3, before_last=0.2), (
+        return AdamW(learning_rate=1.5e-3, before_last=0.2), (
             "fine-tuning: the layers that hold published weights learn a fifth as fast as the fresh last one"
         )
     return AdamW(), "asks little of a network and of its learning rate"

@@ -75,4 +75,4 @@ def useful_epochs(net: nn.Module, num_train: int) -> int | None:
     """How many passes fine-tuning can use; None for a network that starts from nothing."""
     if not starts_from_published(net):
         return None
-    return int(np.clip(10_000 / max(num_train, 1), 5, 30))
+    return int(np.clip(7_000 / max(num_train, 1), 5, 20))
