@@ -138,7 +138,7 @@ class Checkpoints:
             for entry in generations:
                 int(entry["step"])
                 for file in entry["files"].values():
-                    if not {"name", "sha256", "bytes"} <= set(file):
+                    if [type(file[key]) for key in ("name", "sha256", "bytes")] != [str, str, int]:
                         raise KeyError(f"a file of step {entry['step']}")
         except FileNotFoundError:
             return []

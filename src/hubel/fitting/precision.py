@@ -14,7 +14,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -125,18 +125,23 @@ def probe(
 ) -> tuple[Precision, list[Measured], str]:
     """The fastest right `Precision` for this work, all that was measured, and a sentence that says why.
 
-    `seconds` bounds the probing itself; candidates for which no time is left are not tried. A remembered answer costs nothing.
+    `seconds` bounds the probing itself; candidates for which no time is left are not tried. A remembered answer is not timed
+    again, but compared with float32 again: the network may have other code or weights under the same name.
     """
     base = Precision(dtype=_own_dtype(net), threads=_all_threads(device))
     remembered = files.user_cache() / "precision" / f"{_key(net, batch, device)}.json"
-    if (known := _recall(remembered)) is not None:
-        return (
-            known,
-            [],
-            f"{known}: measured before on this machine, for this network and batch ({remembered.name})",
-        )
-    began = time.perf_counter()
     reference = _Trial(net, objective, batch, base, device)
+    if (known := _recall(remembered)) is not None:
+        again = (
+            known == base or not _compared(_Trial(net, objective, batch, known, device), reference).refused
+        )
+        if again:
+            return (
+                known,
+                [],
+                f"{known}: measured before on this machine, for this network and batch ({remembered.name})",
+            )
+    began = time.perf_counter()
     measured = [Measured(precision=base, seconds=reference.time())]
     complete = True
     for candidate in _candidates(base, device, batch):
@@ -230,21 +235,26 @@ def _measure(
     reference: _Trial,
 ) -> Measured:
     trial = _Trial(net, objective, batch, precision, device)
+    found = _compared(trial, reference)
+    return found if found.output_error is None else replace(found, seconds=trial.time())
+
+
+def _compared(trial: _Trial, reference: _Trial) -> Measured:
+    """How far a candidate is from the reference, not timed."""
+    untimed = Measured(precision=trial.precision, seconds=float("inf"))
     try:
         outputs, gradient = trial.gradient()
-        wanted_outputs, wanted_gradient = reference.gradient()
-        error = float((outputs - wanted_outputs).norm() / wanted_outputs.norm().clamp_min(1e-12))
-        cosine = float(torch.nn.functional.cosine_similarity(gradient, wanted_gradient, dim=0))
     except RuntimeError as failure:
-        return Measured(precision=precision, seconds=float("inf"), refused=str(failure).splitlines()[0][:200])
+        return replace(untimed, refused=str(failure).splitlines()[0][:200])
+    wanted_outputs, wanted_gradient = reference.gradient()
+    error = float((outputs - wanted_outputs).norm() / wanted_outputs.norm().clamp_min(1e-12))
+    cosine = float(torch.nn.functional.cosine_similarity(gradient, wanted_gradient, dim=0))
     refused = ""
     if not error <= OUTPUTS_WITHIN:
         refused = f"outputs differ from float32 by {error:.1%}"
     elif not cosine >= COSINE_AT_LEAST:
         refused = f"the gradient's cosine with float32 is {cosine:.4f}"
-    return Measured(
-        precision=precision, seconds=trial.time(), output_error=error, gradient_cosine=cosine, refused=refused
-    )
+    return replace(untimed, output_error=error, gradient_cosine=cosine, refused=refused)
 
 
 def _candidates(base: Precision, device: torch.device, batch: Batch) -> list[Precision]:

@@ -1,0 +1,206 @@
+"""Optimizers against torch's own and a step by hand; decay where it belongs."""
+
+import pytest
+import torch
+from torch import nn
+
+from hubel.fitting import SGD, AdamW, Muon
+from hubel.fitting.muon import orthogonalized
+from hubel.fitting.parameters import matrices_and_vectors
+
+
+def net_of():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Conv2d(4, 6, 3),
+        nn.LayerNorm([6, 4, 4]),
+        nn.Flatten(),
+        nn.Linear(96, 8),
+        nn.PReLU(),
+        nn.Linear(8, 3),
+    )
+
+
+X, Y = torch.randn(10, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(10) % 3
+
+
+def trained(net, optimizer, num=5):
+    for _ in range(num):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(X.to(net[0].weight)), Y).backward()
+        optimizer.step()
+    return net
+
+
+def close(one, other, **tolerance):
+    return all(
+        torch.allclose(a, b, **tolerance)
+        for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    )
+
+
+def groups(net, decay):
+    matrices = [
+        p for name, p in net.named_parameters() if name in ("0.weight", "3.weight", "6.weight", "8.weight")
+    ]
+    chosen = {id(p) for p in matrices}
+    return [
+        {"params": matrices, "weight_decay": decay},
+        {"params": [p for p in net.parameters() if id(p) not in chosen], "weight_decay": 0.0},
+    ]
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_sgd_is_torchs(nesterov):
+    ours, theirs = net_of(), net_of()
+    trained(ours, SGD(learning_rate=0.05, momentum=0.8, nesterov=nesterov, weight_decay=0.1).build(ours))
+    trained(
+        theirs, torch.optim.SGD(groups(theirs, 0.1), lr=0.05, momentum=0.8, nesterov=nesterov, foreach=False)
+    )
+    assert close(ours, theirs, atol=1e-6)
+
+
+def test_sgd_by_hand():
+    """v <- m v + g, w <- w - lr (g + m v)."""
+    net = nn.Linear(2, 1, bias=False).double()
+    optimizer = SGD(learning_rate=0.1, momentum=0.5, weight_decay=0.0).build(net)
+    weight, velocity = net.weight.detach().clone(), torch.zeros(1, 2).double()
+    for number in range(4):
+        gradient = torch.tensor([[1.0, -number]]).double()
+        net.weight.grad = gradient.clone()
+        optimizer.step()
+        velocity = 0.5 * velocity + gradient
+        weight -= 0.1 * (gradient + 0.5 * velocity)
+        assert torch.allclose(net.weight, weight)
+
+
+def test_sgd_without_momentum():
+    net = net_of()
+    trained(net, SGD(momentum=0.0, learning_rate=0.01).build(net), 1)
+
+
+def test_adamw_is_torchs():
+    ours, theirs = net_of().double(), net_of().double()
+    choice = AdamW(learning_rate=0.01, betas=(0.8, 0.95), epsilon=1e-6, weight_decay=0.1)
+    trained(ours, choice.build(ours))
+    trained(
+        theirs, torch.optim.AdamW(groups(theirs, 0.1), lr=0.01, betas=(0.8, 0.95), eps=1e-6, foreach=False)
+    )
+    assert close(ours, theirs, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [SGD(weight_decay=0.5), AdamW(weight_decay=0.5), Muon(weight_decay=0.5)],
+    ids=lambda c: type(c).__name__,
+)
+def test_decay_never_acts_on_norms_and_biases(choice):
+    net = net_of()
+    optimizer = choice.build(net)
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    for p in net.parameters():
+        p.grad = torch.zeros_like(p)
+    optimizer.step()
+    changed = {name for name, p in net.named_parameters() if not torch.equal(p, before[name])}
+    assert changed == {"0.weight", "3.weight", "6.weight", "8.weight"}
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert decay[id(net[4].weight)] == decay[id(net[1].weight)] == decay[id(net[8].bias)] == 0
+    assert len(decay) == len(list(net.parameters()))
+
+
+def test_frozen_parameters_are_left_out():
+    net = net_of()
+    net[0].requires_grad_(False)
+    for choice in (SGD(), AdamW(), Muon()):
+        held = {id(p) for group in choice.build(net).param_groups for p in group["params"]}
+        assert id(net[0].weight) not in held and id(net[3].weight) in held
+    net.requires_grad_(False)
+    for choice in (SGD(), AdamW(), Muon()):
+        with pytest.raises(ValueError, match="no trainable parameters: unfreeze"):
+            choice.build(net)
+
+
+def test_matrices_and_vectors_are_all():
+    net = net_of()
+    matrices, vectors = matrices_and_vectors(net)
+    assert {id(p) for p in (*matrices, *vectors)} == {id(p) for p in net.parameters()}
+    assert all(p.ndim < 2 or p is net[4].weight or p is net[4].bias for p in vectors)
+
+
+# Muon
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (5, 20), (20, 5), (64, 288)])
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+def test_directions_are_orthogonal(shape, scale):
+    """Against U V^T of the singular value decomposition: the same singular vectors, singular values near 1."""
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * scale
+    u, _, vt = torch.linalg.svd(matrix.double(), full_matrices=False)
+    found = orthogonalized(matrix, 5).double()
+    inner = u.T @ found @ vt.T
+    values = inner.diagonal()
+    assert values.min() > 0.3 and values.max() < 1.3
+    assert (inner - values.diag()).abs().max() < 0.02
+    well = values[torch.linalg.svdvals(matrix.double()) > 0.1 * scale * shape[0] ** 0.5]
+    assert well.min() > 0.6
+
+
+def test_a_zero_matrix_stays_zero():
+    assert torch.equal(orthogonalized(torch.zeros(3, 4)), torch.zeros(3, 4))
+
+
+def test_one_step_of_muon_by_hand():
+    net = net_of()
+    choice = Muon(learning_rate=0.1, weight_decay=0.2, momentum=0.7, iterations=3)
+    optimizer = choice.build(net)
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    nn.functional.cross_entropy(net(X), Y).backward()
+    optimizer.step()
+    for name, p in net.named_parameters():
+        g = p.grad
+        if name in ("3.weight", "6.weight"):
+            flat = (g + 0.7 * g).reshape(len(g), -1)
+            step = orthogonalized(flat, 3).reshape(g.shape) * max(1.0, flat.shape[0] / flat.shape[1]) ** 0.5
+            expected = before[name] * (1 - 0.1 * 0.2) - 0.1 * step
+        else:
+            g = g + (0.2 * before[name] if name in ("0.weight", "8.weight") else 0)
+            expected = before[name] - choice.other_learning_rate * (g + choice.other_momentum * g)
+        assert torch.allclose(p, expected, atol=1e-6), name
+
+
+def test_the_rest_of_muon_is_torchs_sgd():
+    ours, theirs = nn.Linear(4, 3), nn.Linear(4, 3)
+    theirs.load_state_dict(ours.state_dict())
+    choice = Muon(weight_decay=0.3, other_learning_rate=0.05, other_momentum=0.8)
+    mine = choice.build(ours)
+    reference = torch.optim.SGD(
+        [{"params": [theirs.weight], "weight_decay": 0.3}, {"params": [theirs.bias]}],
+        lr=0.05,
+        momentum=0.8,
+        nesterov=True,
+    )
+    x = torch.randn(10, 4)
+    for _ in range(6):
+        for net, optimizer in ((ours, mine), (theirs, reference)):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(net(x), Y).backward()
+            optimizer.step()
+    assert close(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("choice", [SGD(), AdamW(), AdamW(before_last=0.1), Muon()], ids=repr)
+def test_state_goes_out_and_comes_back(choice):
+    whole, parts = net_of(), net_of()
+    trained(whole, choice.build(whole), 6)
+    first = choice.build(parts)
+    trained(parts, first, 3)
+    second = choice.build(parts)
+    second.load_state_dict(first.state_dict())
+    trained(parts, second, 3)
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(whole.state_dict().values(), parts.state_dict().values(), strict=True)
+    )
