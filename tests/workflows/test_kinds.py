@@ -114,3 +114,15 @@ def test_evaluation_on_data_whose_classes_come_in_another_order(tmp_path):
         run.evaluate(x, np.where(bright[:, 0], "blue", "dark"))
     with pytest.raises(ValueError, match="1×12×6"):
         run.evaluate(x[:, :, :, :6], np.where(bright[:, 0], "lit", "dark"))
+
+
+def test_predicting_from_several_array_files_of_a_dataset_made_by_hand(tmp_path):
+    x, bright = pictures()
+    data = hubel.data.Dataset(inputs=x, targets=bright[:, 0], classes=("dark", "lit"))
+    run = hubel.fit(data, recipe=hubel.Recipe(epochs=1), out=tmp_path / "run", quiet=True)
+    assert run.stopped == "the one epoch is done"
+    np.save(tmp_path / "a.npy", x[:2])
+    np.save(tmp_path / "b.npy", x[2:5])
+    answers = list(workflows.predict_files(tmp_path / "run", [tmp_path / "a.npy", tmp_path / "b.npy"]))
+    names = [answer["file"].rpartition("/")[2] for answer in answers]
+    assert names == ["a.npy[0]", "a.npy[1]", "b.npy[0]", "b.npy[1]", "b.npy[2]"]

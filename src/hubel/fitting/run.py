@@ -163,13 +163,13 @@ class Run:
 
         Raises `ValueError` where there are none, or where their shape or type is another; and what `net` raises.
         """
-        stored = read_like(inputs, self._reading)
+        stored = read_like(inputs, self.reading)
         if len(stored) == 0:
             raise ValueError("received no examples: there is nothing to predict")
         return self.objective.read(self.outputs(stored, batch_size=batch_size))
 
     @property
-    def _reading(self) -> Mapping[str, Any]:
+    def reading(self) -> Mapping[str, Any]:
         """How new inputs become rows like those of training."""
         recorded = self.about["data"].get("reading")
         if recorded:

@@ -12,6 +12,7 @@ from hubel import data as hubel_data
 from hubel.core.types import Interval, Prediction
 from hubel.fitting import Run, open_run
 
+ARRAYS = (".npy", ".npz")
 CHUNK = 256  # files read and answered at a time
 TOP = 5
 
@@ -38,15 +39,28 @@ def predict_files(
     ['new.npy[0]', 'new.npy[1]']
     """
     known = run if isinstance(run, Run) else open_run(run, device=device)
-    reading = known.about["data"].get("reading") or {}
-    files = _files(paths)
-    for first in range(0, len(files), CHUNK):
-        part = files[first : first + CHUNK]
-        stored = hubel_data.read_like(part, reading)
+    for part in _together(_files(paths)):
+        stored = hubel_data.read_like(part, known.reading)
         ids = [str(path) for path in part]
-        if len(stored) != len(part):  # one array file holds many examples
+        if part[0].suffix in ARRAYS:  # one file holds many examples
             ids = [f"{part[0]}[{row}]" for row in range(len(stored))]
         yield from _answers(known, known.predict(stored), ids)
+
+
+def _together(files: Sequence[Path]) -> Iterator[list[Path]]:
+    """Pictures in groups of up to CHUNK, in order; an array file alone."""
+    group: list[Path] = []
+    for path in files:
+        alone = path.suffix in ARRAYS
+        if group and (alone or len(group) == CHUNK):
+            yield group
+            group = []
+        group.append(path)
+        if alone:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def _files(paths: Sequence[Path | str]) -> list[Path]:

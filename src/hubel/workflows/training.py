@@ -128,7 +128,7 @@ class Training:
                     return INTERRUPTED
             self.finish()
         if not self._stops_early():
-            return f"all {self.epochs} epochs done"
+            return f"all {self.epochs} epochs done" if self.epochs > 1 else "the one epoch is done"
         return (
             f"the validation loss has not improved since epoch {self.position.best_epoch} ({self._patience} epochs of patience); "
             f"the weights of that epoch were kept"
