@@ -157,11 +157,12 @@ def _figure(
 
 
 def _loss(ax: Axes, evidence: Evidence, epochs: list[float]) -> None:
+    ends: list[tuple[float, str, np.ndarray, str]] = []
     for name, key, colour in (("train", "loss", BLUE), ("validation", "validation_loss", RED)):
         values = np.array(column(evidence, key))
         if not np.isnan(values).all():
             ax.plot(epochs, np.where(values > 0, values, np.nan), color=colour, linewidth=1.6)
-            _end_label(ax, epochs, values, name, colour)
+            ends.append((float(values[np.isfinite(values)][-1]), name, values, colour))
     start = evidence.initial_loss
     if start and start > 0:
         ax.axhline(start, color=SOFT, linestyle="--", linewidth=0.9)
@@ -172,17 +173,25 @@ def _loss(ax: Axes, evidence: Evidence, epochs: list[float]) -> None:
         )  # fmt: skip
     ax.set_yscale("log")
     low, high = ax.get_ylim()
+    ends.sort(key=lambda end: end[0])
+    close = (
+        len(ends) == 2 and ends[0][0] > 0 and math.log(ends[1][0] / ends[0][0]) < 0.07 * math.log(high / low)
+    )
+    for place, (_, name, values, colour) in enumerate(ends):
+        _end_label(ax, epochs, values, name, colour, shift=(2 * place - 1) * 5 if close else 0)
     ticks = Scale(low, high, 0, 1, log=True).ticks()
     ax.set_yticks(ticks, [tick_text(tick) for tick in ticks])
     ax.set_yticks([], minor=True)
     _name(ax, "epoch", loss_unit(evidence))
 
 
-def _end_label(ax: Axes, x: list[float], y: np.ndarray, name: str, colour: str) -> None:
+def _end_label(
+    ax: Axes, x: list[float], y: np.ndarray, name: str, colour: str, *, shift: float = 0.0
+) -> None:
     last = np.flatnonzero(np.isfinite(y))[-1]
     ax.plot([x[last]], [y[last]], "o", color=colour, markersize=3.5)
     ax.annotate(
-        name, (x[last], y[last]), xytext=(6, -3), textcoords="offset points", color=colour, fontsize=9,
+        name, (x[last], y[last]), xytext=(6, -3 + shift), textcoords="offset points", color=colour, fontsize=9,
         annotation_clip=False,
     )  # fmt: skip
 
