@@ -10,7 +10,7 @@ from typing import Any
 
 from protocol import HERE, RESULTS
 
-ORDER = ("p1", "p2", "p3", "p8", "p9", "overhead")
+ORDER = ("p1", "p2", "p3", "p8", "p9", "overhead", "small_data")
 HEAD = """# Benchmarks
 
 This page is made by `python benchmarks/make_readme.py` from `benchmarks/results/*.json`; do not edit it.
@@ -108,6 +108,8 @@ def _number(value: float | None) -> str:
 
 def _machine(machine: dict[str, Any]) -> str:
     text = f"Measured on {machine['date']}, {machine['processor']}, {machine['cores']} cores, {machine['threads']} threads, {machine['system']}"
+    if machine.get("clock") == "processor":
+        text += ". **The machine was busy**: rates are by processor time of one thread, to be measured again on a quiet one with two"
     if machine.get("others_used_cores") is not None:
         text += f"; other programs used {machine['others_used_cores']:.2f} cores meanwhile"
     return text + "."

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from protocol import serve
+from protocol import clock, serve
 
 warnings.filterwarnings("ignore")
 THREADS = int(os.environ.get("OMP_NUM_THREADS", "2"))
@@ -65,13 +64,13 @@ class Keras:
     def train(self, images: int) -> float:
         if not self.pipeline:
             x, y = self.x[:images], self.y[:images]
-            start = time.perf_counter()
+            start = clock()
             self.model.fit(x, y, batch_size=self.batch, epochs=1, verbose=0)
-            return time.perf_counter() - start
+            return clock() - start
         data = self._pipeline(images)
-        start = time.perf_counter()
+        start = clock()
         self.model.fit(data, epochs=1, verbose=0)
-        return time.perf_counter() - start
+        return clock() - start
 
     def _pipeline(self, images: int) -> Any:
         if images not in self._made:
@@ -226,7 +225,7 @@ class TorchLoop:
     def train(self, images: int) -> float:
         torch = self.torch
         self.net.train()
-        start = time.perf_counter()
+        start = clock()
         for x, y in self._batches(images):
             self.optimizer.zero_grad()
             if self.tuned:
@@ -237,7 +236,7 @@ class TorchLoop:
                 loss = self.loss(self.model(x), y)
             loss.backward()
             self.optimizer.step()
-        return time.perf_counter() - start
+        return clock() - start
 
 
 class Lightning:
@@ -276,10 +275,10 @@ class Lightning:
 
         class Clock(self.lightning.Callback):  # type: ignore[name-defined, misc]
             def on_train_start(self, *_: Any) -> None:
-                self.start = time.perf_counter()
+                self.start = clock()
 
             def on_train_end(self, *_: Any) -> None:
-                self.seconds = time.perf_counter() - self.start
+                self.seconds = clock() - self.start
 
         loader = DataLoader(
             TensorDataset(self.x[:images], self.y[:images]), batch_size=self.batch, shuffle=True
@@ -330,9 +329,9 @@ class Skorch:
 
     def train(self, images: int) -> float:
         x, y = self.x[:images], self.y[:images]
-        start = time.perf_counter()
+        start = clock()
         self.net.partial_fit(x, y)
-        return time.perf_counter() - start
+        return clock() - start
 
 
 class Fastai:
@@ -361,9 +360,9 @@ class Fastai:
             self.made = {images: learner}
         learner = self.made[images]
         with learner.no_bar(), learner.no_logging():
-            start = time.perf_counter()
+            start = clock()
             learner.fit(1)
-            return time.perf_counter() - start
+            return clock() - start
 
 
 SETTINGS: dict[str, Any] = {
@@ -394,11 +393,11 @@ def build(
         import tensorflow  # noqa: F401
     else:
         import torch  # noqa: F401
-    start = time.perf_counter()
+    start = clock()
     _state["side"] = SETTINGS[setting](network, data, batch, seed)
     if warm:
         _state["side"].train(10 * batch)
-    return {"warm_up_seconds": time.perf_counter() - start, "versions": versions(setting)}
+    return {"warm_up_seconds": clock() - start, "versions": versions(setting)}
 
 
 def train(images: int) -> dict[str, Any]:

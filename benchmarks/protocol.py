@@ -97,6 +97,12 @@ def serve(actions: dict[str, Callable[..., dict[str, Any]]]) -> None:
         out.flush()
 
 
+def clock() -> float:
+    """A worker's clock: the wall's, or (with `--clock processor`) the processor time of the whole process, which other programs
+    on the machine do not lengthen; the latter means something with one thread only."""
+    return time.process_time() if os.environ.get("BENCHMARK_CLOCK") == "processor" else time.perf_counter()
+
+
 def environment_of(threads: int) -> dict[str, str]:
     """The same number of threads for every library, and none of their banners."""
     counts = {
@@ -196,6 +202,7 @@ class Machine:
             "processor": processor(),
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "threads": threads,
+            "clock": os.environ.get("BENCHMARK_CLOCK", "wall"),
             "system": f"{platform.system()} {platform.release().split('-')[0]}",
             "others_used_cores": round(max(0.0, busy - self._busy - own) / elapsed, 2) if busy else None,
             "stolen_cores": round((stolen - self._stolen) / elapsed, 3) if busy else None,
@@ -246,6 +253,12 @@ def arguments(
         "--peers-python",
         default=os.environ.get("HUBEL_PEERS_PYTHON"),
         help="interpreter with benchmarks/peers.txt installed",
+    )
+    parser.add_argument(
+        "--clock",
+        choices=("wall", "processor"),
+        default="wall",
+        help="processor: on a busy machine, with --threads 1",
     )
     parser.add_argument("--threads", type=int, default=THREADS, help=f"of every side (default {THREADS})")
     parser.add_argument("--only", nargs="*", help="only these peers")
