@@ -18,6 +18,7 @@ SCRIPTS = (
     "p8_first_answer",
     "p9_memory",
     "overhead",
+    "small_data",
 )
 
 

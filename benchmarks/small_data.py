@@ -155,9 +155,9 @@ def crowns(given: argparse.Namespace) -> tuple[list[Any], list[Any], list[str]]:
     except FileNotFoundError as error:
         say(f"crowns: skipped: {error}")
         return [], [], [f"Crowns: skipped: {error}"]
-    few = 10 if given.quick else 200
+    few = 8 if given.quick else 200
     if given.quick:
-        both = {name: whole.take(whole.rows_of_few(20, 0)) for name, whole in both.items()}
+        both = {name: whole.take(whole.rows_of_few(12, 0)) for name, whole in both.items()}
     features = {} if given.no_baselines else {name: _features(whole.inputs) for name, whole in both.items()}
     scored = Scored()
     for seed in given.seeds:

@@ -3,6 +3,11 @@
 Few photographs can not teach a network what edges, textures and parts look like, but they can tell a network that knows it which
 of them matter. Where the pictures are RGB photographs of at least 64 pixels and the weights of EfficientNet-Lite0 lie on this machine,
 the default fit starts from them (nothing is downloaded). They are then scaled as the weights expect, not by their own mean and spread.
+
+What was measured (170 aerial patches a class of one half of a picture, scored on 527 of the other half, one seed, 10 epochs; the
+interval of such an accuracy is ± 3 points): published statistics of the norms kept 90.1 %, replaced by those of the batches 80.6 %;
+a learning rate of 3e-4 in place of 1e-3 before the last layer 90.3 % and a lower loss (0.245 for 0.267); pictures enlarged from 64 to
+128 pixels 89.9 % in four times the time, so they enter as they are.
 """
 
 from __future__ import annotations
