@@ -233,9 +233,7 @@ def runs(
 def main() -> None:
     """The entry point: run the command, and say errors in one line (all of it with HUBEL_TRACEBACK=1)."""
     try:
-        app(standalone_mode=False)
-    except typer.Exit as leaving:
-        sys.exit(leaving.exit_code)
+        sys.exit(app(standalone_mode=False))  # typer answers the code of an Exit instead of raising it
     except typer.Abort:
         sys.exit(130)
     except KeyboardInterrupt:

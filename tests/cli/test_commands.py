@@ -1,0 +1,346 @@
+"""The command line: exit codes, answers that parse, suggestions, and how soon it answers."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import hubel
+from hubel.cli import words
+from hubel.cli.main import app, main
+
+SMALL = [
+    "--epochs",
+    "2",
+    "--optimizer",
+    "sgd",
+    "--schedule",
+    "linear",
+    "--precision",
+    "float32",
+    "--net",
+    "simple_cnn",
+]
+
+
+def pictures(folder, num=12):
+    rng = np.random.default_rng(0)
+    for number, label in enumerate(("dark", "light", "mixed, ü")):
+        (folder / label).mkdir(parents=True)
+        for k in range(num):
+            Image.fromarray(rng.integers(0, 80, (12, 12), dtype=np.uint8) + np.uint8(80 * number)).save(
+                folder / label / f"{k}.png"
+            )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Pictures, arrays, a table, and a run of each kind."""
+    folder = tmp_path_factory.mktemp("cli")
+    cache = os.environ.get("HUBEL_CACHE")
+    os.environ["HUBEL_CACHE"] = str(folder / "cache")
+    pictures(folder / "photos")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 4)).astype("float32")
+    np.savez(folder / "values.npz", x=x, y=x[:, 0] * 3 + 1)
+    np.savez(folder / "classes.npz", x=x, y=(x[:, 0] > 0).astype(int))
+    with open(folder / "table.csv", "w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["path", "label"])
+        rows.writerows([str(path), path.parent.name] for path in sorted((folder / "photos").rglob("*.png")))
+    assert run(["fit", folder / "photos", "-o", folder / "run", "-q", *SMALL]) == 0
+    mlp = ["--epochs", "2", "--precision", "float32", "--net", "mlp"]
+    assert run(["fit", folder / "values.npz", "-o", folder / "value-run", "-q", *mlp]) == 0
+    yield folder
+    if cache is None:
+        os.environ.pop("HUBEL_CACHE")
+    else:
+        os.environ["HUBEL_CACHE"] = cache
+
+
+def run(arguments):
+    """Exit code of `hubel ARGUMENTS`, in this process."""
+    before = sys.argv
+    sys.argv = ["hubel", *map(str, arguments)]
+    try:
+        main()
+    except SystemExit as leaving:
+        return leaving.code or 0
+    finally:
+        sys.argv = before
+    return 0
+
+
+def shell(arguments, **more):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "hubel", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=120,
+        check=False,
+        **more,
+    )
+
+
+# success
+
+
+def test_fit_answers_json(place, capsys):
+    assert run(["fit", place / "photos", "-o", place / "json-run", "--json", *SMALL]) == 0
+    out, err = capsys.readouterr()
+    answer = json.loads(out)
+    assert answer["status"] == "finished" and answer["run"] == str(place / "json-run")
+    assert {"value", "low", "high", "count"} <= set(answer["test"]["accuracy"])
+    assert "epoch" in err and "Report:" in err
+    assert (place / "json-run" / "report.html").stat().st_size > 1000
+
+
+def test_quiet_is_quiet(place, capsys):
+    assert run(["fit", place / "table.csv", "-o", place / "quiet-run", "-q", *SMALL]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_fit_like(place, capsys):
+    assert run(["fit", place / "photos", "-o", place / "like-run", "-q", "--like", place / "run"]) == 0
+    first, again = (hubel.open_run(place / name) for name in ("run", "like-run"))
+    assert first.recipe == again.recipe
+    assert (
+        first.checkpoints.folder.joinpath("manifest.json").read_text().split('"chosen"')[1][:200]
+        == again.checkpoints.folder.joinpath("manifest.json").read_text().split('"chosen"')[1][:200]
+    )
+
+
+def test_predict_csv(place, capsys):
+    files = [place / "photos" / "light" / "0.png", place / "photos" / "mixed, ü" / "3.png"]
+    assert run(["predict", place / "run", *files]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["file"] for row in rows] == [str(file) for file in files]
+    for row in rows:
+        assert row["class"] in ("dark", "light", "mixed, ü")
+        assert row["class"] == row["class_1"] and float(row["probability"]) == pytest.approx(
+            float(row["probability_1"]), abs=1e-5
+        )
+        assert sum(float(row[f"probability_{k}"]) for k in (1, 2, 3)) == pytest.approx(1, abs=1e-4)
+
+
+def test_predict_json_lines(place, capsys):
+    assert run(["predict", place / "run", place / "photos", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(rows) == 36
+    for row in rows:
+        assert set(row) == {"file", "class", "probability", "top"}
+        assert len(row["top"]) == 3 and row["top"][0] == [row["class"], row["probability"]]
+        assert [p for _, p in row["top"]] == sorted((p for _, p in row["top"]), reverse=True)
+
+
+def test_predict_says_what_the_run_says(place, capsys):
+    files = sorted((place / "photos" / "dark").iterdir())
+    run(["predict", place / "run", *files, "--json"])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    x = np.stack([np.asarray(Image.open(file)) for file in files])
+    prediction = hubel.open_run(place / "run").predict(x)
+    assert [row["class"] for row in rows] == prediction.labels
+    assert [row["probability"] for row in rows] == pytest.approx(prediction.probabilities.max(1).tolist())
+
+
+def test_predict_values_into_a_file(place, tmp_path):
+    np.save(tmp_path / "new.npy", np.zeros((3, 4), "float32"))
+    assert run(["predict", place / "value-run", tmp_path / "new.npy", "-o", tmp_path / "out.csv"]) == 0
+    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
+    assert len(rows) == 3 and rows[2]["file"].endswith("new.npy[2]")
+    assert (
+        run(["predict", place / "value-run", tmp_path / "new.npy", "--json", "-o", tmp_path / "out.jsonl"])
+        == 0
+    )
+    (first, *_) = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
+    assert all(isinstance(value, float) for value in first["values"].values())
+
+
+def test_evaluate(place, capsys):
+    assert run(["evaluate", place / "run", "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["accuracy"]["value"] == hubel.open_run(place / "run").test["accuracy"]["value"]
+    assert run(["evaluate", place / "run", place / "photos"]) == 0
+    assert "accuracy" in capsys.readouterr().out
+    assert hubel.open_run(place / "run").about["test_looks"] >= 2
+
+
+def test_runs(place, capsys):
+    (place / "broken").mkdir(exist_ok=True)
+    (place / "broken" / "run.json").write_text("{")
+    assert run(["runs", place, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {"finished", "damaged"} <= {row["status"] for row in rows}
+    assert run(["runs", place]) == 0
+    assert "simple_cnn" in capsys.readouterr().out
+
+
+def test_report_and_resume_of_a_finished_run(place, capsys):
+    assert run(["report", place / "run"]) == 0
+    assert capsys.readouterr().out.strip() == str(place / "run" / "report.html")
+    assert run(["resume", place / "run", "--json", "-q"]) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "finished"
+
+
+# failure
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["fit"], 2, "DATA"),
+        (["fti", "x"], 2, "fti"),
+        (["fit", "{photos}", "--nothing"], 2, "--nothing"),
+        (["fit", "{photos}", "--epochs", "many"], 2, "--epochs"),
+        (["fit", "{photos}", "--epochs", "0"], 2, "epochs is 0"),
+        (["fit", "{photos}", "--net", "resnet19"], 2, "no network 'resnet19'. Did you mean \"resnet1"),
+        (["fit", "{photos}", "--optimizer", "adam"], 2, 'Did you mean "adamw"'),
+        (["fit", "{photos}", "--schedule", "onecycle"], 2, 'Did you mean "one-cycle"'),
+        (["fit", "{photos}", "--precision", "float16"], 2, 'Did you mean "bfloat16"'),
+        (["fit", "{photos}", "--budget", "soon"], 2, "a duration of 'soon'"),
+        (["fit", "{photos}", "--size", "big"], 2, "a size of 'big'"),
+        (["fit", "{place}/photso"], 1, 'does not exist. Did you mean "photos"'),
+        (["fit", "fashion-minst"], 1, 'Did you mean "fashion-mnist"'),
+        (["fit", "{photos}", "--out", "{place}/run"], 1, "is a run already"),
+        (["fit", "{photos}", "--device", "gpu9"], 1, "gpu9"),
+        (["fit", "{photos}", "--like", "{place}/none"], 1, "does not exist"),
+        (["resume", "{place}/none"], 1, "hubel runs"),
+        (["resume", "{photos}"], 1, "is not a run folder"),
+        (["predict", "{place}/run", "{place}/none.png"], 1, "none.png does not exist"),
+        (["predict", "{place}/run", "{place}/values.npz"], 1, ""),
+        (["predict", "{place}/run"], 2, "FILES"),
+        (["evaluate", "{place}/value-run", "{place}/classes.npz"], 1, ""),
+        (["evaluate", "{place}/run", "{place}/values.npz"], 1, "fitted on"),
+        (["runs", "{place}/none"], 1, "does not exist"),
+        (["report", "{place}/none"], 1, "does not exist"),
+    ],
+    ids=lambda value: " ".join(value)[:50] if isinstance(value, list) else None,
+)
+def test_what_fails_says_so_in_one_line(place, capsys, arguments, code, said):
+    filled = [word.format(place=place, photos=place / "photos") for word in arguments]
+    assert run([*filled, *(["-q"] if filled[0] == "fit" and code == 1 else [])]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("hubel: ") and said in err
+    assert "Traceback" not in err
+    assert not (place / "none").exists()
+
+
+def test_a_failure_shows_its_trace_where_asked(place, monkeypatch):
+    monkeypatch.setenv("HUBEL_TRACEBACK", "1")
+    with pytest.raises(FileNotFoundError):
+        run(["fit", place / "none", "-q"])
+
+
+@pytest.mark.parametrize("harm", ["cut", "{", '{"format": 9}'])
+def test_damaged_runs_exit_1(place, capsys, tmp_path, harm):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    text = (place / "run" / "run.json").read_text()
+    (folder / "run.json").write_text(text[: len(text) // 2] if harm == "cut" else harm)
+    assert run(["predict", folder, place / "photos"]) == 1
+    assert "run.json" in capsys.readouterr().err
+
+
+# interruption
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminate"])
+def test_an_interruption_is_saved_and_can_be_gone_on_with(place, tmp_path, number):
+    long = ["--epochs", "60", *SMALL[2:]]
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "hubel", "fit", str(place / "photos"), "-o", str(out), *long]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    deadline = time.monotonic() + 100
+    while not (out / "curves.jsonl").exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=100)
+    assert process.returncode == 130, said
+    assert "Stopped and saved after step" in said and f"hubel resume {out}" in said
+    assert hubel.open_run(out).status == "interrupted"
+    assert run(["resume", out, "-q"]) == 0
+    assert run(["fit", place / "photos", "-o", tmp_path / "whole", "-q", "--like", out]) == 0
+    manifests = [
+        json.loads((f / "checkpoints" / "manifest.json").read_text())["generations"][0]
+        for f in (out, tmp_path / "whole")
+    ]
+    assert manifests[0]["files"]["chosen"]["sha256"] == manifests[1]["files"]["chosen"]["sha256"]
+
+
+# readiness
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["fit", "--help"], ["--version"]])
+def test_help_imports_nothing_heavy(arguments):
+    program = f"""
+import sys
+sys.argv = ["hubel", *{arguments!r}]
+from hubel.cli import main
+try:
+    main()
+except SystemExit as leaving:
+    assert not leaving.code, leaving.code
+heavy = [name for name in ("torch", "numpy", "sklearn", "matplotlib", "PIL", "scipy", "pandas") if name in sys.modules]
+assert not heavy, heavy
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "hubel" in done.stdout
+
+
+def test_no_words_show_the_help():
+    done = shell([])
+    assert done.returncode in (0, 2) and "Usage" in done.stdout + done.stderr
+
+
+def test_every_verb_is_documented():
+    for command in app.registered_commands:
+        assert command.callback.__doc__, command.callback.__name__
+
+
+def test_every_word_is_a_thing():
+    from hubel import fitting, nets
+
+    for word in words.NETS:
+        name, _ = words.NETS[word]
+        assert callable(getattr(nets, name)), word
+    for word in (*words.OPTIMIZERS.values(), *words.SCHEDULES.values()):
+        assert callable(getattr(fitting, word))
+
+
+def test_answers_to_a_closed_pipe(place):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hubel", "runs", str(place), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdout.close()
+    said = process.stderr.read().decode()
+    process.stderr.close()
+    assert process.wait(60) in (0, 1)
+    assert "Traceback" not in said
+
+
+def test_the_package_knows_its_folder():
+    assert Path(hubel.__file__).name == "__init__.py" and hubel.__version__
