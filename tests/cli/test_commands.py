@@ -269,7 +269,7 @@ def test_an_interruption_is_saved_and_can_be_gone_on_with(place, tmp_path, numbe
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 150
     while not (out / "curves.jsonl").exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.005)
     process.send_signal(number)
