@@ -1,7 +1,7 @@
 """hubel takes a scientist from labelled data to a network that can be trusted.
 
-    run = hubel.fit("photos/")      # or hubel.fit(x, y), a table, built-in data
-    run.test, run.folder            # the score with its interval, and where the evidence is
+`run = hubel.fit("photos/")` (or `hubel.fit(x, y)`, a table, built-in data) writes a folder with the evidence; `run.test` has the
+score with its interval, `run.folder` says where.
 """
 
 import lazy_loader

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -39,8 +39,6 @@ class BinaryCrossEntropy:
     classes: tuple[str, ...] | None = None
     positive_weights: tuple[float, ...] | None = None
 
-    better: ClassVar[Literal["higher", "lower"]] = "higher"
-
     def __post_init__(self) -> None:
         if self.num_outputs < 1:
             raise ContractError(f"num_outputs is {self.num_outputs}; expected at least 1")
@@ -58,6 +56,10 @@ class BinaryCrossEntropy:
     def headline(self) -> str:
         """`accuracy` with one node, `f1_macro` with several labels."""
         return "accuracy" if self.num_outputs == 1 else "f1_macro"
+
+    @property
+    def better(self) -> Literal["higher", "lower"]:
+        return "higher"
 
     def __call__(self, net: nn.Module, batch: Batch) -> Loss:
         outputs = forward(net, batch)

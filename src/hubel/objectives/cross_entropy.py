@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -45,9 +45,6 @@ class CrossEntropy:
     class_weights: tuple[float, ...] | None = None
     temperature: float = 1.0
 
-    headline: ClassVar[str] = "accuracy"
-    better: ClassVar[Literal["higher", "lower"]] = "higher"
-
     def __post_init__(self) -> None:
         if self.num_outputs < 2:
             raise ContractError(
@@ -66,6 +63,14 @@ class CrossEntropy:
             raise ContractError(
                 f"{len(self.class_weights)} class weights for {self.num_outputs} outputs: give one per output"
             )
+
+    @property
+    def headline(self) -> str:
+        return "accuracy"
+
+    @property
+    def better(self) -> Literal["higher", "lower"]:
+        return "higher"
 
     def __call__(self, net: nn.Module, batch: Batch) -> Loss:
         logp = forward(net, batch).log_softmax(dim=1)

@@ -9,7 +9,7 @@ turns its scores back into the user's units.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -41,9 +41,6 @@ class SquaredError:
     target_names: tuple[str, ...] | None = None
     units: tuple[str, ...] | None = None
 
-    headline: ClassVar[str] = "rmse"
-    better: ClassVar[Literal["higher", "lower"]] = "lower"
-
     def __post_init__(self) -> None:
         if self.num_outputs < 1:
             raise ContractError(f"num_outputs is {self.num_outputs}; expected at least 1")
@@ -55,6 +52,14 @@ class SquaredError:
                 )
         if self.scale is not None and min(self.scale) <= 0:
             raise ContractError(f"scale is {self.scale}; expected positive numbers")
+
+    @property
+    def headline(self) -> str:
+        return "rmse"
+
+    @property
+    def better(self) -> Literal["higher", "lower"]:
+        return "lower"
 
     def __call__(self, net: nn.Module, batch: Batch) -> Loss:
         outputs = forward(net, batch)
