@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import io
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-from protocol import Machine, Spread, arguments, in_turn, rounded, row, say, target, write
+from protocol import Machine, Spread, arguments, clock, in_turn, rounded, row, say, target, write
 from training_rate import made_images
 
 STEP = 10e-3  # seconds
@@ -115,7 +114,7 @@ class Sides:
         from hubel.fitting import steps
 
         self.epoch += 1
-        start = time.perf_counter()
+        start = clock()
         loss_sum: Any = 0.0
         for record in steps(
             self.net,
@@ -130,14 +129,14 @@ class Sides:
         files.append_line(
             self.folder / "curves.jsonl", f'{{"epoch": {self.epoch}, "loss": {float(loss_sum)}}}'
         )
-        seconds = time.perf_counter() - start
+        seconds = clock() - start
         self.display._close()
         return seconds
 
     def bare(self) -> float:
         """Seconds of an epoch of the same operations in a loop of one's own."""
         self.epoch += 1
-        start = time.perf_counter()
+        start = clock()
         self.net.train()
         for batch in self.batches.epoch(self.epoch):
             self.optimizer.zero_grad(set_to_none=True)
@@ -146,7 +145,7 @@ class Sides:
             loss.backward()
             self.optimizer.step()
         loss.item()
-        return time.perf_counter() - start
+        return clock() - start
 
     def parts(self, repeats: int = 200) -> dict[str, list[float]]:
         """Seconds of what `steps` adds, piece by piece."""
@@ -173,10 +172,10 @@ class Sides:
         for name, piece in pieces.items():
             times = []
             for _ in range(5):
-                start = time.perf_counter()
+                start = clock()
                 for _ in range(repeats):
                     piece()
-                times.append((time.perf_counter() - start) / repeats)
+                times.append((clock() - start) / repeats)
             found[name] = times
         self.display._close()
         return found

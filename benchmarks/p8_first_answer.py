@@ -6,6 +6,7 @@ python benchmarks/p8_first_answer.py
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -82,12 +83,19 @@ def main() -> None:
 
 def once(command: tuple[str, ...], *words: object) -> float:
     """Seconds until the command has ended. Raises `RuntimeError` with what it said, where it failed."""
-    start = time.perf_counter()
+    start, before = time.perf_counter(), used()
     done = subprocess.run([*command, *map(str, words)], capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start
+    if os.environ.get("BENCHMARK_CLOCK") == "processor":
+        seconds = used() - before
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, words))}: {done.stderr[-2000:]}")
     return seconds
+
+
+def used() -> float:
+    """Processor seconds of all commands so far."""
+    return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
 
 
 def pictures(folder: Path, count: int) -> None:

@@ -273,7 +273,7 @@ class Lightning:
 
         from torch.utils.data import DataLoader, TensorDataset
 
-        class Clock(self.lightning.Callback):  # type: ignore[name-defined, misc]
+        class Watch(self.lightning.Callback):  # type: ignore[name-defined, misc]
             def on_train_start(self, *_: Any) -> None:
                 self.start = clock()
 
@@ -283,7 +283,7 @@ class Lightning:
         loader = DataLoader(
             TensorDataset(self.x[:images], self.y[:images]), batch_size=self.batch, shuffle=True
         )
-        clock = Clock()
+        watch = Watch()
         lean = {
             "logger": False,
             "enable_checkpointing": False,
@@ -296,11 +296,11 @@ class Lightning:
                 max_epochs=1,
                 accelerator="cpu",
                 default_root_dir=folder,
-                callbacks=[clock],
+                callbacks=[watch],
                 **(lean if self.lean else {}),
             )
             trainer.fit(self.model, loader)
-        return float(clock.seconds)
+        return float(watch.seconds)
 
 
 class Skorch:

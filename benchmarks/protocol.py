@@ -266,9 +266,9 @@ def arguments(
     if extra:
         extra(parser)
     given = parser.parse_args()
-    given.threads = (
-        1 if given.quick else THREADS
-    )  # one, so that a busy machine does not make a short form long
+    os.environ["BENCHMARK_CLOCK"] = given.clock  # the workers' as well
+    if given.quick:
+        given.threads = 1  # so that a busy machine does not make a short form long
     return given
 
 
