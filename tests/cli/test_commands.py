@@ -157,7 +157,7 @@ def test_predict_says_what_the_run_says(place, capsys):
 def test_predict_values_into_a_file(place, tmp_path):
     np.save(tmp_path / "new.npy", np.zeros((3, 4), "float32"))
     assert run(["predict", place / "value-run", tmp_path / "new.npy", "-o", tmp_path / "out.csv"]) == 0
-    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text("utf-8").splitlines()))
     assert len(rows) == 3 and rows[2]["file"].endswith("new.npy[2]")
     assert (
         run(["predict", place / "value-run", tmp_path / "new.npy", "--json", "-o", tmp_path / "out.jsonl"])

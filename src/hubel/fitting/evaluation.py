@@ -56,8 +56,14 @@ def with_classes_of(run: Run, data: Dataset) -> Dataset:
             f"{data.name} holds {'×'.join(map(str, data.shape))} {data.inputs.dtype}; this network was fitted on "
             f"{'×'.join(map(str, run.scaling.shape))} {run.scaling.dtype}: read it with the same options (size, channels)"
         )
-    if wanted is None or data.classes is None or list(data.classes) == wanted:
+    if (wanted is None) != (data.classes is None):
+        asked, held = ("real values", "classes") if wanted is None else ("classes", "real values")
+        raise ValueError(
+            f"this network was fitted to {asked}, but the targets of {data.name} are {held}: nothing can be compared"
+        )
+    if wanted is None or list(data.classes or ()) == wanted:
         return data
+    assert data.classes is not None
     unknown = sorted(set(data.classes) - set(wanted))
     if unknown:
         raise ValueError(

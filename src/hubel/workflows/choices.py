@@ -191,7 +191,7 @@ def _duration(seconds: float) -> str:
     """Seconds for a reader.
 
     >>> _duration(42.3), _duration(330), _duration(7300)
-    ('42 s', '5 min 30 s', '2 h 2 min')
+    ('42 s', '5 min 30 s', '2 h 1 min')
     """
     if seconds < 1:
         return "1 s"
