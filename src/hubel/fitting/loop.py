@@ -99,7 +99,8 @@ def _generate(
     from hubel.core.errors import NonFiniteLoss
 
     for done, batch in enumerate(batches, start=first_step):
-        net.train()  # at every step: the caller's body may have called net.eval()
+        if not net.training or done == first_step:  # the caller's body may have called net.eval()
+            net.train()
         factor = 1.0 if schedule is None else schedule(done)
         try:
             with random.torch_seeded(seed, "forward", epoch, done, device=batch.inputs.device):
