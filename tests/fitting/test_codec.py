@@ -50,10 +50,15 @@ def equal(one, other):
     return one == other or (one != one and other != other)
 
 
+def _dense(tensor):
+    """The values in a row; a tensor of one element may have any stride and still call itself contiguous."""
+    return torch.empty(tensor.numel(), dtype=tensor.dtype).copy_(tensor.detach().reshape(-1))
+
+
 def bits(tensor):
     return (
         torch.frombuffer(
-            bytearray(tensor.detach().contiguous().view(-1).view(torch.uint8).numpy().tobytes()),
+            bytearray(_dense(tensor).view(torch.uint8).numpy().tobytes()),
             dtype=torch.uint8,
         )
         if tensor.numel()
