@@ -56,14 +56,7 @@ def _dense(tensor):
 
 
 def bits(tensor):
-    return (
-        torch.frombuffer(
-            bytearray(_dense(tensor).view(torch.uint8).numpy().tobytes()),
-            dtype=torch.uint8,
-        )
-        if tensor.numel()
-        else torch.zeros(0)
-    )
+    return tensor.detach().clone(memory_format=torch.contiguous_format).flatten().view(torch.uint8)
 
 
 @st.composite
