@@ -18,7 +18,9 @@ from hubel.core.types import Record
 from hubel.workflows.choices import duration
 
 FILE_WIDTH = 120  # where stderr is a file
-REFRESH = 0.2  # seconds between two looks at the numbers: looking waits for the device
+REFRESH = (
+    0.5  # seconds between two looks at the numbers: looking waits for the device
+)
 
 
 class Display:
@@ -110,12 +112,16 @@ class Display:
         bar = self._bar
         if bar is None:
             bar = self._bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), console=self.console, transient=True
+                TextColumn("{task.description}"),
+                BarColumn(),
+                console=self.console,
+                transient=True,
+                auto_refresh=False,  # no thread that draws ten times a second beside the training
             )
             self._task = bar.add_task(text, total=total)
             bar.start()
         assert self._task is not None
-        bar.update(self._task, completed=done, total=total, description=text)
+        bar.update(self._task, completed=done, total=total, description=text, refresh=True)
 
     def _close(self) -> None:
         if self._bar is not None:
