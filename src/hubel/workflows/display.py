@@ -18,9 +18,7 @@ from hubel.core.types import Record
 from hubel.workflows.choices import duration
 
 FILE_WIDTH = 120  # where stderr is a file
-REFRESH = (
-    0.5  # seconds between two looks at the numbers: looking waits for the device
-)
+REFRESH = 0.5  # seconds between two looks at the numbers: looking waits for the device
 
 
 class Display:
