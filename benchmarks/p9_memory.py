@@ -21,7 +21,7 @@ from typing import Any
 from protocol import HERE, Machine, Spread, Worker, arguments, find_data, row, say, serve, target, write
 
 MB = 1e6
-EPOCHS = 6
+EPOCHS = {"simple_cnn": 6, "default": 3}
 
 
 def main() -> None:
@@ -51,7 +51,9 @@ def main() -> None:
     )
     nets = ("default",) if given.quick else ("simple_cnn", "default")
     try:
-        fits = [asked("fit", source=source, net=net, epochs=2 if given.quick else EPOCHS) for net in nets]
+        fits = [
+            asked("fit", source=source, net=net, epochs=2 if given.quick else EPOCHS[net]) for net in nets
+        ]
     except RuntimeError as error:
         if "is not on this machine" not in str(error):
             raise
@@ -165,7 +167,7 @@ def fit(source: str, net: str, epochs: int) -> dict[str, Any]:
         kept["after_reading"] = resident()
         return answer
 
-    sys.modules["hubel.workflows.fit"].prepare = prepare  # type: ignore[attr-defined]
+    sys.modules["hubel.workflows.deciding"].prepare = prepare  # type: ignore[attr-defined]
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         samples: list[int] = []

@@ -18,7 +18,7 @@ from hubel.workflows.display import Display
 
 if TYPE_CHECKING:
     from hubel.objectives import Objective
-    from hubel.workflows.fit import Setting
+    from hubel.workflows.deciding import Setting
     from hubel.workflows.training import Training
 
 NUM_WORST = 24

@@ -5,49 +5,29 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from hubel.core import files
 from hubel.core.errors import DamagedRun, NonFiniteLoss
-from hubel.data import PARTS, Dataset, SplitRows
-from hubel.data.batches import Batches
+from hubel.data import PARTS, SplitRows
 from hubel.data.builtin import BUILTIN
 from hubel.data.source import dataset_of
-from hubel.fitting import Checkpoints, Plateau, Precision, Recipe, Run, codec, open_run, probe
+from hubel.fitting import Checkpoints, Recipe, Run, codec, open_run
 from hubel.fitting import machine as machines
-from hubel.fitting.precision import SHARE
-from hubel.fitting.recipe import default_batch_size
-from hubel.objectives import Objective, check
+from hubel.objectives import Objective
 from hubel.workflows import choices, conclude, folders, ranks
+from hubel.workflows.deciding import NetMaker, Setting, decide, halved
 from hubel.workflows.display import Display
 from hubel.workflows.memory import within_memory
-from hubel.workflows.prepare import Prepared, prepare
-from hubel.workflows.pretrained import published_scaling, useful_epochs
+from hubel.workflows.prepare import Prepared
 from hubel.workflows.training import CHECKPOINT_SECONDS, INTERRUPTED, Job, Training
-
-NetMaker = Callable[..., nn.Module]
-"""A function of `inputs` and `outputs` that makes a network, such as those of `hubel.nets`."""
-
-
-@dataclass(kw_only=True)
-class Setting:
-    """What was decided before the first step."""
-
-    prepared: Prepared
-    net: nn.Module
-    objective: Objective
-    recipe: Recipe
-    reasons: dict[str, str]
-    measured: list[dict[str, Any]]
-    device: torch.device
 
 
 def fit(
@@ -146,7 +126,7 @@ def resume(
 
     >>> import hubel, tempfile
     >>> x = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
-    >>> y, recipe = (x[:, 0] > 0).astype(int), hubel.Recipe(epochs=1, precision=Precision())
+    >>> y, recipe = (x[:, 0] > 0).astype(int), hubel.Recipe(epochs=1, precision=hubel.fitting.Precision())
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     run = hubel.fit(x, y, recipe=recipe, out=folder + "/run", quiet=True)
     ...     print(hubel.resume(run.folder, data=x, y=y, quiet=True).status)
@@ -168,143 +148,6 @@ def resume(
             known.folder, status="running", stopped="", resumed=int(known.about.get("resumed", 0)) + 1
         )
         return _train(known.folder, setting, display, checkpoint_seconds, resumed=True)
-
-
-def decide(
-    data: Dataset,
-    *,
-    net: nn.Module | NetMaker | None,
-    objective: Objective | None,
-    recipe: Recipe,
-    like: Run | None,
-    validation: float | None,
-    test: float | None,
-    groups: Sequence[Any] | np.ndarray | None,
-    budget: float,
-    device: torch.device,
-    display: Display,
-) -> Setting:
-    """All choices, said on the display, with network, objective and one real batch checked against each other."""
-    if like is not None:
-        net = folders.fresh_net(like, like.recipe.seed) if net is None else net
-        objective = like.objective if objective is None else objective
-        recipe = like.recipe
-    own64 = isinstance(net, nn.Module) and any(p.dtype == torch.float64 for p in net.parameters())
-    prepared = prepare(
-        data,
-        seed=recipe.seed,
-        validation=validation,
-        test=test,
-        groups=groups,
-        precision="float64" if own64 else "float32",
-    )
-    train = prepared.part("train")
-    folders.show_data(display, prepared)
-    reasons: dict[str, str] = {}
-    if objective is None:
-        objective, reasons["objective"] = choices.choose_objective(train)
-    ours = net is None
-    if net is None:
-        net, reasons["net"] = choices.choose_net(train, objective, recipe.seed, budget)
-    elif not isinstance(net, nn.Module):
-        net = choices.made_net(net, train, objective, recipe.seed)
-    prepared = replace(prepared, scaling=published_scaling(net, prepared.scaling))
-    fitted = net.to(device)
-    _refuse_blind_stopping(recipe, prepared)
-    first = Batches(data=train, scaling=prepared.scaling, batch_size=32, seed=recipe.seed, device=device)
-    within_memory(lambda size: check(fitted, objective, next(first.in_order(size))), first.batch_size)
-    wanted = recipe.batch_size or default_batch_size(len(train))[0]
-
-    def resolved(net: nn.Module) -> tuple[tuple[Recipe, dict[str, str], list[dict[str, Any]]], int]:
-        return within_memory(
-            lambda size: _resolve(
-                recipe if size == wanted else replace(recipe, batch_size=size),
-                prepared,
-                train,
-                net,
-                objective,
-                device,
-                budget,
-            ),
-            wanted,
-        )
-
-    (found, why, measured), size = resolved(fitted)
-    while ours and recipe.epochs is None and found.epochs is not None:
-        other = choices.other_width(fitted, found.epochs, train, objective, recipe.seed)
-        if other is None:
-            break
-        fitted, reasons["net"] = other[0].to(device), other[1]
-        (found, why, measured), size = resolved(fitted)
-    recipe = found
-    reasons |= why
-    if size < wanted:
-        reasons["batch_size"] = _halved(wanted, size)
-    setting = Setting(
-        prepared=prepared,
-        net=fitted,
-        objective=objective,
-        recipe=recipe,
-        reasons=reasons,
-        measured=measured,
-        device=device,
-    )
-    folders.show_choices(display, setting)
-    return setting
-
-
-def _resolve(
-    recipe: Recipe,
-    prepared: Prepared,
-    train: Dataset,
-    net: nn.Module,
-    objective: Objective,
-    device: torch.device,
-    budget: float,
-) -> tuple[Recipe, dict[str, str], list[dict[str, Any]]]:
-    if recipe.is_resolved:
-        return recipe, {}, []
-    measured: list[dict[str, Any]] = []
-
-    def batches(batch_size: int, layout: str) -> Batches:
-        from hubel.fitting.recipe import default_augmentation
-
-        changes = default_augmentation(train, 1)[0] if recipe.augmentation is None else recipe.augmentation
-        return Batches(
-            data=train,
-            scaling=prepared.scaling,
-            batch_size=batch_size,
-            seed=recipe.seed,
-            augmentation=changes,
-            device=device,
-            layout=layout,
-        )
-
-    def choose_precision(batch_size: int) -> tuple[Precision, str]:
-        batch = next(batches(batch_size, "contiguous").epoch(1))
-        chosen, tried, why = probe(net, objective, batch, seconds=max(0.5, SHARE * budget), device=device)
-        measured.extend(m.as_json() for m in tried)
-        return chosen, why
-
-    def choose_epochs(batch_size: int, precision: Precision) -> tuple[int, str]:
-        from hubel.fitting.recipe import default_optimizer
-
-        optimizer = recipe.optimizer or default_optimizer(net, batch_size)[0]
-        made = batches(batch_size, precision.layout)
-        pace = choices.measure_pace(
-            net, objective, made, optimizer, precision, device, min(2.0, SHARE * budget)
-        )
-        return choices.choose_epochs(
-            pace,
-            made.steps_per_epoch,
-            len(train),
-            len(prepared.rows["validation"]),
-            budget,
-            useful=useful_epochs(net, len(train)),
-        )
-
-    resolved, why = recipe.resolve(train, net, choose_precision=choose_precision, choose_epochs=choose_epochs)
-    return resolved, why, measured
 
 
 def _train(
@@ -337,8 +180,8 @@ def _trained(
 
     def attempt(batch_size: int) -> tuple[Training, str]:
         if batch_size < whole:
-            display.say(f"Batch size {_halved(whole, batch_size)}; the training begins again.")
-            _begin_again(folder, setting, batch_size, _halved(whole, batch_size))
+            display.say(f"Batch size {halved(whole, batch_size)}; the training begins again.")
+            _begin_again(folder, setting, batch_size, halved(whole, batch_size))
             training = Training(_job(folder, setting, checkpoint_seconds))
         else:
             job = _job(folder, setting, checkpoint_seconds)
@@ -386,10 +229,6 @@ def write_initial(folder: Path, net: nn.Module) -> None:
     Checkpoints(folder).write(0, {"start": start}, alone=True)
 
 
-def _halved(wanted: int | None, size: int) -> str:
-    return f"halved from {wanted} to {size}, because memory did not suffice"
-
-
 def _still_intact(folder: Path, error: OSError) -> OSError:
     """`error` with what is left and how to go on; `run.json` says it too, where that can still be written."""
     said = f"{error.strerror or error}. What was saved before is intact: make room, then go on with hubel resume {folder}"
@@ -398,18 +237,6 @@ def _still_intact(folder: Path, error: OSError) -> OSError:
             folder, status="failed", stopped=f"{error.strerror or error}: {error.filename or folder}"
         )
     return OSError(error.errno, said, error.filename or str(folder))
-
-
-def _refuse_blind_stopping(recipe: Recipe, prepared: Prepared) -> None:
-    """Early stopping and plateaus look at a validation loss."""
-    if len(prepared.rows["validation"]):
-        return
-    blind = "early stopping" if recipe.early_stopping else "the plateau schedule"
-    if recipe.early_stopping or isinstance(recipe.schedule, Plateau):
-        raise ValueError(
-            f"{blind} watches the validation loss, but the validation part is empty: leave a part for it (validation=0.1), "
-            "or fit without it"
-        )
 
 
 def _go_back(job: Job, display: Display) -> Training:

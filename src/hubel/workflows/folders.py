@@ -20,7 +20,7 @@ from hubel.workflows.display import Display
 from hubel.workflows.prepare import Prepared
 
 if TYPE_CHECKING:
-    from hubel.workflows.fit import Setting
+    from hubel.workflows.deciding import Setting
 
 
 def new_folder(out: Path | str | None, name: str) -> Path:

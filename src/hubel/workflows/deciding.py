@@ -1,0 +1,193 @@
+"""`decide`: everything that stands before the first step, said on the display with its reason, and checked on one real batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from hubel.data import Dataset
+from hubel.data.batches import Batches
+from hubel.fitting import Plateau, Precision, Recipe, Run, probe
+from hubel.fitting.precision import SHARE
+from hubel.fitting.recipe import default_batch_size
+from hubel.objectives import Objective, check
+from hubel.workflows import choices, folders
+from hubel.workflows.display import Display
+from hubel.workflows.memory import within_memory
+from hubel.workflows.prepare import Prepared, prepare
+from hubel.workflows.pretrained import published_scaling, useful_epochs
+
+NetMaker = Callable[..., nn.Module]
+"""A function of `inputs` and `outputs` that makes a network, such as those of `hubel.nets`."""
+
+
+@dataclass(kw_only=True)
+class Setting:
+    """What was decided before the first step."""
+
+    prepared: Prepared
+    net: nn.Module
+    objective: Objective
+    recipe: Recipe
+    reasons: dict[str, str]
+    measured: list[dict[str, Any]]
+    device: torch.device
+
+
+def decide(
+    data: Dataset,
+    *,
+    net: nn.Module | NetMaker | None,
+    objective: Objective | None,
+    recipe: Recipe,
+    like: Run | None,
+    validation: float | None,
+    test: float | None,
+    groups: Sequence[Any] | np.ndarray | None,
+    budget: float,
+    device: torch.device,
+    display: Display,
+) -> Setting:
+    """All choices, said on the display, with network, objective and one real batch checked against each other."""
+    if like is not None:
+        net = folders.fresh_net(like, like.recipe.seed) if net is None else net
+        objective = like.objective if objective is None else objective
+        recipe = like.recipe
+    own64 = isinstance(net, nn.Module) and any(p.dtype == torch.float64 for p in net.parameters())
+    prepared = prepare(
+        data,
+        seed=recipe.seed,
+        validation=validation,
+        test=test,
+        groups=groups,
+        precision="float64" if own64 else "float32",
+    )
+    train = prepared.part("train")
+    folders.show_data(display, prepared)
+    reasons: dict[str, str] = {}
+    if objective is None:
+        objective, reasons["objective"] = choices.choose_objective(train)
+    ours = net is None
+    if net is None:
+        net, reasons["net"] = choices.choose_net(train, objective, recipe.seed, budget)
+    elif not isinstance(net, nn.Module):
+        net = choices.made_net(net, train, objective, recipe.seed)
+    prepared = replace(prepared, scaling=published_scaling(net, prepared.scaling))
+    fitted = net.to(device)
+    _refuse_blind_stopping(recipe, prepared)
+    first = Batches(data=train, scaling=prepared.scaling, batch_size=32, seed=recipe.seed, device=device)
+    within_memory(lambda size: check(fitted, objective, next(first.in_order(size))), first.batch_size)
+    wanted = recipe.batch_size or default_batch_size(len(train))[0]
+
+    def resolved(net: nn.Module) -> tuple[tuple[Recipe, dict[str, str], list[dict[str, Any]]], int]:
+        return within_memory(
+            lambda size: _resolve(
+                recipe if size == wanted else replace(recipe, batch_size=size),
+                prepared,
+                train,
+                net,
+                objective,
+                device,
+                budget,
+            ),
+            wanted,
+        )
+
+    (found, why, measured), size = resolved(fitted)
+    while ours and recipe.epochs is None and found.epochs is not None:
+        other = choices.other_width(fitted, found.epochs, train, objective, recipe.seed)
+        if other is None:
+            break
+        fitted, reasons["net"] = other[0].to(device), other[1]
+        (found, why, measured), size = resolved(fitted)
+    recipe = found
+    reasons |= why
+    if size < wanted:
+        reasons["batch_size"] = halved(wanted, size)
+    setting = Setting(
+        prepared=prepared,
+        net=fitted,
+        objective=objective,
+        recipe=recipe,
+        reasons=reasons,
+        measured=measured,
+        device=device,
+    )
+    folders.show_choices(display, setting)
+    return setting
+
+
+def halved(wanted: int | None, size: int) -> str:
+    """What became of a batch that was too large, in words."""
+    return f"halved from {wanted} to {size}, because memory did not suffice"
+
+
+def _resolve(
+    recipe: Recipe,
+    prepared: Prepared,
+    train: Dataset,
+    net: nn.Module,
+    objective: Objective,
+    device: torch.device,
+    budget: float,
+) -> tuple[Recipe, dict[str, str], list[dict[str, Any]]]:
+    if recipe.is_resolved:
+        return recipe, {}, []
+    measured: list[dict[str, Any]] = []
+
+    def batches(batch_size: int, layout: str) -> Batches:
+        from hubel.fitting.recipe import default_augmentation
+
+        changes = default_augmentation(train, 1)[0] if recipe.augmentation is None else recipe.augmentation
+        return Batches(
+            data=train,
+            scaling=prepared.scaling,
+            batch_size=batch_size,
+            seed=recipe.seed,
+            augmentation=changes,
+            device=device,
+            layout=layout,
+        )
+
+    def choose_precision(batch_size: int) -> tuple[Precision, str]:
+        batch = next(batches(batch_size, "contiguous").epoch(1))
+        chosen, tried, why = probe(net, objective, batch, seconds=max(0.5, SHARE * budget), device=device)
+        measured.extend(m.as_json() for m in tried)
+        return chosen, why
+
+    def choose_epochs(batch_size: int, precision: Precision) -> tuple[int, str]:
+        from hubel.fitting.recipe import default_optimizer
+
+        optimizer = recipe.optimizer or default_optimizer(net, batch_size)[0]
+        made = batches(batch_size, precision.layout)
+        pace = choices.measure_pace(
+            net, objective, made, optimizer, precision, device, min(2.0, SHARE * budget)
+        )
+        return choices.choose_epochs(
+            pace,
+            made.steps_per_epoch,
+            len(train),
+            len(prepared.rows["validation"]),
+            budget,
+            useful=useful_epochs(net, len(train)),
+        )
+
+    resolved, why = recipe.resolve(train, net, choose_precision=choose_precision, choose_epochs=choose_epochs)
+    return resolved, why, measured
+
+
+def _refuse_blind_stopping(recipe: Recipe, prepared: Prepared) -> None:
+    """Early stopping and plateaus look at a validation loss."""
+    if len(prepared.rows["validation"]):
+        return
+    blind = "early stopping" if recipe.early_stopping else "the plateau schedule"
+    if recipe.early_stopping or isinstance(recipe.schedule, Plateau):
+        raise ValueError(
+            f"{blind} watches the validation loss, but the validation part is empty: leave a part for it (validation=0.1), "
+            "or fit without it"
+        )
