@@ -32,7 +32,11 @@ def main() -> None:
         for name in ORDER
         if (RESULTS / f"{name}.json").exists()
     ]
-    parts = [HEAD, summary(results), *map(section, results)]
+    missing = [name for name in ORDER if not (RESULTS / f"{name}.json").exists()]
+    waiting = (
+        [f"Not measured yet, or not on a machine quiet enough: {', '.join(missing)}.\n"] if missing else []
+    )
+    parts = [HEAD, summary(results), *waiting, *map(section, results)]
     (HERE / "README.md").write_text("\n".join(parts), "utf-8")
 
 

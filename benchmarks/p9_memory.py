@@ -39,7 +39,7 @@ def main() -> None:
         ) as worker:
             return worker.ask(action, **more)
 
-    repeats = 1 if given.quick else 3
+    repeats = 1 if given.quick else min(3, given.pairs)
     bare = {
         kind: Spread.of([asked("interpreter", optimizer=kind)["peak"] for _ in range(repeats)])
         for kind in ("AdamW", "Muon")[:: 1 if not given.quick else -2]
@@ -49,7 +49,9 @@ def main() -> None:
         if given.quick
         else Spread.of([asked("tiny_fit")["peak"] for _ in range(repeats)])
     )
-    nets = ("default",) if given.quick else ("simple_cnn", "default")
+    nets = (
+        ("default",) if given.quick else tuple(net for net in EPOCHS if not given.only or net in given.only)
+    )
     try:
         fits = [
             asked("fit", source=source, net=net, epochs=2 if given.quick else EPOCHS[net]) for net in nets
