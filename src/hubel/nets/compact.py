@@ -6,14 +6,15 @@
     head   maximum over positions, linear without bias, raw scores divided by 9
 
 A residual block is x + act(norm(conv(act(norm(conv x))))), act is x sigmoid(x). Pooling stands *before* the widening
-convolution, which is then four times cheaper; at equal time it is more accurate. 3×3 filters begin as the identity on the
+convolution, which is then four times cheaper. 3×3 filters begin as the identity on the
 first channels (Dirac); that, the division by 9, and the maximum at the end are those of Jordan's airbench (2024,
 arXiv:2404.00498). The last layer begins small (0.3), so that the first loss is that of guessing. Sides above 47 pixels are first reduced by the stride of the stem,
 small ones are pooled less, so that about 3×3 positions are left.
 
-Found on Fashion-MNIST by validation accuracy at equal time (2 cores of an AMD EPYC, AVX-512, bfloat16), one change a time:
-pooling behind the convolution, convolutions of stride 2 in place of pooling, 5×5 and strided stems, ReLU, deeper and narrower
-and shallower variants, and AdamW in place of Muon were all worse or slower.
+Found on Fashion-MNIST by validation loss (2 cores of an AMD EPYC, bfloat16; 4 epochs, one seed each, so differences below
+0.2 points mean nothing): a full-resolution stem in place of a strided one +0.5 points; pooling before the convolution 1.4 times
+as fast and 0.3 points lower; convolutions of stride 2 in place of pooling lower and no faster; Muon above AdamW, at the one learning
+rate that was tried, by 0.9 points. At 5 minutes 48 channels for 11 epochs equalled 32 for 20.
 """
 
 from __future__ import annotations

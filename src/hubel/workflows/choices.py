@@ -84,7 +84,7 @@ def other_width(
 ) -> tuple[nn.Module, str] | None:
     """A narrower compact network where `net` gets too few epochs in the time, a wider one where it gets more than it needs.
 
-    At equal time wider beats longer, down to about 6 epochs (measured on Fashion-MNIST).
+    On Fashion-MNIST 11 epochs of 48 channels equalled 20 of 32 at equal time; the other limits in ENOUGH are judged, not measured.
     """
     inside = net.net if isinstance(net, nets.Symmetrized) else net
     made = getattr(inside, "made_by", None)
