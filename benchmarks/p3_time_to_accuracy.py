@@ -98,7 +98,15 @@ def measure(given: argparse.Namespace, measured: dict[str, Any]) -> bool:
                         continue
                     setting = "Keras/TF" + part.removeprefix("keras")
                     measured[part].append(
-                        keras(given.peers_python, setting, folder, seed, given.epochs, measured)
+                        keras(
+                            given.peers_python,
+                            setting,
+                            folder,
+                            seed,
+                            given.epochs,
+                            measured,
+                            threads=given.threads,
+                        )
                     )
                 else:
                     measured[part].append(ours(seed, budget_of(part, measured), threads=given.threads))
@@ -108,7 +116,7 @@ def measure(given: argparse.Namespace, measured: dict[str, Any]) -> bool:
 
 
 def keras(
-    python: str, setting: str, folder: str, seed: int, epochs: int, measured: dict[str, Any], threads: int
+    python: str, setting: str, folder: str, seed: int, epochs: int, measured: dict[str, Any], *, threads: int
 ) -> dict[str, Any]:
     """Seconds of training and test accuracy after every epoch."""
     seconds, curve = 0.0, []

@@ -196,3 +196,47 @@ def test_it_prints_itself():
         == "bfloat16, channels last, 2 threads"
     )
     assert str(Precision()) == "float32, contiguous, 1 thread"
+
+
+class Deep(nn.Module):
+    """Twenty-four convolutions with batch norm, freshly made: what rounding does to the first is amplified to the last."""
+
+    def __init__(self, wrong=False):
+        super().__init__()
+        torch.manual_seed(0)
+        sides = [1] + [8] * 24
+        self.convs = nn.ModuleList(
+            nn.Conv2d(a, b, 3, padding=1) for a, b in zip(sides[:-1], sides[1:], strict=True)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(8) for _ in self.convs)
+        self.fc = nn.Linear(8, 3)
+        if wrong:
+            self.convs[20] = WrongKernel(8, 8, 3, padding=1)
+
+    def forward(self, x):
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = norm(conv(x)).relu()
+        return self.fc(x.mean((2, 3)))
+
+
+class WrongKernel(nn.Conv2d):
+    """One filter of the result is wrong by a fifth where the arithmetic is bf16."""
+
+    def forward(self, x):
+        out = super().forward(x)
+        return torch.cat([1.2 * out[:, :1], out[:, 1:]], 1) if torch.is_autocast_enabled("cpu") else out
+
+
+def test_a_deep_network_amplifies_rounding_and_is_no_reason_to_refuse(bf16_is_fast):
+    chosen, measured, why = probed(Deep())
+    low = [m for m in measured if m.precision.dtype == "bfloat16"]
+    assert low[0].gradient_cosine < precision.COSINE_AT_LEAST, "the case is meant to be amplified"
+    assert chosen.dtype == "bfloat16" and "every layer by itself" in why
+    json.dumps([m.as_json() for m in measured], allow_nan=False)
+
+
+def test_a_wrong_layer_in_a_deep_network_is_found(bf16_is_fast):
+    chosen, measured, _ = probed(Deep(wrong=True))
+    assert chosen.dtype == "float32"
+    refused = [m.refused for m in measured if m.precision.dtype == "bfloat16"]
+    assert refused and all("of convs.20 differs" in words for words in refused), refused

@@ -15,6 +15,7 @@ import hubel
 from hubel import fitting, nets
 from hubel.core import files
 from hubel.core.errors import ContractError, DamagedRun, NonFiniteLoss, RunBusy
+from hubel.fitting.run import outputs_of
 from hubel.workflows.display import Display
 
 
@@ -84,6 +85,52 @@ def test_two_runs_of_one_recipe_are_one_run(tmp_path):
     assert other.recipe == one.recipe
     seed2 = fitted(tmp_path / "seed2", net=nets.mlp, seed=2)
     assert not same_weights(one, seed2)
+
+
+def test_like_takes_the_parts_too(tmp_path):
+    x, y = table(80)
+    one = hubel.fit(
+        x, y, net=Small(), recipe=quick(), validation=0.3, test=0.2, out=tmp_path / "one", quiet=True
+    )
+    other = hubel.fit(x, y, net=Small(), like=one, out=tmp_path / "other", quiet=True)
+    assert all(np.array_equal(one.split[name], other.split[name]) for name in one.split)
+    assert len(other.split["test"]) == 16
+    asked = hubel.fit(x, y, net=Small(), like=one, test=0.5, out=tmp_path / "asked", quiet=True)
+    assert len(asked.split["test"]) == 40
+    elsewhere = hubel.fit(x[:60], y[:60], net=Small(), like=one, out=tmp_path / "elsewhere", quiet=True)
+    assert sum(map(len, elsewhere.split.values())) == 60
+
+
+def test_a_killed_run_is_interrupted(tmp_path):
+    run = hubel.fit(*table(), net=Small(), recipe=quick(), out=tmp_path / "run", quiet=True)
+    run.note(status="running")
+    with files.locked(run.folder):
+        assert hubel.open_run(run.folder, net=Small()).status == "running"
+    assert hubel.open_run(run.folder, net=Small()).status == "interrupted"
+
+
+def test_a_folder_killed_before_it_began_says_so(tmp_path):
+    run = hubel.fit(*table(), net=Small(), recipe=quick(), out=tmp_path / "run", quiet=True)
+    (run.folder / "run.json").unlink()
+    with pytest.raises(FileExistsError, match="killed before it began"):
+        hubel.fit(*table(), net=Small(), recipe=quick(), out=run.folder, quiet=True)
+    with files.locked(run.folder), pytest.raises(FileExistsError, match="another process"):
+        hubel.fit(*table(), net=Small(), recipe=quick(), out=run.folder, quiet=True)
+
+
+def test_a_report_that_fails_takes_nothing_away(tmp_path, monkeypatch):
+    monkeypatch.setattr(hubel.show, "report", lambda folder: 1 / 0)
+    with pytest.warns(RuntimeWarning, match="hubel report"):
+        run = hubel.fit(*table(), net=Small(), recipe=quick(), out=tmp_path / "run", quiet=True)
+    assert run.status == "finished" and run.test and not (run.folder / "report.html").exists()
+
+
+def test_looking_leaves_every_part_in_its_mode(tmp_path):
+    run = hubel.fit(*table(), net=Small(), recipe=quick(), out=tmp_path / "run", quiet=True)
+    net = run.net.train()
+    net[1].eval()
+    outputs = outputs_of(net, run.scaling, run.precision, table()[0], run.device)
+    assert net.training and not net[1].training and net[3].training and outputs.shape == (60, 2)
 
 
 def test_like_a_run_with_an_own_network_asks_for_it(tmp_path):

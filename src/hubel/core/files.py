@@ -129,6 +129,19 @@ def locked(folder: Path | str) -> Iterator[None]:
         yield
 
 
+def is_locked(folder: Path | str) -> bool:
+    """Whether a process holds `folder` now. Where locks can not be asked for, it may: True."""
+    path = Path(folder) / ".lock"
+    try:
+        with open(path, "r+b") as file:
+            _lock(file, path)
+    except FileNotFoundError:
+        return False
+    except (RunBusy, OSError):
+        return True
+    return False
+
+
 def _lock(file: IO[bytes], path: Path) -> None:
     try:
         if os.name == "nt":  # pragma: no cover - not run on Linux

@@ -4,6 +4,9 @@ Nothing is assumed: bf16 convolutions are twice as fast on some processors, sixt
 wrong (pytorch issues 163347, 169688, 183815). Each candidate's forward and backward pass is compared with float32 on one real
 batch (outputs within 2 % relative, cosine of the whole gradient at least 0.99), then timed; the fastest that passes is taken,
 written down, and remembered in the user's cache by machine, torch, network and shapes.
+
+A deep network that was just made amplifies any rounding. There bf16 passes where the network deviates as far when nothing but its
+weights and inputs are rounded (within a factor of 8 in the square), and where every layer by itself is right (see `layerwise`).
 """
 
 from __future__ import annotations
@@ -11,10 +14,11 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -22,11 +26,14 @@ from torch import Tensor, nn
 
 from hubel.core import files, random
 from hubel.core.types import Batch
-from hubel.fitting import machine
+from hubel.fitting import layerwise, machine
 from hubel.fitting.loop import ObjectiveCall
+from hubel.fitting.machine import threads
 
 OUTPUTS_WITHIN = 0.02
 COSINE_AT_LEAST = 0.99
+LAYERS_WITHIN = 0.02
+AMPLIFIED = 8.0  # times the squared deviation that rounding weights and inputs makes: layers round their results and gradients too
 DTYPES = ("float32", "bfloat16", "float64")
 LAYOUTS = ("contiguous", "channels_last")
 MOST_THREADS = 1024  # torch dies without a word of a hundred thousand
@@ -93,31 +100,22 @@ class Measured:
     output_error: float | None = None
     gradient_cosine: float | None = None
     refused: str = ""
+    note: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return {
             "precision": str(self.precision),
-            "milliseconds": round(self.seconds * 1e3, 3),
+            "milliseconds": round(self.seconds * 1e3, 3) if math.isfinite(self.seconds) else None,
             "output_error": self.output_error,
             "gradient_cosine": self.gradient_cosine,
             "refused": self.refused,
+            "note": self.note,
         }
 
 
 def all_threads(dtype: Literal["float32", "bfloat16", "float64"]) -> Precision:
     """`dtype` with all processors and the layout that images usually like."""
     return Precision(dtype=dtype, layout="channels_last", threads=_all_threads(torch.device("cpu")))
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Torch computes with `count` threads inside, and as before afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def probe(
@@ -184,11 +182,12 @@ class _Trial:
 
     def gradient(self) -> tuple[Tensor, Tensor]:
         """Outputs, and the whole gradient as one vector; dropout modules rest, since layouts order their draws differently."""
-        if self._known is not None:
-            return self._known
-        for module in self.net.modules():
-            if "Dropout" in type(module).__name__:
-                module.eval()
+        if self._known is None:
+            self._known = self._gradient()
+        return self._known
+
+    def _gradient(self) -> tuple[Tensor, Tensor]:
+        self._rest_dropout()
         kept: list[Tensor] = []
         handle = self.net.register_forward_hook(
             lambda module, inputs, output: kept.append(output.detach().double())
@@ -199,8 +198,32 @@ class _Trial:
             handle.remove()
             self.net.train()
         grads = [p.grad.double().flatten() for p in self.net.parameters() if p.grad is not None]
-        self._known = kept[-1], torch.cat(grads)
-        return self._known
+        return kept[-1], torch.cat(grads)
+
+    @cached_property
+    def rounded(self) -> tuple[float, float]:
+        """Relative error of the outputs, and cosine of the gradient, where weights and inputs alone are rounded to bf16."""
+        low = copy.deepcopy(self.net)
+        with torch.no_grad():
+            for p in low.parameters():
+                p.copy_(p.bfloat16())
+        batch = replace(self.batch, inputs=self.batch.inputs.bfloat16().to(self.batch.inputs.dtype))
+        other = _Trial(low, self.objective, batch, self.precision, self.device)
+        return _deviation(other.gradient(), self.gradient())
+
+    @cached_property
+    def seen(self) -> list[layerwise.Seen]:
+        """What every layer is given in the pass."""
+        self._rest_dropout()
+        try:
+            return layerwise.watched(self.net, self._pass)
+        finally:
+            self.net.train()
+
+    def _rest_dropout(self) -> None:
+        for module in self.net.modules():
+            if "Dropout" in type(module).__name__:
+                module.eval()
 
     def time(self, repeats: int = 3) -> float:
         """The fastest of `repeats` passes, after one to warm up."""
@@ -236,7 +259,7 @@ def _measure(
 ) -> Measured:
     trial = _Trial(net, objective, batch, precision, device)
     found = _compared(trial, reference)
-    return found if found.output_error is None else replace(found, seconds=trial.time())
+    return found if found.refused else replace(found, seconds=trial.time())
 
 
 def _compared(trial: _Trial, reference: _Trial) -> Measured:
@@ -246,15 +269,42 @@ def _compared(trial: _Trial, reference: _Trial) -> Measured:
         outputs, gradient = trial.gradient()
     except RuntimeError as failure:
         return replace(untimed, refused=str(failure).splitlines()[0][:200])
-    wanted_outputs, wanted_gradient = reference.gradient()
-    error = float((outputs - wanted_outputs).norm() / wanted_outputs.norm().clamp_min(1e-12))
-    cosine = float(torch.nn.functional.cosine_similarity(gradient, wanted_gradient, dim=0))
+    error, cosine = _deviation((outputs, gradient), reference.gradient())
     refused = ""
     if not error <= OUTPUTS_WITHIN:
         refused = f"outputs differ from float32 by {error:.1%}"
     elif not cosine >= COSINE_AT_LEAST:
         refused = f"the gradient's cosine with float32 is {cosine:.4f}"
-    return replace(untimed, output_error=error, gradient_cosine=cosine, refused=refused)
+    found = replace(untimed, output_error=error, gradient_cosine=cosine, refused=refused)
+    if refused and trial.precision.dtype == "bfloat16" and math.isfinite(error) and math.isfinite(cosine):
+        return _amplified(found, trial, reference)
+    return found
+
+
+def _amplified(found: Measured, trial: _Trial, reference: _Trial) -> Measured:
+    """`found` without its refusal, where the network amplifies all rounding and every layer by itself is right."""
+    assert found.output_error is not None and found.gradient_cosine is not None
+    error, cosine = reference.rounded
+    further = found.output_error > max(OUTPUTS_WITHIN, AMPLIFIED**0.5 * error)
+    turned = 1 - found.gradient_cosine > max(1 - COSINE_AT_LEAST, AMPLIFIED * (1 - cosine))
+    if further or turned:
+        return found
+    layer_error, where = layerwise.worst(
+        reference.net, reference.seen, reference.precision, trial.precision, trial.device
+    )
+    if not layer_error <= LAYERS_WITHIN:
+        return replace(found, refused=f"{where} differs from float32 by {layer_error:.1%}, layer by layer")
+    note = (
+        f"outputs within {found.output_error:.1%} and gradient cosine {found.gradient_cosine:.3f}; rounding weights and inputs alone "
+        f"gives {error:.1%} and {cosine:.3f}; every layer by itself is within {layer_error:.2%}"
+    )
+    return replace(found, refused="", note=note)
+
+
+def _deviation(found: tuple[Tensor, Tensor], wanted: tuple[Tensor, Tensor]) -> tuple[float, float]:
+    """Relative error of the outputs, and cosine of the gradient."""
+    error = float((found[0] - wanted[0]).norm() / wanted[0].norm().clamp_min(1e-12))
+    return error, float(torch.nn.functional.cosine_similarity(found[1], wanted[1], dim=0))
 
 
 def _candidates(base: Precision, device: torch.device, batch: Batch) -> list[Precision]:
@@ -289,7 +339,9 @@ def _why(best: Measured, base: Measured, complete: bool) -> str:
     ratio = base.seconds / best.seconds
     text = f"{best.precision}: {best.seconds * 1e3:.1f} ms forward and backward"
     text += f", {ratio:.1f} × as fast as {base.precision}" if best is not base else ", the fastest tried"
-    if best.gradient_cosine is not None:
+    if best.note:
+        text += f" ({best.note})"
+    elif best.gradient_cosine is not None:
         text += f" (outputs within {best.output_error:.2%}, gradient cosine {best.gradient_cosine:.4f})"
     return text + ("" if complete else "; not every candidate was tried, to keep the probe short")
 

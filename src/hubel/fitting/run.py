@@ -65,8 +65,9 @@ class Run:
 
     @property
     def status(self) -> str:
-        """One of running, finished, interrupted, failed."""
-        return str(self.about.get("status", "unknown"))
+        """One of running, finished, interrupted, failed. A run that was killed could not say so: no process holds it any more."""
+        status = str(self.about.get("status", "unknown"))
+        return "interrupted" if status == "running" and not files.is_locked(self.folder) else status
 
     @property
     def stopped(self) -> str:
@@ -155,7 +156,7 @@ class Run:
         return precision
 
     def outputs(self, stored: torch.Tensor | np.ndarray, *, batch_size: int = 256) -> torch.Tensor:
-        """Raw scores [N, K] in float32 on the CPU, of inputs [N, ...] as they are stored (not scaled)."""
+        """Raw scores [N, K] on the CPU, in float32 (or the network's own float64), of inputs [N, ...] as they are stored (not scaled)."""
         return outputs_of(self.net, self.scaling, self.precision, stored, self.device, batch_size=batch_size)
 
     def predict(self, inputs: np.ndarray | torch.Tensor, *, batch_size: int = 256) -> Prediction:
@@ -196,9 +197,10 @@ class Run:
         return evaluation.evaluate(self, data, y, options)
 
     def note(self, **changes: Any) -> None:
-        """Replace entries of `run.json`."""
-        self.about = read_about(self.folder) | names.describe(changes)
-        files.write_json(self.folder / "run.json", self.about)
+        """Replace entries of `run.json`. Raises `RunBusy` where another process writes the run."""
+        with files.locked(self.folder):
+            self.about = read_about(self.folder) | names.describe(changes)
+            files.write_json(self.folder / "run.json", self.about)
 
 
 @torch.no_grad()
@@ -214,7 +216,7 @@ def outputs_of(
     """Raw scores [N, K] of stored inputs, in order: the one place where networks are evaluated, so that evaluation and prediction
     do the same to every example. Where memory does not suffice, smaller batches are taken.
     """
-    was_training = net.training
+    modes = [(module, module.training) for module in net.modules()]
     net.eval()
     rows: list[torch.Tensor] = []
     done = 0
@@ -230,10 +232,11 @@ def outputs_of(
                     raise
                 batch_size = len(part) // 2
                 continue
-            rows.append(outputs.float().cpu())
+            rows.append((outputs if outputs.dtype == torch.float64 else outputs.float()).cpu())
             done += len(part)
     finally:
-        net.train(was_training)
+        for module, mode in modes:  # a part that the user froze in evaluation stays so
+            module.training = mode
     return torch.cat(rows) if rows else torch.empty(0, 0)
 
 

@@ -5,7 +5,7 @@
     2, 3   max-pool, conv 3×3 to 2w and then to 4w channels (128, or 2w where that is more), norm, act, residual block
     head   maximum over positions, linear without bias, raw scores divided by 9
 
-A residual block is x + act(norm(conv(act(norm(conv x))))), act is x sigmoid(x). Pooling stands *before* the widening
+A residual block is x + act(norm(conv(act(norm(conv x))))), act is max(0, x). Pooling stands *before* the widening
 convolution, which is then four times cheaper. 3×3 filters begin as the identity on the first channels (Dirac); that, the
 division by 9, and the maximum at the end are those of Jordan's airbench (2024, arXiv:2404.00498). The last layer begins
 small (0.3), so that the first loss is near that of guessing. Sides above 47 pixels are first reduced by the stride of the
@@ -73,11 +73,11 @@ class Compact(Net):
     def features(self, x: Tensor) -> Tensor:
         """The maximum of every channel over positions: [N, F]."""
         check_images(x, self.inputs, "compact")
-        x = F.silu(self.stem(x))
-        x = F.silu(self.first.norm(F.max_pool2d(self.first.conv(x), self.pools[0])))
+        x = F.relu(self.stem(x))
+        x = F.relu(self.first.norm(F.max_pool2d(self.first.conv(x), self.pools[0])))
         x = self.blocks[0](x)
         for pool, widen, block in zip(self.pools[1:], self.widen, self.blocks[1:], strict=True):  # type: ignore[arg-type]
-            x = block(F.silu(widen(F.max_pool2d(x, pool))))
+            x = block(F.relu(widen(F.max_pool2d(x, pool))))
         return x.amax(dim=(2, 3))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape as x."""
-        return x + F.silu(self.two(F.silu(self.one(x))))
+        return x + F.relu(self.two(F.relu(self.one(x))))
 
 
 def _pools(sides: tuple[int, ...]) -> list[tuple[int, ...]]:

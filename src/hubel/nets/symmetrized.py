@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hubel.core.names import rebuild_net
 from hubel.nets.made import MadeBy, Net
@@ -60,6 +60,17 @@ def symmetrized(
         name="hubel.nets.symmetrized", arguments={"net": inner, "symmetries": list(symmetries)}
     )
     return made
+
+
+def one_view(net: nn.Module) -> nn.Module:
+    """The network inside a symmetrized one, which sees a picture once, as it is; any other network as it is.
+
+    >>> from hubel.nets import compact
+    >>> inside = compact(16)
+    >>> one_view(symmetrized(inside, ["flip_horizontal"])) is inside
+    True
+    """
+    return net.net if isinstance(net, Symmetrized) else net
 
 
 class Symmetrized(Net):

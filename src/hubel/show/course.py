@@ -92,10 +92,21 @@ def _metrics(evidence: Evidence) -> list[dict[str, str]]:
         found.append(
             {
                 "picture": picture,
-                "caption": f"{wording.metric_name(name).capitalize()} on the validation part.",
+                "caption": f"{wording.metric_name(name).capitalize()} on the validation part{_views(evidence)}.",
             }
         )
     return found
+
+
+def _views(evidence: Evidence) -> str:
+    """What differs from the score at the end, where something does."""
+    net = evidence.about.get("net")
+    averaged = isinstance(net, dict) and net.get("name") == "hubel.nets.symmetrized"
+    return (
+        ", each picture seen once, as it is; the scores at the end are means over the declared views"
+        if averaged
+        else ""
+    )
 
 
 def _learning_rate(evidence: Evidence) -> dict[str, str] | None:

@@ -17,9 +17,11 @@ from hubel.data.batches import Batches
 from hubel.data.dataset import Dataset
 from hubel.fitting.averaging import MovingAverage
 from hubel.fitting.loop import steps
+from hubel.fitting.machine import threads
 from hubel.fitting.optimizers import OptimizerChoice
-from hubel.fitting.precision import Precision, threads
+from hubel.fitting.precision import Precision
 from hubel.fitting.rules import Backprop
+from hubel.nets.symmetrized import one_view
 from hubel.objectives import BinaryCrossEntropy, CrossEntropy, Objective, SquaredError
 from hubel.workflows.pretrained import pretrained_net
 
@@ -105,7 +107,7 @@ def _mirrored(net: nn.Module) -> str:
     """What averaging does, in words."""
     if not isinstance(net, nets.Symmetrized):
         return ""
-    return f"; its scores are the mean over {len(net.changes)} declared views (mirrors, quarter turns)"
+    return f"; its scores at the end are the mean over {len(net.changes)} declared views (mirrors, quarter turns)"
 
 
 def _compact(width: int, train: Dataset, objective: Objective) -> nn.Module:
@@ -176,7 +178,7 @@ def measure_pace(
             if len(times) >= 4:
                 break
         batch = next(batches.in_order(min(256, len(batches.data))))
-        trial.eval()
+        trial = one_view(trial).eval()
         looks: list[float] = []
         with torch.no_grad(), precision.autocast(device):
             for _ in range(3):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import shlex
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,12 +52,24 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
         test={metric: score.as_json() for metric, score in scores.items()},
         test_looks=1 if name == "test" and scores else 0,
     )
-    files.write_text(folder / "report.html", report(folder))
     display.say(f"{stopped[0].upper()}{stopped[1:]}.")
     if scores:
         headline = setting.objective.headline
         display.say(f"{name.capitalize()} {headline}: {score_text(headline, scores[headline])}")
-    display.say(f"Run:    {folder}\nReport: {folder / 'report.html'}")
+    display.say(f"Run:    {folder}")
+    try:
+        files.write_text(folder / "report.html", report(folder))
+    except OSError:
+        raise  # a full disk: what to do is said by the caller
+    except Exception as error:  # the run is whole and finished: a page that fails must not take it away
+        warnings.warn(
+            f"the report could not be made ({type(error).__name__}: {error}). The run is whole; try again with: "
+            f"hubel report {shlex.quote(str(folder))}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    else:
+        display.say(f"Report: {folder / 'report.html'}")
 
 
 def _calibrated(setting: Setting, training: Training) -> Objective:

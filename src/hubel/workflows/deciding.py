@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from hubel.data import Dataset
+from hubel.data import Dataset, SplitRows
 from hubel.data.batches import Batches
 from hubel.fitting import Plateau, Precision, Recipe, Run, probe
 from hubel.fitting.precision import SHARE
@@ -66,6 +66,7 @@ def decide(
         test=test,
         groups=groups,
         precision="float64" if own64 else "float32",
+        given=_split_of(like, data) if validation is None and test is None and groups is None else None,
     )
     train = prepared.part("train")
     folders.show_data(display, prepared)
@@ -179,6 +180,13 @@ def _resolve(
 
     resolved, why = recipe.resolve(train, net, choose_precision=choose_precision, choose_epochs=choose_epochs)
     return resolved, why, measured
+
+
+def _split_of(like: Run | None, data: Dataset) -> SplitRows | None:
+    """The parts of `like`, where its data are the same."""
+    if like is None or like.about["data"].get("fingerprint") != data.fingerprint:
+        return None
+    return SplitRows(**like.split, how=like.about["split"]["how"])
 
 
 def _refuse_blind_stopping(recipe: Recipe, prepared: Prepared) -> None:

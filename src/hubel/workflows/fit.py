@@ -53,7 +53,8 @@ def fit(
     `source` is a path (a folder of class folders, a table of paths and labels, `.npz`, HDF5, FITS, IDX), the name of built-in
     data ("digits", "fashion-mnist", …), a `Dataset`, or an array `x` [N, ...] with targets `y` [N] or [N, K]; the targets decide
     the objective. `options` are those of `hubel.data.load` (or of `from_arrays`). Everything left out is chosen and written
-    down with its reason. `like` takes network, objective and resolved recipe from another run. `validation`, `test` are
+    down with its reason. `like` takes network, objective and resolved recipe from another run, and its parts where the data are the same
+    and none are asked for. `validation`, `test` are
     fractions; `groups` [N] tie examples that must stay in one part; `budget` is the training time in seconds (340).
 
     `out` is the folder of the run, new or empty (runs/DATE-NAME-1 where none is given). `device` is "cpu", "cuda", "cuda:1", "mps",

@@ -52,6 +52,11 @@ def refuse_taken(out: Path | str) -> None:
         raise FileExistsError(
             f"{folder} is a run already: go on with hubel resume {folder}, or name another folder"
         )
+    if (folder / ".lock").exists() and (folder / "checkpoints" / "manifest.json").exists():
+        began = "is beginning in another process" if files.is_locked(folder) else "was killed before it began"
+        raise FileExistsError(
+            f"{folder} holds a run that {began} (it has no run.json): remove it, or name another folder"
+        )
     if folder.exists() and (not folder.is_dir() or any(entry.name != ".lock" for entry in folder.iterdir())):
         raise FileExistsError(f"{folder} exists and is not empty: name another folder")
 

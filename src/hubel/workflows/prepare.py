@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hubel.data import Dataset
+from hubel.data import Dataset, SplitRows
 from hubel.data.duplicates import duplicates, without_leaks
 from hubel.data.preprocessing import Scaling, scaling_of
 from hubel.data.splits import assign_parts
@@ -38,11 +38,15 @@ def prepare(
     test: float | None = None,
     groups: Sequence[Any] | np.ndarray | None = None,
     precision: str = "float32",
+    given: SplitRows | None = None,
 ) -> Prepared:
-    """Split, look for duplicates across parts, and take the scaling from the training part."""
+    """Split (or take the split that was `given`), look for duplicates across parts, and take the scaling from the training part."""
     if len(whole) == 0:
         raise ValueError(f"{whole.name} has no examples")
-    split = assign_parts(whole, seed=seed, validation=validation, test=test, groups=groups)
+    if given is None:
+        split = assign_parts(whole, seed=seed, validation=validation, test=test, groups=groups)
+    else:
+        split = given
     found = duplicates(whole, split)
     sentence = str(found) if found else ""
     if len(found.leaked):

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -23,11 +23,13 @@ from hubel.fitting import codec
 from hubel.fitting.averaging import MovingAverage
 from hubel.fitting.checkpoints import Checkpoints
 from hubel.fitting.loop import steps
-from hubel.fitting.precision import Precision, threads
+from hubel.fitting.machine import threads
+from hubel.fitting.precision import Precision
 from hubel.fitting.recipe import Recipe
 from hubel.fitting.rules import Backprop
 from hubel.fitting.run import outputs_of
 from hubel.fitting.schedules import Progress
+from hubel.nets.symmetrized import one_view
 from hubel.objectives import Objective
 
 CHECKPOINT_SECONDS = 30.0
@@ -215,10 +217,10 @@ class Training:
         return self.net.state_dict() if self.average is None else self.average.values
 
     def _outputs(self, part: Dataset) -> Tensor:
-        if self.average is None:
-            return outputs_of(self.net, self.job.scaling, self.precision, part.inputs, self.job.device)
-        with swapped(self.net, self.average.values):
-            return outputs_of(self.net, self.job.scaling, self.precision, part.inputs, self.job.device)
+        """Scores of one view of every example: averaging over mirrors and turns would cost up to eight times as much, every epoch."""
+        net = one_view(self.net)
+        with nullcontext() if self.average is None else swapped(self.net, self.average.values):
+            return outputs_of(net, self.job.scaling, self.precision, part.inputs, self.job.device)
 
     @property
     def _patience(self) -> int | None:
