@@ -131,7 +131,7 @@ def test_cifar_binary_archives(tmp_path, monkeypatch, name, labels):
     assert np.array_equal(data.targets, np.concatenate([numbers[f][:, -1] for f in (*train, test)]))
     assert data.part.tolist()[-4:] == ["train", "test", "test", "test"]
     assert len(data.classes) == num_classes
-    assert data.symmetries == {"flip_horizontal", "shift"}
+    assert data.symmetries == {"flip_horizontal", "shift", "occlusion"}
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UnreadableData, match="not the published file"):
         load(name)

@@ -1,5 +1,6 @@
 """The precision probe takes nothing for granted: wrong arithmetic is refused, and nothing is left changed."""
 
+import itertools
 import json
 import re
 
@@ -205,9 +206,7 @@ class Deep(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         sides = [1] + [8] * 24
-        self.convs = nn.ModuleList(
-            nn.Conv2d(a, b, 3, padding=1) for a, b in zip(sides[:-1], sides[1:], strict=True)
-        )
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in itertools.pairwise(sides))
         self.norms = nn.ModuleList(nn.BatchNorm2d(8) for _ in self.convs)
         self.fc = nn.Linear(8, 3)
         if wrong:

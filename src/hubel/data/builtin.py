@@ -62,7 +62,7 @@ BUILTIN: dict[str, BuiltIn] = {
         BuiltIn(
             name="fashion-mnist",
             title="70,000 pieces of clothing of 28 × 28 pixels (H. Xiao, K. Rasul, R. Vollgraf, arXiv:1708.07747)",
-            symmetries=("flip_horizontal", "shift"),
+            symmetries=("flip_horizontal", "shift", "occlusion"),
             classes=(
                 "T-shirt/top",
                 "Trouser",
@@ -114,7 +114,7 @@ BUILTIN: dict[str, BuiltIn] = {
         BuiltIn(
             name="cifar-10",
             title="60,000 photographs of 32 × 32 pixels, 10 classes (A. Krizhevsky 2009)",
-            symmetries=("flip_horizontal", "shift"),
+            symmetries=("flip_horizontal", "shift", "occlusion"),
             files=(
                 (
                     "cifar-10-binary.tar.gz",
@@ -127,7 +127,7 @@ BUILTIN: dict[str, BuiltIn] = {
         BuiltIn(
             name="cifar-100",
             title="60,000 photographs of 32 × 32 pixels, 100 classes (A. Krizhevsky 2009)",
-            symmetries=("flip_horizontal", "shift"),
+            symmetries=("flip_horizontal", "shift", "occlusion"),
             files=(
                 (
                     "cifar-100-binary.tar.gz",

@@ -24,6 +24,8 @@ SYMMETRIES = (
     "brightness",
     "contrast",
     "colour",
+    "background",
+    "occlusion",
 )
 
 
@@ -37,6 +39,9 @@ class Dataset:
     `ids` name each example (a path, or a row). `groups` [N] tie examples that must not be split apart. `weights` [N] count
     each example's loss. `part` [N] is a split that came with the data ("train", "validation", "test").
     `symmetries` are the changes that leave a label true *because the user or the built-in set says so*; none is assumed.
+    Most are shown to the network as augmentation. "background" says that a constant added to a channel of one picture means
+    nothing (the sky, a dark current, an offset of the detector): each picture's own mean is taken off. "occlusion" says that a
+    label stays true where part of the picture is hidden.
     `channels` [C] are the names of the channels. `source` says where the examples come from (a path, a built-in set, arrays).
     `notes` say what the reader did (resized, skipped), in full sentences for the user. `reading` records the steps from files or
     arrays to rows, which `read_like` repeats for new data; it is empty for a Dataset made by hand.

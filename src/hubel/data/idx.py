@@ -36,7 +36,9 @@ def parse_idx(content: bytes, name: str) -> np.ndarray:
         raise UnreadableData(
             f"{name} says that it holds {shape} values ({expected:,} bytes), but {len(content) - start:,} bytes follow"
         )
-    return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+    return (
+        np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+    )
 
 
 def uncompressed(path: Path) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ class Scaling:
     """`(x - mean[c]) / std[c]`, one pair a channel (or a feature), computed in this order of operations: in float32, or in
     float64 where more than 24 bits were stored, and then rounded to `precision`.
 
+    Where the `background` is subtracted, each channel of each picture first loses its own mean over all positions, and `mean`
+    and `std` are those of what is left.
     `dtype` and `shape` are those of the stored inputs that it was made for; others are refused.
 
     >>> scaling = Scaling(mean=(128.0,), std=(64.0,), dtype="uint8", shape=(1, 2, 2))
@@ -36,8 +39,15 @@ class Scaling:
     shape: tuple[int, ...]
     source: str = "training part"
     precision: str = "float32"
+    background: Literal["kept", "subtracted"] = "kept"
 
     def __post_init__(self) -> None:
+        if self.background not in ("kept", "subtracted"):
+            raise ValueError(f"background is {self.background!r}; expected kept or subtracted")
+        if self.background == "subtracted" and len(self.shape) != 3:
+            raise ValueError(
+                f"background: only pictures [C, H, W] have one; received shape {tuple(self.shape)}"
+            )
         if self.precision not in ("float32", "float64"):
             raise ValueError(f"precision is {self.precision!r}; expected float32 or float64")
         if len(self.mean) != len(self.std) or not self.shape or len(self.mean) != self.shape[0]:
@@ -55,10 +65,13 @@ class Scaling:
             )
         work = torch.float64 if stored.dtype.itemsize > 2 and stored.dtype != torch.float32 else torch.float32
         mean, scale = _constants(self.mean, self.std, len(self.shape), work, stored.device)
-        return stored.to(work, copy=True).sub_(mean).mul_(scale).to(getattr(torch, self.precision))
+        values = stored.to(work, copy=True)
+        if self.background == "subtracted":
+            values.sub_(values.mean(dim=(2, 3), keepdim=True))
+        return values.sub_(mean).mul_(scale).to(getattr(torch, self.precision))
 
     def invert(self, scaled: torch.Tensor) -> torch.Tensor:
-        """Values in stored units (floating) of scaled inputs."""
+        """Values in stored units (floating) of scaled inputs, above the background where that is subtracted."""
         trailing = (1,) * (len(self.shape) - 1)
         mean = torch.tensor(self.mean, dtype=scaled.dtype, device=scaled.device).view(1, -1, *trailing)
         std = torch.tensor(self.std, dtype=scaled.dtype, device=scaled.device).view(1, -1, *trailing)
@@ -82,6 +95,7 @@ def _constants(
 def scaling_of(train: Dataset, *, precision: str = "float32") -> Scaling:
     """Mean and standard deviation of every channel (or feature) over the training part, in float64.
 
+    Where the symmetry "background" is declared, each picture's own mean is taken off first.
     A constant channel keeps a standard deviation of 1, so that it becomes 0 rather than infinite.
     """
     if len(train) == 0:
@@ -90,12 +104,16 @@ def scaling_of(train: Dataset, *, precision: str = "float32") -> Scaling:
         )
     axes = (0, *range(2, train.inputs.ndim))
     total = square = 0.0
+    above = "background" in train.symmetries and train.inputs.ndim == 4
     shift = np.asarray(train.inputs[:1], np.float64).mean(
         axis=axes, keepdims=True
     )  # near the mean: no cancellation
+    if above:
+        shift = np.zeros_like(shift)
     step = max(1, CHUNK_BYTES // (8 * max(1, int(np.prod(train.shape, dtype=np.int64)))))
     for first in range(0, len(train), step):
-        part = np.asarray(train.inputs[first : first + step], np.float64) - shift
+        part = np.asarray(train.inputs[first : first + step], np.float64)
+        part = part - (part.mean(axis=(2, 3), keepdims=True) if above else shift)
         total = total + part.sum(axis=axes)
         square = square + np.square(part, out=part).sum(axis=axes)
     count = len(train) * int(np.prod(train.shape[1:], dtype=np.int64))
@@ -115,4 +133,5 @@ def scaling_of(train: Dataset, *, precision: str = "float32") -> Scaling:
         dtype=str(train.inputs.dtype),
         shape=train.shape,
         precision=precision,
+        background="subtracted" if above else "kept",
     )

@@ -185,7 +185,7 @@ def default_augmentation(data: Dataset, epochs: int) -> tuple[tuple[Augmentation
     for word, change in (("brightness", Brightness()), ("contrast", Contrast()), ("colour", Colour())):
         if word in data.symmetries:
             found.append(change)
-    if "shift" in data.symmetries and epochs >= LONG:
+    if "occlusion" in data.symmetries and epochs >= LONG:
         found.append(Erase())
     return tuple(found), f"declared symmetries of {data.name}: {', '.join(sorted(data.symmetries))}"
 

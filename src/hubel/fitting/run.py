@@ -155,11 +155,11 @@ class Run:
         assert precision is not None, "a stored recipe is resolved"
         return precision
 
-    def outputs(self, stored: torch.Tensor | np.ndarray, *, batch_size: int = 256) -> torch.Tensor:
+    def outputs(self, stored: torch.Tensor | np.ndarray, *, batch_size: int = 128) -> torch.Tensor:
         """Raw scores [N, K] on the CPU, in float32 (or the network's own float64), of inputs [N, ...] as they are stored (not scaled)."""
         return outputs_of(self.net, self.scaling, self.precision, stored, self.device, batch_size=batch_size)
 
-    def predict(self, inputs: np.ndarray | torch.Tensor, *, batch_size: int = 256) -> Prediction:
+    def predict(self, inputs: np.ndarray | torch.Tensor, *, batch_size: int = 128) -> Prediction:
         """The reading of `inputs` [N, C, H, W] or [N, F], given as they were stored when the network was fitted.
 
         Raises `ValueError` where there are none, or where their shape or type is another; and what `net` raises.
@@ -211,7 +211,7 @@ def outputs_of(
     stored: torch.Tensor | np.ndarray,
     device: torch.device,
     *,
-    batch_size: int = 256,
+    batch_size: int = 128,
 ) -> torch.Tensor:
     """Raw scores [N, K] of stored inputs, in order: the one place where networks are evaluated, so that evaluation and prediction
     do the same to every example. Where memory does not suffice, smaller batches are taken.

@@ -141,8 +141,11 @@ def choose_epochs(
     *,
     useful: int | None = None,
 ) -> tuple[int, str]:
-    """As many epochs as the time allows, up to what data of this size can use (`useful`, where that is known)."""
-    useful = int(np.clip(120_000 / max(num_train, 1), 50, 200)) if useful is None else useful
+    """As many epochs as the time allows, up to what data of this size can use (`useful`, where that is known).
+
+    On 510 made pictures of low signal-to-noise 200 epochs were 1.1 points below 40 (two seeds): noise is learned by heart.
+    """
+    useful = int(np.clip(30_000 / max(num_train, 1), 50, 100)) if useful is None else useful
     epoch = pace.epoch(steps_per_epoch, num_validation)
     affordable = max(1, int(budget / max(epoch, 1e-9)))
     if affordable < useful:

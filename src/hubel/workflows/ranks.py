@@ -1,12 +1,14 @@
 """Several processes started by `torchrun`: the first one works, the others wait and open its run.
 
 Sharing the work comes later; until then a script that was started on several devices must neither break nor write one run
-folder several times.
+folder several times. The processes talk through the key-value store by which they find each other; where the script has made
+a process group already, through that.
 """
 
 from __future__ import annotations
 
 import datetime
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,8 @@ import torch
 import torch.distributed as dist
 
 LONGEST_PATH = 4096
+LONGEST_WAIT = datetime.timedelta(days=7)
+_calls = itertools.count()  # every process makes the same calls in the same order
 
 
 def number_of_processes() -> int:
@@ -29,26 +33,40 @@ def first_works(work: Callable[[], Path]) -> Path:
     """
     if number_of_processes() == 1:
         return work()
-    began = not dist.is_initialized()
-    if began:
-        dist.init_process_group("gloo", timeout=datetime.timedelta(days=7))
+    tell = _through_group if dist.is_initialized() else _through_store
+    content = tell(work)
+    if not content:
+        raise RuntimeError("the first process could not fit the network; its own message says why")
+    return Path(os.fsdecode(content))
+
+
+def _through_store(work: Callable[[], Path]) -> bytes:
+    store, rank, count = next(iter(dist.rendezvous("env://", timeout=LONGEST_WAIT)))
+    store.set_timeout(LONGEST_WAIT)
+    key = f"hubel/{next(_calls)}"
+    content = b""
+    if rank != 0:
+        content = store.get(key)
+        store.set(f"{key}/read by {rank}", b"1")
+        return content
     try:
-        return _work_and_tell(work)
+        content = os.fsencode(work().resolve())
     finally:
-        if began:
-            dist.destroy_process_group()
+        store.set(key, content)
+        store.wait(
+            [f"{key}/read by {other}" for other in range(1, count)]
+        )  # the store may live in this process
+    return content
 
 
-def _work_and_tell(work: Callable[[], Path]) -> Path:
-    first = dist.get_rank() == 0
+def _through_group(work: Callable[[], Path]) -> bytes:
     message = torch.zeros(LONGEST_PATH, dtype=torch.uint8)
+    if dist.get_backend() == "nccl":
+        message = message.cuda()
     try:
-        if first:
+        if dist.get_rank() == 0:
             text = os.fsencode(work().resolve())
             message[: len(text)] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
     finally:
         dist.broadcast(message, src=0)  # after a failure all zeros, which the others understand
-    content = bytes(message.tolist()).rstrip(b"\0")
-    if not content:
-        raise RuntimeError("the first process could not fit the network; its own message says why")
-    return Path(os.fsdecode(content))
+    return bytes(message.tolist()).rstrip(b"\0")
