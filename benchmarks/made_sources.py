@@ -27,7 +27,7 @@ from scipy.special import logsumexp
 
 CLASSES = ("star", "galaxy", "pair")
 BIAS = 1000.0
-SYMMETRIES = ("flip_horizontal", "flip_vertical", "rotate_90", "shift", "background")
+SYMMETRIES = ("flip_horizontal", "flip_vertical", "rotate_90", "shift", "background", "colour")
 
 
 @dataclass(frozen=True, kw_only=True)

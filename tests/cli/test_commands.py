@@ -154,6 +154,25 @@ def test_predict_says_what_the_run_says(place, capsys):
     assert [row["probability"] for row in rows] == pytest.approx(prediction.probabilities.max(1).tolist())
 
 
+def test_predict_goes_on_behind_an_unreadable_file(place, tmp_path, capsys):
+    good = place / "photos" / "light" / "0.png"
+    for name in ("a.png", "z.png"):
+        (tmp_path / name).write_bytes(good.read_bytes()[:40])
+    files = [tmp_path / "a.png", good, tmp_path / "z.png"]
+    assert run(["predict", place / "run", *files]) == 1
+    assert "a.png" in capsys.readouterr().err
+    assert run(["predict", place / "run", *files, "--skip-unreadable"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["file"] for row in rows] == [str(file) for file in files]
+    assert [bool(row["unreadable"]) for row in rows] == [True, False, True]
+    assert rows[1]["class_1"] and not rows[0]["class"]
+    assert run(["predict", place / "run", *files, "--skip-unreadable", "--json"]) == 0
+    first, second, _ = map(json.loads, capsys.readouterr().out.splitlines())
+    assert set(first) == {"file", "unreadable"} and second["unreadable"] == ""
+    assert run(["predict", place / "run", files[0], "--skip-unreadable"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "file,unreadable"
+
+
 def test_predict_values_into_a_file(place, tmp_path):
     np.save(tmp_path / "new.npy", np.zeros((3, 4), "float32"))
     assert run(["predict", place / "value-run", tmp_path / "new.npy", "-o", tmp_path / "out.csv"]) == 0

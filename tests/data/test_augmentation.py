@@ -173,7 +173,14 @@ def test_brightness_contrast_colour_noise():
     factor = contrast.std((1, 2, 3)) / x.std((1, 2, 3))
     assert factor.min() > 1 / 1.5 - 1e-3
     assert factor.max() < 1.5 + 1e-3
-    colour = Colour(amount=0.2)(x, draw(500)) - x
+    stretched = Colour(amount=0.0, gain=0.5)(x, draw(500)).double()
+    own = x.double() - x.double().mean((2, 3), keepdim=True)
+    left = stretched - stretched.mean((2, 3), keepdim=True)
+    factor = (left * own).sum((2, 3)) / (own * own).sum((2, 3))
+    assert torch.allclose(left, own * factor[:, :, None, None], atol=1e-4)
+    assert torch.allclose(stretched.mean((2, 3)), x.double().mean((2, 3)), atol=1e-5)
+    assert 1 / 1.5 - 1e-6 <= factor.min() < 0.7 and 1.45 < factor.max() <= 1.5 + 1e-6
+    colour = Colour(amount=0.2, gain=0.0)(x, draw(500)) - x
     assert torch.allclose(colour, colour[:, :, :1, :1].expand_as(colour), atol=1e-5)
     assert colour[:, 0, 0, 0].sub(colour[:, 1, 0, 0]).abs().max() > 0.1
     noise = Noise(amount=0.1)(x, draw(500)) - x

@@ -292,6 +292,14 @@ def test_a_folder_from_a_stranger_runs_no_code(tmp_path, where, value):
 # interruptions
 
 
+def test_a_stranger_can_not_ask_for_all_memory(tmp_path):
+    run = hubel.fit(*table(), recipe=quick(), out=tmp_path / "run", quiet=True)
+    assert hubel.open_run(run.folder).net is not None
+    changed_about(run.folder, lambda about: about["net"]["arguments"].update(hidden=[10**9, 10**9]))
+    with pytest.raises(DamagedRun, match="asks for a network of 4,000,000,0"):
+        _ = hubel.open_run(run.folder).net
+
+
 def test_ctrl_c_at_every_step(tmp_path, monkeypatch):
     whole = fitted(tmp_path / "whole", epochs=2)
     steps = whole.curves[-1]["step"]

@@ -26,16 +26,29 @@ def write(rows: Iterable[dict[str, Any]], *, as_json: bool, out: Path | None) ->
 
 def _write_to(stream: TextIO, rows: Iterable[dict[str, Any]], as_json: bool) -> None:
     writer = None
+    unreadable: list[dict[str, Any]] = []  # before the first answer, which knows the columns
     for row in rows:
         if as_json:
             stream.write(json.dumps(row, ensure_ascii=False) + "\n")
             continue
         flat = _flat(row)
+        if writer is None and flat.get("unreadable"):
+            unreadable.append(flat)
+            continue
         if writer is None:
-            writer = csv.DictWriter(stream, list(flat), lineterminator="\n")
-            writer.writeheader()
+            writer = _writer(stream, flat, unreadable)
         writer.writerow(flat)
+    if writer is None and unreadable:
+        _writer(stream, unreadable[0], unreadable)
     stream.flush()
+
+
+def _writer(stream: TextIO, first: dict[str, Any], waiting: list[dict[str, Any]]) -> csv.DictWriter[str]:
+    """A table with the columns of `first`, which begins with those that waited."""
+    writer = csv.DictWriter(stream, list(first), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(waiting)
+    return writer
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

@@ -185,13 +185,17 @@ def predict(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write to this file in place of stdout.")
     ] = None,
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Go on where a file can not be read, and say so in its line.")
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """What the network says of new files: class, probability, top five, a line a file."""
     from hubel import workflows
     from hubel.cli import answers
 
-    answers.write(workflows.predict_files(run, files, device=device), as_json=as_json, out=out)
+    found = workflows.predict_files(run, files, device=device, skip_unreadable=skip_unreadable)
+    answers.write(found, as_json=as_json, out=out)
 
 
 @app.command()

@@ -183,14 +183,19 @@ class Contrast:
 
 @dataclass(frozen=True, kw_only=True)
 class Colour:
-    """Add to each channel of an example a constant of its own in ± `amount` (in standard deviations of that channel)."""
+    """Change each channel of an example by itself: stretch it about its own mean by a factor in [1/(1+gain), 1+gain], uniform in
+    the logarithm, and add a constant in ± `amount` (in standard deviations of that channel).
+    """
 
     amount: float = 0.1
+    gain: float = 0.3
 
     def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
         num, channels = inputs.shape[:2]
         change = draw.uniform("colour", num * channels, -self.amount, self.amount).view(num, channels, 1, 1)
-        return inputs + change.to(inputs)
+        factor = draw.uniform("colour/gain", num * channels, -1.0, 1.0).mul(math.log1p(self.gain)).exp()
+        mean = inputs.mean(dim=(2, 3), keepdim=True)
+        return mean + change.to(inputs) + (inputs - mean) * factor.view(num, channels, 1, 1).to(inputs)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -144,10 +144,26 @@ class Run:
                     f"{self.folder} was fitted with a network of your own ({made.get('class', 'unknown')}), which a folder can not rebuild: "
                     "pass it again, hubel.open_run(path, net=my_net)"
                 )
+            self._refuse_giant()
             net = names.rebuild_net(made["name"], made["arguments"])
         if self.precision.dtype == "float64":
             net = net.double()
         return self.precision.place(net, self.device)
+
+    def _refuse_giant(self) -> None:
+        """Raise `DamagedRun` where `run.json` asks for a network far larger than what the checkpoints hold: memory follows from
+        what is on the disk, not from what a file says.
+        """
+        made = self.about["net"]
+        with torch.device("meta"):
+            asked = names.rebuild_net(made["name"], made["arguments"]).state_dict().values()
+        size = sum(value.numel() * value.element_size() for value in asked)
+        held = sum(path.stat().st_size for path in self.checkpoints.folder.glob("*") if path.is_file())
+        if size > 2 * held + 2**20:
+            raise DamagedRun(
+                f"{self.folder / 'run.json'} asks for a network of {size / 1e6:,.0f} MB, but the checkpoints hold {held / 1e6:,.1f} MB: "
+                "it was changed, or belongs to another run"
+            )
 
     @property
     def precision(self) -> Precision:

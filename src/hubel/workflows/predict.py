@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hubel import data as hubel_data
+from hubel.core.errors import UnreadableData
 from hubel.core.types import Interval, Prediction
 from hubel.fitting import Run, open_run
 
@@ -18,12 +19,17 @@ TOP = 5
 
 
 def predict_files(
-    run: Run | Path | str, paths: Sequence[Path | str], *, device: str = "auto"
+    run: Run | Path | str,
+    paths: Sequence[Path | str],
+    *,
+    device: str = "auto",
+    skip_unreadable: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """An answer a file, in the order given: `{"file", "class", "probability", "top": [[class, probability], …]}`, or `"values"`.
 
     Files are read as the training data were (same size, channels, type), and refused where that is not possible. Folders stand
-    for the pictures in them.
+    for the pictures in them. With `skip_unreadable` a file that can not be read is answered by `{"file", "unreadable": why}`, and every
+    other answer has an empty `unreadable` as well.
 
     Raises `FileNotFoundError` for a file or run that does not exist, `UnreadableData` naming the files that can not be read,
     `ValueError` for arrays of another shape or type, `DamagedRun` where the run can not be read; at the first answer that is
@@ -39,12 +45,31 @@ def predict_files(
     ['new.npy[0]', 'new.npy[1]']
     """
     known = run if isinstance(run, Run) else open_run(run, device=device)
-    for part in _together(_files(paths)):
-        stored = hubel_data.read_like(part, known.reading)
+    for part, stored in _read(_together(_files(paths)), known.reading, skip=skip_unreadable):
+        if isinstance(stored, str):
+            yield {"file": str(part[0]), "unreadable": stored}
+            continue
         ids = [str(path) for path in part]
         if part[0].suffix in ARRAYS:  # one file holds many examples
             ids = [f"{part[0]}[{row}]" for row in range(len(stored))]
-        yield from _answers(known, known.predict(stored), ids)
+        for answer in _answers(known, known.predict(stored), ids):
+            yield answer | {"unreadable": ""} if skip_unreadable else answer
+
+
+def _read(
+    groups: Iterator[list[Path]], reading: Mapping[str, Any], *, skip: bool
+) -> Iterator[tuple[list[Path], np.ndarray | str]]:
+    """The rows of every group of files; where they may be skipped, a file that can not be read comes alone, with the reason."""
+    for group in groups:
+        try:
+            yield group, hubel_data.read_like(group, reading)
+        except UnreadableData as error:
+            if not skip:
+                raise
+            if len(group) == 1:
+                yield group, str(error)
+            else:
+                yield from _read(iter([[path] for path in group]), reading, skip=True)
 
 
 def _together(files: Sequence[Path]) -> Iterator[list[Path]]:
