@@ -93,7 +93,7 @@ def fit(
         int | None, typer.Option(help="Passes over the training part (default: what the budget allows).")
     ] = None,
     budget: Annotated[
-        str | None, typer.Option(help='Training time: "90s", "20m", "2h" (default: 335s).')
+        str | None, typer.Option(help='Training time: "90s", "20m", "2h" (default: 325s).')
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples a step.")] = None,
     optimizer: Annotated[

@@ -26,6 +26,7 @@ from hubel.fitting.precision import Precision
 from hubel.fitting.schedules import Linear, Schedule
 
 LONG = 20  # epochs from which on rectangles are erased as well
+SHIFT = 0.04  # of the side; on Fashion-MNIST (11 epochs, one seed) 1 pixel was 0.3 points above 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +179,7 @@ def default_augmentation(data: Dataset, epochs: int) -> tuple[tuple[Augmentation
     if data.symmetries & {"rotate_90", "rotate"} and data.shape[1] == data.shape[2]:
         found.append(RotateQuarter())
     if "shift" in data.symmetries:
-        found.append(Shift(pixels=max(1, round(side * 0.07))))
+        found.append(Shift(pixels=max(1, round(side * SHIFT))))
     degrees, zoom = 45.0 * ("rotate" in data.symmetries), 0.15 * ("scale" in data.symmetries)
     if degrees or zoom:
         found.append(Affine(degrees=degrees, zoom=zoom))

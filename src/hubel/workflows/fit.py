@@ -55,7 +55,7 @@ def fit(
     the objective. `options` are those of `hubel.data.load` (or of `from_arrays`). Everything left out is chosen and written
     down with its reason. `like` takes network, objective and resolved recipe from another run, and its parts where the data are the same
     and none are asked for. `validation`, `test` are
-    fractions; `groups` [N] tie examples that must stay in one part; `budget` is the training time in seconds (335).
+    fractions; `groups` [N] tie examples that must stay in one part; `budget` is the training time in seconds (325).
 
     `out` is the folder of the run, new or empty (runs/DATE-NAME-1 where none is given). `device` is "cpu", "cuda", "cuda:1", "mps",
     or "auto" for the GPU where there is one. `quiet` shows nothing on stderr. Between two checkpoints at least
