@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import scipy.special
+import scipy.stats
 import sklearn.metrics
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,17 @@ from torch import nn
 
 from hubel import objectives
 from hubel.core.types import Batch
-from hubel.objectives import BinaryCrossEntropy, CrossEntropy, SquaredError
+from hubel.objectives import (
+    AbsoluteError,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    GaussianLikelihood,
+    Hinge,
+    Huber,
+    SquaredError,
+    SquaredLogError,
+)
+from hubel.objectives.real_values import RealValues
 
 N = 12
 
@@ -35,6 +46,14 @@ def reals(num, generator):
     return torch.randn(N, num, generator=generator, dtype=torch.float64)
 
 
+def positive(num, generator):
+    return 3 * torch.rand(N, num, generator=generator, dtype=torch.float64)
+
+
+def two_classes(num, generator):
+    return torch.randint(2, (N,), generator=generator)
+
+
 CASES = {
     "classes": (CrossEntropy(4), classes),
     "two classes": (CrossEntropy(2), classes),
@@ -47,6 +66,14 @@ CASES = {
     "positive weights": (BinaryCrossEntropy(3, positive_weights=(1.0, 4.0, 0.5)), yes_no),
     "a value": (SquaredError(1), reals),
     "values": (SquaredError(2, center=(3.0, -1.0), scale=(2.0, 0.5)), reals),
+    "focused": (CrossEntropy(4, focus=2.0), classes),
+    "focused and smoothed": (CrossEntropy(4, focus=1.5, label_smoothing=0.1), classes),
+    "absolute": (AbsoluteError(2, center=(3.0, -1.0), scale=(2.0, 0.5)), reals),
+    "Huber": (Huber(2, delta=0.7, scale=(2.0, 0.5)), reals),
+    "logarithms": (SquaredLogError(2, center=(0.5, 0.2)), positive),
+    "with uncertainty": (GaussianLikelihood(4, center=(3.0, -1.0), scale=(2.0, 0.5)), reals),
+    "hinge": (Hinge(1), two_classes),
+    "hinge of classes": (Hinge(4), classes),
 }
 
 
@@ -54,7 +81,7 @@ def case(name, seed=0):
     objective, targets = CASES[name]
     generator = torch.Generator().manual_seed(seed)
     scores = torch.randn(N, objective.num_outputs, generator=generator, dtype=torch.float64)
-    return objective, scores, targets(objective.num_outputs, generator)
+    return objective, scores, targets(getattr(objective, "num_values", objective.num_outputs), generator)
 
 
 def loss_of(objective, scores, targets, weights=None, training=True):
@@ -84,8 +111,14 @@ class TestEvery:
 
     def test_minimum_is_at_the_truth(self, name):
         objective, _, targets = case(name)
-        if isinstance(objective, SquaredError):
+        if isinstance(objective, RealValues):
             truth = objective.standardized(targets)
+            if isinstance(objective, GaussianLikelihood):
+                truth = torch.cat([truth, torch.full_like(truth, -20.0)], 1)
+        elif isinstance(objective, Hinge):
+            truth = 5 * (2.0 * targets[:, None] - 1)
+            if objective.num_outputs > 1:
+                truth = 5 * F.one_hot(targets, objective.num_outputs).double()
         elif isinstance(objective, BinaryCrossEntropy):
             truth = (2.0 * targets - 1) * 20
         elif targets.is_floating_point():
@@ -114,7 +147,7 @@ class TestEvery:
 
     def test_expected_initial_loss(self, name):
         objective, scores, targets = case(name)
-        for training in (True, False):
+        for training in (False,) if getattr(objective, "focus", 0) else (True, False):
             zero = loss_of(objective, torch.zeros_like(scores), targets, training=training)
             assert objective.expected_initial_loss(targets) == pytest.approx(zero.item(), rel=1e-6)
 
@@ -157,7 +190,7 @@ class TestEvery:
         assert len(objective.read(scores.requires_grad_())) == N
 
 
-PLAIN = {"label_smoothing": 0.0, "class_weights": None, "positive_weights": None}
+PLAIN = {"focus": 0.0, "label_smoothing": 0.0, "class_weights": None, "positive_weights": None}
 
 
 # formulas
@@ -221,6 +254,79 @@ def test_positive_weights_are_torchs():
     weight = scores.new_tensor(objective.positive_weights)
     expected = F.binary_cross_entropy_with_logits(scores, targets.double(), pos_weight=weight)
     assert loss_of(objective, scores, targets).item() == pytest.approx(expected.item())
+
+
+def test_the_focal_loss_is_its_formula():
+    objective, scores, targets = case("focused")
+    q = scipy.special.softmax(scores.numpy(), 1)[np.arange(N), targets.numpy()]
+    expected = np.mean((1 - q) ** 2 * -np.log(q))
+    assert loss_of(objective, scores, targets).item() == pytest.approx(expected)
+    plain = loss_of(objective, scores, targets, training=False).item()
+    assert plain == pytest.approx(np.mean(-np.log(q)))
+
+
+def test_sure_and_right_is_no_loss_and_no_nan_when_focused():
+    scores = torch.tensor([[80.0, 0.0], [0.0, 0.0]], requires_grad=True)
+    loss = loss_of(CrossEntropy(2, focus=0.5), scores, torch.tensor([0, 0]))
+    loss.backward()
+    assert torch.isfinite(loss) and torch.isfinite(scores.grad).all()
+    assert scores.grad[0].abs().max() < 1e-9
+
+
+def test_absolute_error_is_scikit_learns():
+    scores, targets = torch.randn(N, 1, dtype=torch.float64), torch.randn(N, dtype=torch.float64)
+    expected = sklearn.metrics.mean_absolute_error(targets, scores[:, 0])
+    assert loss_of(AbsoluteError(1), scores, targets).item() == pytest.approx(expected)
+
+
+def test_huber_is_squared_near_and_absolute_far():
+    huber = Huber(1, delta=2.0)
+    for far, expected in ((1.0, 0.5), (2.0, 2.0), (5.0, 2 * (5 - 1.0))):
+        assert loss_of(huber, torch.zeros(1, 1), torch.tensor([far])).item() == pytest.approx(expected)
+        assert loss_of(huber, torch.zeros(1, 1), torch.tensor([-far])).item() == pytest.approx(expected)
+
+
+def test_squared_log_error_of_the_reading_is_scikit_learns():
+    scores = torch.rand(N, 1, dtype=torch.float64)
+    targets = 5 * torch.rand(N, dtype=torch.float64)
+    read = SquaredLogError(1).read(scores).values[:, 0]
+    expected = sklearn.metrics.mean_squared_log_error(targets.numpy(), read)
+    assert loss_of(SquaredLogError(1), scores, targets).item() == pytest.approx(expected)
+
+
+def test_the_likelihood_is_scipys():
+    objective, scores, targets = case("with uncertainty")
+    wanted = objective.standardized(targets).numpy()
+    logs = scipy.stats.norm.logpdf(wanted, loc=scores[:, :2].numpy(), scale=np.exp(scores[:, 2:].numpy() / 2))
+    assert loss_of(objective, scores, targets).item() == pytest.approx(-logs.sum(1).mean())
+
+
+def test_uncertainties_are_in_the_users_units_and_calibrated():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(10.0, 3.0, size=4000)
+    objective = GaussianLikelihood(2, center=(10.0,), scale=(2.0,))
+    scores = torch.zeros(4000, 2)  # says 10 ± 2, where 3 is true
+    assert objective.read(scores).uncertainties[0, 0] == pytest.approx(2.0)
+    found = objective.calibrated(scores, torch.from_numpy(truth))
+    assert found.read(scores).uncertainties[0, 0] == pytest.approx(np.sqrt(np.square(truth - 10).mean()))
+
+
+def test_hinge_is_scikit_learns():
+    for name in ("hinge", "hinge of classes"):
+        objective, scores, targets = case(name)
+        given = scores[:, 0] if objective.num_outputs == 1 else scores
+        expected = sklearn.metrics.hinge_loss(targets, given, labels=range(objective.num_classes))
+        assert loss_of(objective, scores, targets).item() == pytest.approx(expected)
+
+
+def test_margins_become_probabilities():
+    objective, scores, targets = case("hinge")
+    found = objective.calibrated(scores, targets)
+    both = torch.cat([torch.zeros_like(scores), scores], 1)
+    assert found.temperature == pytest.approx(CrossEntropy(2).calibrated(both, targets).temperature)
+    read = found.read(scores)
+    assert np.allclose(read.probabilities[:, 1], scipy.special.expit(scores[:, 0].numpy() / found.temperature), atol=1e-6)
+    assert np.array_equal(read.values, scores[:, 0].numpy() > 0)
 
 
 def test_two_nodes_say_the_same_as_one():
@@ -292,7 +398,15 @@ def test_a_network_that_knows_nothing():
         (lambda: BinaryCrossEntropy(1, classes=("yes",)), "expected 2"),
         (lambda: BinaryCrossEntropy(3, positive_weights=(1.0,)), "one per output"),
         (lambda: SquaredError(0), "at least 1"),
-        (lambda: SquaredError(2, center=(1.0,)), "center has 1 entries for 2 outputs"),
+        (lambda: SquaredError(2, center=(1.0,)), "center has 1 entries for 2 values"),
+        (lambda: CrossEntropy(3, focus=-1.0), "focus is -1.0"),
+        (lambda: Huber(1, delta=0.0), "delta is 0.0"),
+        (lambda: GaussianLikelihood(3), "2 for every value"),
+        (lambda: GaussianLikelihood(2, scale=(1.0, 1.0)), "scale has 2 entries for 1 value"),
+        (lambda: GaussianLikelihood(2, widened=0.0), "widened is 0.0"),
+        (lambda: Hinge(0), "at least 1"),
+        (lambda: Hinge(1, classes=("a",)), "expected 2"),
+        (lambda: Hinge(3, temperature=-1.0), "temperature is -1.0"),
         (lambda: SquaredError(1, scale=(0.0,)), "positive"),
     ],
 )

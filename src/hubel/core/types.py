@@ -108,7 +108,8 @@ class Prediction:
     """What an objective reads from raw scores.
 
     `values` [N] are class numbers (or real values, [N, K]); `probabilities` [N, K] where there are any;
-    `classes` are the names behind the numbers, `units` those of real values.
+    `classes` are the names behind the numbers, `units` those of real values; `uncertainties` [N, K] are one standard deviation of
+    real values, where the network says one.
     """
 
     values: np.ndarray
@@ -116,6 +117,7 @@ class Prediction:
     classes: tuple[str, ...] | None = None
     units: tuple[str, ...] | None = None
     ids: np.ndarray | None = None
+    uncertainties: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.values)

@@ -1,16 +1,25 @@
 """What is asked of a network: one file a question."""
 
+from hubel.objectives.absolute_error import AbsoluteError, Huber
 from hubel.objectives.binary_cross_entropy import BinaryCrossEntropy
 from hubel.objectives.contract import check
 from hubel.objectives.cross_entropy import CrossEntropy
+from hubel.objectives.gaussian import GaussianLikelihood
+from hubel.objectives.hinge import Hinge
 from hubel.objectives.objective import Objective, forward, mean_over_batch
 from hubel.objectives.squared_error import SquaredError
+from hubel.objectives.squared_log_error import SquaredLogError
 
 __all__ = [
+    "AbsoluteError",
     "BinaryCrossEntropy",
     "CrossEntropy",
+    "GaussianLikelihood",
+    "Hinge",
+    "Huber",
     "Objective",
     "SquaredError",
+    "SquaredLogError",
     "check",
     "forward",
     "mean_over_batch",

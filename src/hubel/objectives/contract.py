@@ -18,7 +18,7 @@ from hubel.objectives.binary_cross_entropy import BinaryCrossEntropy
 from hubel.objectives.cross_entropy import CrossEntropy
 from hubel.objectives.ending import BOUNDS, ending
 from hubel.objectives.objective import Objective
-from hubel.objectives.squared_error import SquaredError
+from hubel.objectives.real_values import RealValues
 
 REMEDY = "Remove it from the network: the objective applies it (in a numerically safer form), and its `read` gives probabilities."
 ANSWERED = {
@@ -58,7 +58,7 @@ def check(net: nn.Module, objective: Objective, batch: Batch) -> None:
         for module, training in modes:
             module.training = training
         put_back(places, before)
-    if isinstance(objective, SquaredError):
+    if isinstance(objective, RealValues):
         _check_reach(last, objective, batch)
     elif isinstance(objective, CrossEntropy | BinaryCrossEntropy):
         _check_twice(last, objective)
@@ -148,8 +148,8 @@ def _check_twice(last: str, objective: CrossEntropy | BinaryCrossEntropy) -> Non
         )
 
 
-def _check_reach(last: str, objective: SquaredError, batch: Batch) -> None:
-    """An activation before a squared error, which must be able to reach the targets."""
+def _check_reach(last: str, objective: RealValues, batch: Batch) -> None:
+    """An activation before a loss of real values, which must be able to reach the targets."""
     if last == "softmax" and objective.num_outputs == 1:
         raise ContractError(
             "the network ends with a softmax over one node, which is always 1: remove it from the network"

@@ -3,7 +3,9 @@
     loss = -log softmax(z)[y],   z raw scores [N, K], y class numbers [N]          (nats an example)
 
 Targets may also be class probabilities p [N, K]: loss = -sum_k p_k log softmax(z)_k. Label smoothing replaces p by
-(1 - a) p + a / K (Szegedy et al. 2016, doi:10.1109/CVPR.2016.308, section 7), in training mode only.
+(1 - a) p + a / K (Szegedy et al. 2016, doi:10.1109/CVPR.2016.308, section 7), in training mode only. Focusing multiplies the loss of
+an example by (1 - q)^g, q the probability that the network gives to the right class: what is right already counts less (the focal
+loss of Lin et al. 2017, arXiv:1708.02002, equation 4), in training mode only.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ class CrossEntropy:
     """Cross-entropy of K classes with integer targets [N] (or class probabilities [N, K]); K raw scores, no softmax in the network.
 
     `classes` [K] are their names. `label_smoothing` is a in [0, 1): in training mode the target probabilities p become
-    (1 - a) p + a / K. `class_weights` [K] count every example by its class. The reading is the softmax of the scores divided by
+    (1 - a) p + a / K. `focus` is g, 0 for none. `class_weights` [K] count every example by its class. The reading is the softmax of the scores divided by
     `temperature`, and its largest entry; `calibrated` finds the temperature on held-out data after a fit.
 
     Raises `ContractError` for fewer than 2 outputs, for another number of names or weights than K, and where `label_smoothing`
@@ -44,6 +46,7 @@ class CrossEntropy:
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] | None = None
     temperature: float = 1.0
+    focus: float = 0.0
 
     def __post_init__(self) -> None:
         if self.num_outputs < 2:
@@ -59,6 +62,8 @@ class CrossEntropy:
             raise ContractError(f"temperature is {self.temperature}; expected a positive number")
         if not 0 <= self.label_smoothing < 1:
             raise ContractError(f"label_smoothing is {self.label_smoothing}; expected a number in [0, 1)")
+        if not 0 <= self.focus < math.inf:
+            raise ContractError(f"focus is {self.focus}; expected 0 or a positive number (2 is usual)")
         if self.class_weights is not None and len(self.class_weights) != self.num_outputs:
             raise ContractError(
                 f"{len(self.class_weights)} class weights for {self.num_outputs} outputs: give one per output"
@@ -84,11 +89,14 @@ class CrossEntropy:
             if self.class_weights is not None:
                 weights = _times(weights, logp.new_tensor(self.class_weights)[batch.targets.long()])
         plain = mean_over_batch(losses, weights)
-        if not (net.training and self.label_smoothing):
+        if not net.training or not (self.label_smoothing or self.focus):
             return Loss(total=plain)
-        smooth = mean_over_batch(-logp.mean(dim=1), weights)
-        total = (1 - self.label_smoothing) * plain + self.label_smoothing * smooth
-        return Loss(total=total, parts={"plain": plain.detach()})
+        wanted = losses
+        if self.label_smoothing:
+            wanted = (1 - self.label_smoothing) * losses - self.label_smoothing * logp.mean(dim=1)
+        if self.focus:
+            wanted = wanted * (-torch.expm1(-losses)).clamp_min(1e-12).pow(self.focus)  # 1 - q, without cancellation
+        return Loss(total=mean_over_batch(wanted, weights), parts={"plain": plain.detach()})
 
     def read(self, outputs: Tensor) -> Prediction:
         probabilities = (outputs.detach().float() / self.temperature).softmax(dim=1).cpu().numpy()

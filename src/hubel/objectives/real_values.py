@@ -1,0 +1,129 @@
+"""What all questions for real values share: units, standardized targets, the reading, the scores.
+
+The network works in units of `scale` about `center` (mean and standard deviation of the training targets); the reading turns its
+scores back into the user's units. A kind of loss says only how far a score is from a standardized target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hubel import metrics
+from hubel.core.errors import ContractError
+from hubel.core.types import Batch, Interval, Loss, Prediction
+from hubel.objectives.objective import forward, mean_over_batch
+
+
+@dataclass(frozen=True)
+class RealValues:
+    """K real values, targets [N] (for K = 1) or [N, K]; linear last layer.
+
+    `center` and `scale` [K] standardize the targets; `target_names` and `units` [K] label what is shown.
+    """
+
+    num_outputs: int = 1
+    center: tuple[float, ...] | None = None
+    scale: tuple[float, ...] | None = None
+    target_names: tuple[str, ...] | None = None
+    units: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_outputs < 1:
+            raise ContractError(f"num_outputs is {self.num_outputs}; expected at least 1")
+        for name in ("center", "scale", "target_names", "units"):
+            value = getattr(self, name)
+            if value is not None and len(value) != self.num_values:
+                raise ContractError(
+                    f"{name} has {len(value)} entries for {self._counted()}: give one per value"
+                )
+        if self.scale is not None and min(self.scale) <= 0:
+            raise ContractError(f"scale is {self.scale}; expected positive numbers")
+
+    @property
+    def num_values(self) -> int:
+        """K: how many values are asked for; the last layer may be larger."""
+        return self.num_outputs
+
+    @property
+    def headline(self) -> str:
+        return "rmse"
+
+    @property
+    def better(self) -> Literal["higher", "lower"]:
+        return "lower"
+
+    def losses(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+        """The loss of every example [N], of scores [N, L] and standardized targets [N, K]."""
+        raise NotImplementedError
+
+    def __call__(self, net: nn.Module, batch: Batch) -> Loss:
+        outputs = forward(net, batch)
+        losses = self.losses(outputs, self.standardized(batch.targets.to(outputs)))
+        return Loss(total=mean_over_batch(losses, batch.weights))
+
+    def read(self, outputs: Tensor) -> Prediction:
+        values = self.in_units(outputs.detach().double().cpu().numpy()[:, : self.num_values])
+        return Prediction(values=values, units=self.units)
+
+    def score(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        outputs = outputs.double()
+        wanted = targets.double().view(len(outputs), self.num_values)
+        errors = self.read(outputs).values - wanted.cpu().numpy()
+        rmse = np.sqrt(np.square(errors).mean(axis=0)).mean()  # as in hubel.metrics.rmse
+        loss = self.losses(outputs, self.standardized(wanted.to(outputs.device))).mean()
+        return {"rmse": float(rmse), "loss": float(loss)}
+
+    def metrics(self, prediction: Prediction, targets: np.ndarray) -> dict[str, Interval]:
+        return metrics.regression(targets.reshape(len(targets), -1), prediction.values)
+
+    def calibrated(self, outputs: Tensor, targets: Tensor) -> Self:
+        """As it is: nothing in its training makes it less sure than it should be."""
+        return self
+
+    def check_targets(self, targets: Tensor) -> None:
+        shape, num = tuple(targets.shape), self.num_values
+        if not ((targets.ndim == 2 and shape[1] == num) or (targets.ndim == 1 and num == 1)):
+            raise ContractError(
+                f"{self._named()} of {self._counted()} received targets of shape {shape}; expected "
+                f"{'[N] or ' if num == 1 else ''}[N, {num}]: reshape the targets, or ask for {shape[1] if len(shape) == 2 else 1}"
+            )
+        if not targets.is_floating_point():
+            raise ContractError(
+                f"{self._named()} received {str(targets.dtype).removeprefix('torch.')} targets, which look like class numbers or counts. "
+                "For classes write CrossEntropy(K); for real values convert them with targets.astype('float32')"
+            )
+        if not bool(torch.isfinite(targets).all()):
+            rows = (~torch.isfinite(targets.reshape(len(targets), -1)).all(1)).nonzero()[:5, 0].tolist()
+            raise ContractError(
+                f"targets hold NaN or infinite values (rows {rows} of the batch): remove these examples"
+            )
+
+    def expected_initial_loss(self, targets: Tensor) -> float:
+        wanted = self.standardized(targets.double())
+        return float(self.losses(wanted.new_zeros(len(wanted), self.num_outputs), wanted).mean())
+
+    def standardized(self, targets: Tensor) -> Tensor:
+        """Targets [N] or [N, K] in units of `scale` about `center`: [N, K], what the network's scores are compared with."""
+        values = targets.reshape(len(targets), self.num_values)
+        if self.center is not None:
+            values = values - values.new_tensor(self.center)
+        return values if self.scale is None else values / values.new_tensor(self.scale)
+
+    def in_units(self, values: np.ndarray) -> np.ndarray:
+        """The inverse of `standardized`, of values [N, K]."""
+        if self.scale is not None:
+            values = values * np.asarray(self.scale)
+        return values if self.center is None else values + np.asarray(self.center)
+
+    def _counted(self) -> str:
+        return f"{self.num_values} value{'s' if self.num_values > 1 else ''}"
+
+    def _named(self) -> str:
+        """The name of the loss in a sentence: AbsoluteError is "absolute error"."""
+        word = type(self).__name__
+        return "".join(f" {c.lower()}" if c.isupper() else c for c in word).strip()
