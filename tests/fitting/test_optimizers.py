@@ -1,10 +1,11 @@
 """Optimizers against torch's own and a step by hand; decay where it belongs."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from hubel.fitting import SGD, AdamW, Muon
+from hubel.fitting import SGD, Adadelta, Adagrad, Adam, AdamW, Momentum, Muon, RMSProp
 from hubel.fitting.muon import orthogonalized
 from hubel.fitting.parameters import matrices_and_vectors
 
@@ -92,9 +93,79 @@ def test_adamw_is_torchs():
     assert close(ours, theirs, atol=1e-9)
 
 
+def momentum(g, w, state, t):
+    """Lecture 004: v <- a v + (1 - a) g."""
+    state["v"] = 0.9 * state.get("v", 0) + 0.1 * g
+    return w - 0.5 * state["v"]
+
+
+def adagrad(g, w, state, t):
+    state["s"] = state.get("s", 0.1) + g**2
+    return w - 0.05 * g / (np.sqrt(state["s"]) + 1e-6)
+
+
+def adadelta(g, w, state, t):
+    state["s"] = 0.9 * state.get("s", 0) + 0.1 * g**2
+    step = np.sqrt(state.get("d", 0) + 1e-3) / np.sqrt(state["s"] + 1e-3) * g
+    state["d"] = 0.9 * state.get("d", 0) + 0.1 * step**2
+    return w - 0.7 * step
+
+
+def rmsprop(g, w, state, t):
+    state["s"] = 0.8 * state.get("s", 0) + 0.2 * g**2
+    return w - 0.01 * g / (np.sqrt(state["s"]) + 1e-6)
+
+
+def adam(g, w, state, t):
+    state["m"] = 0.8 * state.get("m", 0) + 0.2 * g
+    state["s"] = 0.9 * state.get("s", 0) + 0.1 * g**2
+    return w - 0.01 * state["m"] / (1 - 0.8**t) / (np.sqrt(state["s"] / (1 - 0.9**t)) + 1e-6)
+
+
+def amsgrad(g, w, state, t):
+    state["m"] = 0.8 * state.get("m", 0) + 0.2 * g
+    state["s"] = 0.9 * state.get("s", 0) + 0.1 * g**2
+    state["most"] = np.maximum(state.get("most", 0), state["s"])
+    return w - 0.01 * state["m"] / (1 - 0.8**t) / (np.sqrt(state["most"] / (1 - 0.9**t)) + 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("choice", "by_hand"),
+    [
+        (Momentum(learning_rate=0.5, momentum=0.9), momentum),
+        (Adagrad(learning_rate=0.05, initial=0.1, epsilon=1e-6), adagrad),
+        (Adadelta(learning_rate=0.7, epsilon=1e-3), adadelta),
+        (RMSProp(learning_rate=0.01, decay=0.8, epsilon=1e-6), rmsprop),
+        (Adam(learning_rate=0.01, betas=(0.8, 0.9), epsilon=1e-6), adam),
+        (Adam(learning_rate=0.01, betas=(0.8, 0.9), epsilon=1e-6, amsgrad=True), amsgrad),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_by_hand(choice, by_hand):
+    """Eight steps along gradients that change sign and size, in float64, against the formula of the paper."""
+    net = nn.Linear(3, 1, bias=False).double()
+    optimizer = choice.build(net)
+    weight, state = net.weight.detach().numpy().copy(), {}
+    for t in range(1, 9):
+        gradient = np.array([[1.0 / t, (-1.0) ** t * 3, 0.01 * t]])
+        net.weight.grad = torch.from_numpy(gradient.copy())
+        optimizer.step()
+        weight = by_hand(gradient, weight, state, t)
+        assert np.allclose(net.weight.detach().numpy(), weight, atol=1e-12), t
+
+
 @pytest.mark.parametrize(
     "choice",
-    [SGD(weight_decay=0.5), AdamW(weight_decay=0.5), Muon(weight_decay=0.5)],
+    [
+        SGD(weight_decay=0.5),
+        AdamW(weight_decay=0.5),
+        Muon(weight_decay=0.5),
+        Momentum(weight_decay=0.5),
+        Adam(weight_decay=0.5),
+        Adagrad(weight_decay=0.5),
+        Adadelta(weight_decay=0.5),
+        RMSProp(weight_decay=0.5),
+    ],
     ids=lambda c: type(c).__name__,
 )
 def test_decay_never_acts_on_norms_and_biases(choice):
@@ -114,11 +185,11 @@ def test_decay_never_acts_on_norms_and_biases(choice):
 def test_frozen_parameters_are_left_out():
     net = net_of()
     net[0].requires_grad_(False)
-    for choice in (SGD(), AdamW(), Muon()):
+    for choice in (SGD(), AdamW(), Muon(), Momentum(), Adam(), Adagrad(), Adadelta(), RMSProp()):
         held = {id(p) for group in choice.build(net).param_groups for p in group["params"]}
         assert id(net[0].weight) not in held and id(net[3].weight) in held
     net.requires_grad_(False)
-    for choice in (SGD(), AdamW(), Muon()):
+    for choice in (SGD(), AdamW(), Muon(), Momentum(), Adam(), Adagrad(), Adadelta(), RMSProp()):
         with pytest.raises(ValueError, match="no trainable parameters: unfreeze"):
             choice.build(net)
 

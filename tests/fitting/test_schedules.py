@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from hubel.fitting import Constant, Cosine, Linear, OneCycle, Piecewise, Plateau, Progress
+from hubel.fitting import Constant, Cosine, Exponential, Linear, OneCycle, Piecewise, Plateau, Progress, Step
 
 TOTAL = 200
 
@@ -87,12 +87,40 @@ def test_plateau_is_torchs(seed, reduce, patience, threshold):
         theirs.step(losses[epoch])
 
 
+@pytest.mark.parametrize("every", [1, 3, 50])
+def test_step_is_torchs(every):
+    expected = torchs(lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, every, gamma=0.3))
+    assert curve(Step(every=every, reduce=0.3)) == pytest.approx(expected)
+
+
+def test_exponential_is_torchs():
+    expected = torchs(
+        lambda optimizer: torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.02 ** (1 / TOTAL))
+    )
+    assert curve(Exponential(end=0.02)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: Step(every=0), "every is 0"),
+        (lambda: Step(every=2, reduce=0.0), "reduce is 0.0"),
+        (lambda: Exponential(end=0.0), "end is 0.0"),
+    ],
+)
+def test_wrong_numbers_are_refused(make, match):
+    with pytest.raises(ValueError, match=match):
+        make()
+
+
 def test_plateau_of_negative_losses():
     improving = tuple(-1.0 - 0.1 * e for e in range(20))
     assert Plateau(patience=1).factor(Progress(step=1, total=1, validation=improving)) == 1.0
 
 
-@pytest.mark.parametrize("schedule", [Linear(warmup=0.1), Cosine(warmup=0.1), Plateau(warmup=0.1)])
+@pytest.mark.parametrize(
+    "schedule", [Linear(warmup=0.1), Cosine(warmup=0.1), Plateau(warmup=0.1), Exponential(warmup=0.1)]
+)
 def test_warm_up(schedule):
     rates = curve(schedule)
     assert rates[0] == pytest.approx(1 / 20) and rates[19] == pytest.approx(1.0)
@@ -112,6 +140,9 @@ def test_warm_up(schedule):
         Linear(),
         Linear(warmup=0.5),
         Plateau(warmup=0.2),
+        Step(every=3),
+        Exponential(),
+        Exponential(warmup=0.5),
     ],
 )
 def test_factors_are_between_0_and_1(schedule, total):

@@ -325,7 +325,9 @@ def test_margins_become_probabilities():
     both = torch.cat([torch.zeros_like(scores), scores], 1)
     assert found.temperature == pytest.approx(CrossEntropy(2).calibrated(both, targets).temperature)
     read = found.read(scores)
-    assert np.allclose(read.probabilities[:, 1], scipy.special.expit(scores[:, 0].numpy() / found.temperature), atol=1e-6)
+    assert np.allclose(
+        read.probabilities[:, 1], scipy.special.expit(scores[:, 0].numpy() / found.temperature), atol=1e-6
+    )
     assert np.array_equal(read.values, scores[:, 0].numpy() > 0)
 
 

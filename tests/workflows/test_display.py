@@ -24,7 +24,9 @@ ROW = {
 
 def made(*, terminal, quiet=False):
     display = Display(quiet=quiet)
-    display.console = Console(file=io.StringIO(), force_terminal=terminal, quiet=quiet, width=100, highlight=False)
+    display.console = Console(
+        file=io.StringIO(), force_terminal=terminal, quiet=quiet, width=100, highlight=False
+    )
     return display
 
 

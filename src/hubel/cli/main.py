@@ -186,7 +186,8 @@ def predict(
         Path | None, typer.Option("--out", "-o", help="Write to this file in place of stdout.")
     ] = None,
     skip_unreadable: Annotated[
-        bool, typer.Option("--skip-unreadable", help="Go on where a file can not be read, and say so in its line.")
+        bool,
+        typer.Option("--skip-unreadable", help="Go on where a file can not be read, and say so in its line."),
     ] = False,
     device: Device = "auto",
 ) -> None:

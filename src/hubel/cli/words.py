@@ -21,11 +21,21 @@ NETS: dict[str, tuple[str, tuple[Any, ...]]] = {
     **{f"resnet{depth}": ("resnet", (depth,)) for depth in (18, 20, 32, 34, 44, 50, 56, 101, 110, 152)},
     "efficientnet_lite0": ("efficientnet_lite0", ()),
 }
-OPTIMIZERS = {"sgd": "SGD", "adamw": "AdamW", "muon": "Muon"}
+OPTIMIZERS = {
+    "sgd": "SGD",
+    "momentum": "Momentum",
+    "adam": "Adam",
+    "adamw": "AdamW",
+    "adagrad": "Adagrad",
+    "adadelta": "Adadelta",
+    "rmsprop": "RMSProp",
+    "muon": "Muon",
+}
 SCHEDULES = {
     "linear": "Linear",
     "cosine": "Cosine",
     "one-cycle": "OneCycle",
+    "exponential": "Exponential",
     "plateau": "Plateau",
     "constant": "Constant",
 }

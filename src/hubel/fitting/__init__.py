@@ -3,15 +3,29 @@
 from hubel.fitting.averaging import MovingAverage
 from hubel.fitting.checkpoints import Checkpoints
 from hubel.fitting.loop import StepRule, steps
-from hubel.fitting.optimizers import SGD, AdamW, Muon
+from hubel.fitting.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Momentum, Muon, RMSProp
 from hubel.fitting.precision import Precision, probe
 from hubel.fitting.recipe import EarlyStopping, Recipe
 from hubel.fitting.rules import Backprop, Closure
 from hubel.fitting.run import Run, open_run
-from hubel.fitting.schedules import Constant, Cosine, Linear, OneCycle, Piecewise, Plateau, Progress, Schedule
+from hubel.fitting.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    Linear,
+    OneCycle,
+    Piecewise,
+    Plateau,
+    Progress,
+    Schedule,
+    Step,
+)
 
 __all__ = [
     "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
     "AdamW",
     "Backprop",
     "Checkpoints",
@@ -19,7 +33,9 @@ __all__ = [
     "Constant",
     "Cosine",
     "EarlyStopping",
+    "Exponential",
     "Linear",
+    "Momentum",
     "MovingAverage",
     "Muon",
     "OneCycle",
@@ -27,9 +43,11 @@ __all__ = [
     "Plateau",
     "Precision",
     "Progress",
+    "RMSProp",
     "Recipe",
     "Run",
     "Schedule",
+    "Step",
     "StepRule",
     "open_run",
     "probe",

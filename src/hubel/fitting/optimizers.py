@@ -89,6 +89,122 @@ class AdamW:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Momentum:
+    """Gradient descent with a running mean of the gradient: v <- m v + (1 - m) g, w <- w - lr v.
+
+    The same as `SGD` without look-ahead at lr (1 - m), since there v is larger by 1 / (1 - m): here the learning rate keeps its
+    meaning when m changes. Fields as in `SGD`. Source: B. T. Polyak, USSR Comput. Math. Math. Phys. 4, 1 (1964),
+    doi:10.1016/0041-5553(64)90137-5.
+
+    >>> [group["lr"] for group in Momentum(learning_rate=0.1, momentum=0.75).build(nn.Linear(3, 2)).param_groups]
+    [0.025, 0.025]
+    """
+
+    learning_rate: float = 0.5
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+
+    def build(self, net: nn.Module) -> torch.optim.Optimizer:
+        rate = self.learning_rate * (1 - self.momentum)
+        plain = SGD(
+            learning_rate=rate, momentum=self.momentum, nesterov=False, weight_decay=self.weight_decay
+        )
+        return plain.build(net)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adam:
+    """Adam (Kingma and Ba 2015, arXiv:1412.6980); with `amsgrad` the greatest second moment so far divides (Reddi, Kale and Kumar
+    2018, arXiv:1904.09237).
+
+    Fields as in `AdamW`, but `weight_decay` is added to the gradient, where the second moment scales it: for decay take `AdamW`.
+    """
+
+    learning_rate: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+    amsgrad: bool = False
+
+    def build(self, net: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.Adam(
+            decay_groups(net, self.weight_decay),
+            lr=self.learning_rate,
+            betas=self.betas,
+            eps=self.epsilon,
+            amsgrad=self.amsgrad,
+            fused=can_fuse(net),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adagrad:
+    """The gradient over the root of the sum of all its squares so far, so that every weight's steps shrink as it is used.
+
+    `epsilon` is added to the root, `initial` is the sum at the start, `weight_decay` times the weight is added to the gradient of
+    matrices and filters. Source: J. Duchi, E. Hazan, Y. Singer, J. Mach. Learn. Res. 12, 2121 (2011).
+    """
+
+    learning_rate: float = 0.01
+    epsilon: float = 1e-10
+    initial: float = 0.0
+    weight_decay: float = 0.0
+
+    def build(self, net: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.Adagrad(
+            decay_groups(net, self.weight_decay),
+            lr=self.learning_rate,
+            eps=self.epsilon,
+            initial_accumulator_value=self.initial,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adadelta:
+    """The gradient times the root mean square of the last steps, over that of the last gradients: steps in the unit of the weights.
+
+    `decay` is that of both running means, `epsilon` is added to both. Source: M. D. Zeiler 2012, arXiv:1212.5701.
+    """
+
+    learning_rate: float = 1.0
+    decay: float = 0.9
+    epsilon: float = 1e-6
+    weight_decay: float = 0.0
+
+    def build(self, net: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.Adadelta(
+            decay_groups(net, self.weight_decay), lr=self.learning_rate, rho=self.decay, eps=self.epsilon
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RMSProp:
+    """The gradient over the root of the running mean of its square.
+
+    `decay` is that of the mean, `epsilon` is added to the root, `momentum` is applied to the scaled gradient, and `centered`
+    subtracts the square of the mean gradient. Source: T. Tieleman and G. Hinton, lecture 6.5 of Neural Networks for Machine
+    Learning (2012).
+    """
+
+    learning_rate: float = 1e-3
+    decay: float = 0.99
+    epsilon: float = 1e-8
+    momentum: float = 0.0
+    centered: bool = False
+    weight_decay: float = 0.0
+
+    def build(self, net: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.RMSprop(
+            decay_groups(net, self.weight_decay),
+            lr=self.learning_rate,
+            alpha=self.decay,
+            eps=self.epsilon,
+            momentum=self.momentum,
+            centered=self.centered,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Muon:
     """Muon for inner matrices and filters, Nesterov SGD for the rest: see `hubel.fitting.muon`.
 

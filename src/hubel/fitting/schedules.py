@@ -127,6 +127,53 @@ class Piecewise:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Step:
+    """Multiply by `reduce` every `every` steps.
+
+    Raises `ValueError` where `every` is below 1 or `reduce` is not in (0, 1].
+
+    >>> [Step(every=30, reduce=0.5).factor(Progress(step=s, total=100)) for s in (0, 29, 30, 60)]
+    [1.0, 1.0, 0.5, 0.25]
+    """
+
+    every: int
+    reduce: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f"every is {self.every}; expected at least 1 step")
+        if not 0 < self.reduce <= 1:
+            raise ValueError(f"reduce is {self.reduce}; expected a factor in (0, 1]")
+
+    def factor(self, progress: Progress) -> float:
+        return self.reduce ** (progress.step // self.every)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exponential:
+    """Down from 1 to `end` by the same factor at every step, after a linear warm-up over the fraction `warmup`.
+
+    Raises `ValueError` where `end` is not in (0, 1].
+
+    >>> [round(Exponential(end=0.01).factor(Progress(step=s, total=4)), 3) for s in range(5)]
+    [1.0, 0.316, 0.1, 0.032, 0.01]
+    """
+
+    end: float = 0.01
+    warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.end <= 1:
+            raise ValueError(f"end is {self.end}; expected a factor in (0, 1]")
+
+    def factor(self, progress: Progress) -> float:
+        x = progress.fraction
+        if x < self.warmup:
+            return _first_steps(progress, self.warmup)
+        return self.end ** ((x - self.warmup) / max(1 - self.warmup, 1e-12))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plateau:
     """Multiply by `reduce` whenever the validation loss has not improved by `threshold` (relative) for `patience` epochs.
 

@@ -95,7 +95,9 @@ class CrossEntropy:
         if self.label_smoothing:
             wanted = (1 - self.label_smoothing) * losses - self.label_smoothing * logp.mean(dim=1)
         if self.focus:
-            wanted = wanted * (-torch.expm1(-losses)).clamp_min(1e-12).pow(self.focus)  # 1 - q, without cancellation
+            wanted = wanted * (-torch.expm1(-losses)).clamp_min(1e-12).pow(
+                self.focus
+            )  # 1 - q, without cancellation
         return Loss(total=mean_over_batch(wanted, weights), parts={"plain": plain.detach()})
 
     def read(self, outputs: Tensor) -> Prediction:

@@ -1,6 +1,6 @@
 """Real values: the squared difference, summed over the outputs of an example, averaged over examples.
 
-    loss = sum_k ((z_k - (y_k - center_k) / scale_k))^2
+loss = sum_k ((z_k - (y_k - center_k) / scale_k))^2
 """
 
 from __future__ import annotations
