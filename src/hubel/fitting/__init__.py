@@ -4,6 +4,7 @@ from hubel.fitting.averaging import MovingAverage
 from hubel.fitting.checkpoints import Checkpoints
 from hubel.fitting.loop import StepRule, steps
 from hubel.fitting.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Momentum, Muon, RMSProp
+from hubel.fitting.perceptron import PerceptronRule, linearly_separable
 from hubel.fitting.precision import Precision, probe
 from hubel.fitting.recipe import EarlyStopping, Recipe
 from hubel.fitting.rules import Backprop, Closure
@@ -38,6 +39,7 @@ __all__ = [
     "Momentum",
     "MovingAverage",
     "Muon",
+    "PerceptronRule",
     "OneCycle",
     "Piecewise",
     "Plateau",
@@ -49,6 +51,7 @@ __all__ = [
     "Schedule",
     "Step",
     "StepRule",
+    "linearly_separable",
     "open_run",
     "probe",
     "steps",
