@@ -4,6 +4,7 @@ from hubel.fitting.averaging import MovingAverage
 from hubel.fitting.checkpoints import Checkpoints
 from hubel.fitting.loop import StepRule, steps
 from hubel.fitting.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Momentum, Muon, RMSProp
+from hubel.fitting.penalties import L1, L2, Lp, MaxNorm, Penalty
 from hubel.fitting.perceptron import PerceptronRule, linearly_separable
 from hubel.fitting.precision import Precision, probe
 from hubel.fitting.recipe import EarlyStopping, Recipe
@@ -23,6 +24,8 @@ from hubel.fitting.schedules import (
 )
 
 __all__ = [
+    "L1",
+    "L2",
     "SGD",
     "Adadelta",
     "Adagrad",
@@ -37,10 +40,13 @@ __all__ = [
     "Exponential",
     "Linear",
     "Momentum",
+    "Lp",
+    "MaxNorm",
     "MovingAverage",
     "Muon",
-    "PerceptronRule",
     "OneCycle",
+    "Penalty",
+    "PerceptronRule",
     "Piecewise",
     "Plateau",
     "Precision",

@@ -22,6 +22,7 @@ from hubel.data.augmentation import (
 )
 from hubel.data.dataset import Dataset
 from hubel.fitting.optimizers import AdamW, Muon, OptimizerChoice
+from hubel.fitting.penalties import Penalty
 from hubel.fitting.precision import Precision
 from hubel.fitting.schedules import Linear, Schedule
 
@@ -49,7 +50,7 @@ class Recipe:
 
     `epochs` passes over the training part · `batch_size` examples a step · `augmentation` in order (an empty tuple for none) ·
     `max_grad_norm` clips the whole gradient · `average` is the decay of a moving average of the weights, which is then what is
-    evaluated and kept · `early_stopping` · `precision` number format, layout, threads · `seed` decides everything random.
+    evaluated and kept · `early_stopping` · `penalties` such as `L1` or `MaxNorm` · `precision` number format, layout, threads · `seed` decides everything random.
 
     Raises `ValueError` for a number out of its range, `TypeError` for a seed that is no whole number.
 
@@ -66,6 +67,7 @@ class Recipe:
     average: float | Literal[False] | None = None
     early_stopping: EarlyStopping | Literal[False] | None = None
     precision: Precision | None = None
+    penalties: tuple[Penalty, ...] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -126,6 +128,10 @@ class Recipe:
         fill(
             "early_stopping",
             lambda: (False, "the learning rate ends at zero, where the last weights are the ones to keep"),
+        )
+        chosen["penalties"] = (
+            self.penalties,
+            "given" if self.penalties else "none: weight decay is the optimizer's",
         )
         chosen["seed"] = (self.seed, "given" if self.seed else "default")
         resolved = Recipe(**{name: value for name, (value, _) in chosen.items()})

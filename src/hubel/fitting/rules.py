@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
 
 from hubel.core.buffers import places_of, put_back
-from hubel.core.types import Batch
+from hubel.core.types import Batch, Loss
 from hubel.fitting.loop import ObjectiveCall
+from hubel.fitting.penalties import Penalty
 
 
 class Backprop:
     """The gradient of the mean loss of a batch, given to a torch optimizer.
 
-    `max_grad_norm` clips the whole gradient. `autocast` makes the context of the forward pass (lower precision).
+    `max_grad_norm` clips the whole gradient. `autocast` makes the context of the forward pass (lower precision). `penalties` are added
+    to the loss (and answered as `penalty`), and act on the weights after the step.
     The gradient's norm is always computed: it is what shows that a step is finite.
 
     `update` raises `FloatingPointError` where the loss or its gradient is not finite (weights, buffers and optimizer are then as
@@ -36,12 +39,14 @@ class Backprop:
         *,
         max_grad_norm: float | None = None,
         autocast: AbstractContextManager[object] | None = None,
+        penalties: Sequence[Penalty] = (),
     ):
         self.optimizer = optimizer
         self.max_grad_norm = max_grad_norm
         self.autocast = nullcontext() if autocast is None else autocast
         self.highest = [float(group["lr"]) for group in optimizer.param_groups]
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.penalties = tuple(penalties)
         self._copies: list[Tensor] = []
 
     @property
@@ -56,6 +61,7 @@ class Backprop:
         self._forget_gradients()
         with self.autocast:
             loss = objective(net, batch)
+        loss = self._with_penalties(loss, net)
         loss.total.backward()
         norm = self._grad_norm()
         if not bool(torch.isfinite(norm) & torch.isfinite(loss.total.detach())):
@@ -67,11 +73,21 @@ class Backprop:
         for group, highest in zip(self.optimizer.param_groups, self.highest, strict=True):
             group["lr"] = highest * factor
         self.optimizer.step()
+        for penalty in self.penalties:
+            penalty.after_step(net, self.learning_rate)
         return {
             "loss": loss.total.detach(),
             "grad_norm": norm,
             **{name: part.detach() for name, part in loss.parts.items()},
         }
+
+    def _with_penalties(self, loss: Loss, net: nn.Module) -> Loss:
+        values = [value for penalty in self.penalties if (value := penalty.value(net)) is not None]
+        if not values:
+            return loss
+        added = torch.stack(values).sum()
+        parts = {"plain": loss.total.detach(), **loss.parts, "penalty": added.detach()}
+        return Loss(total=loss.total + added, parts=parts)
 
     def _forget_gradients(self) -> None:
         """`optimizer.zero_grad()`, which would import torch's compiler at its first call (1.1 s, 80 MB)."""

@@ -99,6 +99,7 @@ class Training:
             self.optimizer,
             max_grad_norm=recipe.max_grad_norm or None,
             autocast=self.precision.autocast(job.device),
+            penalties=recipe.penalties,
         )
         self.average = MovingAverage(self.net, recipe.average) if recipe.average else None
         self.best: dict[str, Tensor] | None = None
