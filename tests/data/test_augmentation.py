@@ -17,6 +17,7 @@ from hubel.data.augmentation import (
     Draw,
     Erase,
     Flip,
+    Mixup,
     Noise,
     RotateQuarter,
     Shift,
@@ -200,3 +201,20 @@ def test_erase_cuts_rectangles_of_the_stated_area():
     for mask in erased[hit][:50]:
         rows, columns = mask.any(1), mask.any(0)
         assert int(mask.sum()) == int(rows.sum()) * int(columns.sum()), "not a rectangle"
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
+def test_mixup_blends_inputs_and_targets_alike(alpha):
+    num, mix = 4000, Mixup(alpha=alpha)
+    x = torch.eye(num).view(num, 1, 1, num)[:, :, :, :num]
+    out = mix(x, draw(num)).view(num, num).double()
+    assert torch.allclose(out.sum(1), torch.ones(num).double(), atol=1e-6)
+    assert ((out > 0).sum(1) <= 2).all()
+    targets = torch.arange(num) % 3
+    expected = out @ torch.nn.functional.one_hot(targets, 3).double()
+    assert torch.allclose(mix.of_targets(targets, 3, draw(num)).double(), expected, atol=1e-6)
+    values = torch.randn(num, 2)
+    assert torch.allclose(mix.of_targets(values, None, draw(num)).double(), out @ values.double(), atol=1e-5)
+    share = out.diagonal()  # of Beta(alpha, alpha): mean 1/2, variance 1 / (4 (2 alpha + 1)); of few examples partner and self are one
+    assert share.mean() == pytest.approx(0.5, abs=0.03)
+    assert share.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.1)

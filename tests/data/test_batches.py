@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubel.data import Dataset
-from hubel.data.augmentation import Flip, Shift
+from hubel.data.augmentation import Flip, Mixup, Shift
 from hubel.data.batches import Batches
 from hubel.data.preprocessing import Scaling, scaling_of
 
@@ -74,6 +74,17 @@ def test_scaled_values_are_those_of_numpy_whatever_is_stored(dtype):
     assert torch.allclose(
         scaling.invert(batch.inputs.double()), torch.from_numpy(values), rtol=1e-5, atol=1e-6 * max(std)
     )
+
+
+def test_mixup_makes_probabilities_of_class_numbers_in_training_only():
+    data = dataset()
+    batches = Batches(
+        data=data, scaling=scaling_of(data), batch_size=8, augmentation=(Flip(), Mixup(alpha=1.0))
+    )
+    batch = next(batches.epoch(1))
+    assert batch.targets.shape == (8, 3) and torch.allclose(batch.targets.sum(1), torch.ones(8))
+    assert torch.equal(batch.targets, next(batches.epoch(1)).targets)
+    assert next(batches.in_order()).targets.dtype == torch.int64
 
 
 def test_one_example_reads_the_same_alone_and_in_a_batch_bit_by_bit():

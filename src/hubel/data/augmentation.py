@@ -28,6 +28,7 @@ __all__ = [
     "Draw",
     "Erase",
     "Flip",
+    "Mixup",
     "Noise",
     "RotateQuarter",
     "Shift",
@@ -239,6 +240,47 @@ class Erase:
         )
         inside &= column(chosen < self.probability)
         return inputs.masked_fill(inside.unsqueeze(1).to(inputs.device), 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixup:
+    """Blend every example with another of its batch: x <- s x + (1 - s) x', and its target likewise, s drawn from Beta(alpha, alpha).
+
+    Class numbers become class probabilities; yes/no labels and real values become blends. H. Zhang et al. 2018, arXiv:1710.09412
+    (who draw one s a batch; here every example has its own).
+
+    Raises `ValueError` where alpha is not positive.
+
+    >>> mix, draw = Mixup(alpha=1.0), Draw(0, 1, 0, torch.arange(4))
+    >>> mix.of_targets(torch.tensor([0, 1, 2, 0]), 3, draw).sum(1).tolist()
+    [1.0, 1.0, 1.0, 1.0]
+    """
+
+    alpha: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < math.inf:
+            raise ValueError(f"alpha is {self.alpha}; expected a positive number")
+
+    def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
+        return self._blended(inputs, draw)
+
+    def of_targets(self, targets: Tensor, num_classes: int | None, draw: Draw) -> Tensor:
+        """The targets [N] or [N, K] of what `__call__` makes of the inputs at the same moment: [N, K] for `num_classes` K."""
+        if num_classes is not None and targets.ndim == 1 and not targets.is_floating_point():
+            targets = F.one_hot(targets.long(), num_classes)
+        values = targets if targets.is_floating_point() else targets.float()
+        return self._blended(values, draw)
+
+    def _blended(self, values: Tensor, draw: Draw) -> Tensor:
+        generator = draw.generator("mixup")
+        num = len(draw.ids)
+        other = torch.randperm(num, generator=generator).to(values.device)
+        one, two = torch._standard_gamma(torch.full((2, num), self.alpha), generator=generator).clamp_min(
+            1e-30
+        )
+        share = (one / (one + two)).to(values).view(-1, *(1,) * (values.ndim - 1))
+        return share * values + (1 - share) * values[other]
 
 
 def _column(values: Tensor, like: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 
 from hubel.core import random
 from hubel.core.types import Batch
-from hubel.data.augmentation import Augmentation, Draw, augment
+from hubel.data.augmentation import Augmentation, Draw, Mixup, augment
 from hubel.data.dataset import Dataset
 from hubel.data.preprocessing import Scaling
 from hubel.data.rows import Rows, gather
@@ -61,6 +61,10 @@ class Batches:
             self._weights = torch.from_numpy(np.array(self.data.weights, np.float32))
 
     @property
+    def _num_classes(self) -> int | None:
+        return None if self.data.classes is None or self.data.is_multilabel else len(self.data.classes)
+
+    @property
     def steps_per_epoch(self) -> int:
         """Batches in an epoch."""
         return -(-len(self.data) // self.batch_size)
@@ -91,6 +95,10 @@ class Batches:
             inputs = inputs.contiguous(memory_format=wanted)
         weights = None if self._weights is None else self._weights[places].to(self.device)
         targets = self._targets[places].to(self.device, non_blocking=True)
+        if draw is not None:
+            for change in self.augmentation:
+                if isinstance(change, Mixup):
+                    targets = change.of_targets(targets, self._num_classes, draw)
         return Batch(inputs=inputs, targets=targets, ids=self._rows[places], weights=weights)
 
     def _gather(self, rows: torch.Tensor) -> torch.Tensor:
