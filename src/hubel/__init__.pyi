@@ -9,6 +9,7 @@ from .core.types import Prediction as Prediction
 from .fitting import Recipe as Recipe
 from .fitting import Run as Run
 from .fitting import open_run as open_run
+from .workflows import cross_validate as cross_validate
 from .workflows import demo as demo
 from .workflows import evaluate as evaluate
 from .workflows import fit as fit
