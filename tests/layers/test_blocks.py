@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hubel.layers.activation import Activation
+from hubel.layers.activation import Activation, Maxout
 from hubel.layers.inverted_residual import InvertedResidual, SameConv2d
 from hubel.layers.residual import BasicBlock, Bottleneck, PaddedShortcut
 
@@ -60,6 +60,9 @@ def test_activations_by_their_formula(word):
     formula = {
         "relu": x.clamp(min=0),
         "leaky_relu": torch.where(x > 0, x, 0.01 * x),
+        "prelu": torch.where(x > 0, x, 0.25 * x),  # the slope is learned and begins at 1/4
+        "selu": 1.0507009873554805 * torch.where(x > 0, x, 1.6732632423543772 * (x.exp() - 1)),
+        "identity": x,
         "elu": torch.where(x > 0, x, x.exp() - 1),
         "gelu": x * 0.5 * (1 + torch.erf(x / 2**0.5)),
         "silu": x / (1 + (-x).exp()),
@@ -68,10 +71,19 @@ def test_activations_by_their_formula(word):
         "sigmoid": 1 / (1 + (-x).exp()),
         "sine": x.sin(),
     }
-    torch.testing.assert_close(word(x), formula[word])
+    torch.testing.assert_close(word.module().double()(x), formula[word])
     assert Activation(str(word)) is word
 
 
 def test_an_unknown_activation_is_refused_with_the_nearest():
     with pytest.raises(ValueError, match=r"'rellu' is not an activation\. Did you mean .relu.\?"):
         Activation("rellu")
+
+
+def test_maxout_is_the_largest_of_its_pieces():
+    x = torch.randn(3, 12, 2, 2)
+    out = Maxout(4)(x)
+    assert out.shape == (3, 3, 2, 2)
+    assert torch.equal(out[:, 1], torch.stack([x[:, k] for k in (4, 5, 6, 7)]).amax(0))
+    with pytest.raises(ValueError, match=r"multiple of 5.*received \[3, 12, 2, 2\]"):
+        Maxout(5)(x)

@@ -24,6 +24,31 @@ class Sine(nn.Module):
         return torch.sin(x)
 
 
+class Maxout(nn.Module):
+    """The largest of `pieces` values that lie side by side: [N, F * pieces, …] to [N, F, …]. With linear maps before it, a convex
+    function of straight pieces is learned. I. Goodfellow et al. 2013, arXiv:1302.4389.
+
+    Raises `ValueError` where the channels are no multiple of `pieces`.
+
+    >>> Maxout(2)(torch.tensor([[1.0, -1.0, 3.0, 5.0]]))
+    tensor([[1., 5.]])
+    """
+
+    def __init__(self, pieces: int = 2):
+        super().__init__()
+        if pieces < 1:
+            raise ValueError(f"maxout: pieces must be at least 1; received {pieces}")
+        self.pieces = pieces
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The largest of every `pieces` channels."""
+        if x.ndim < 2 or x.shape[1] % self.pieces:
+            raise ValueError(
+                f"maxout of {self.pieces} pieces expects [N, a multiple of {self.pieces}, …]; received {list(x.shape)}"
+            )
+        return x.unflatten(1, (-1, self.pieces)).amax(dim=2)
+
+
 class Activation(StrEnum):
     """An elementwise function, by its usual name.
 
@@ -32,18 +57,21 @@ class Activation(StrEnum):
     >>> Activation("rleu")
     Traceback (most recent call last):
     ...
-    ValueError: 'rleu' is not an activation. Did you mean "relu"? There are: relu, leaky_relu, elu, gelu, silu, softplus, tanh, sigmoid, sine.
+    ValueError: 'rleu' is not an activation. Did you mean "relu"? There are: relu, leaky_relu, prelu, elu, selu, gelu, silu, softplus, tanh, sigmoid, sine, identity.
     """
 
     RELU = "relu"
     LEAKY_RELU = "leaky_relu"
+    PRELU = "prelu"
     ELU = "elu"
+    SELU = "selu"
     GELU = "gelu"
     SILU = "silu"
     SOFTPLUS = "softplus"
     TANH = "tanh"
     SIGMOID = "sigmoid"
     SINE = "sine"
+    IDENTITY = "identity"
 
     @classmethod
     def _missing_(cls, value: object) -> Activation:
@@ -62,17 +90,20 @@ class Activation(StrEnum):
     @property
     def rectifies(self) -> bool:
         """Whether it is ReLU or a smooth relative, for which He's initial weights are meant (else Glorot's)."""
-        return self not in (Activation.TANH, Activation.SIGMOID, Activation.SINE)
+        return self not in (Activation.TANH, Activation.SIGMOID, Activation.SINE, Activation.IDENTITY)
 
 
 _MODULES: dict[Activation, type[nn.Module]] = {
     Activation.RELU: nn.ReLU,
     Activation.LEAKY_RELU: nn.LeakyReLU,
+    Activation.PRELU: nn.PReLU,
     Activation.ELU: nn.ELU,
+    Activation.SELU: nn.SELU,
     Activation.GELU: nn.GELU,
     Activation.SILU: nn.SiLU,
     Activation.SOFTPLUS: nn.Softplus,
     Activation.TANH: nn.Tanh,
     Activation.SIGMOID: nn.Sigmoid,
     Activation.SINE: Sine,
+    Activation.IDENTITY: nn.Identity,
 }
