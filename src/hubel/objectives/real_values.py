@@ -88,9 +88,10 @@ class RealValues:
     def check_targets(self, targets: Tensor) -> None:
         shape, num = tuple(targets.shape), self.num_values
         if not ((targets.ndim == 2 and shape[1] == num) or (targets.ndim == 1 and num == 1)):
+            nodes = self.num_outputs // num * (shape[1] if len(shape) == 2 else 1)
             raise ContractError(
                 f"{self._named()} of {self._counted()} received targets of shape {shape}; expected "
-                f"{'[N] or ' if num == 1 else ''}[N, {num}]: reshape the targets, or ask for {shape[1] if len(shape) == 2 else 1}"
+                f"{'[N] or ' if num == 1 else ''}[N, {num}]: reshape the targets, or write {type(self).__name__}({nodes})"
             )
         if not targets.is_floating_point():
             raise ContractError(
