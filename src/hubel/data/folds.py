@@ -21,7 +21,7 @@ def folds(
 
     >>> data = Dataset(inputs=np.zeros((10, 3)), targets=np.arange(10) % 2, classes=("a", "b"))
     >>> [rows.tolist() for rows in folds(data, 5)][0]
-    [3, 6]
+    [0, 5]
     """
     from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 

@@ -32,6 +32,7 @@ class Hinge:
 
     Raises `ContractError` where `num_outputs` is below 1, for another number of names, or a temperature that is not positive.
 
+    >>> import torch
     >>> batch = Batch(inputs=torch.tensor([[2.0], [0.5]]), targets=torch.tensor([1, 0]))
     >>> Hinge(1)(nn.Identity(), batch).total.item()  # (0 + 1.5) / 2
     0.75
