@@ -143,7 +143,9 @@ class TestEvery:
             assert loss.dtype == torch.float32
             assert torch.isfinite(loss)
             if not (dtype == torch.float16 and isinstance(objective, GaussianLikelihood)):
-                assert torch.isfinite(extreme.grad).all()  # a residual of 1e4 over a variance of e^-20 is beyond float16
+                assert torch.isfinite(
+                    extreme.grad
+                ).all()  # a residual of 1e4 over a variance of e^-20 is beyond float16
             prediction = objective.read(extreme)
             assert np.isfinite(prediction.values).all()
             if prediction.probabilities is not None:
