@@ -224,7 +224,7 @@ def test_report_and_resume_of_a_finished_run(place, capsys):
         (["fit", "{photos}", "--epochs", "many"], 2, "--epochs"),
         (["fit", "{photos}", "--epochs", "0"], 2, "epochs is 0"),
         (["fit", "{photos}", "--net", "resnet19"], 2, "no network 'resnet19'. Did you mean \"resnet1"),
-        (["fit", "{photos}", "--optimizer", "adam"], 2, 'Did you mean "adamw"'),
+        (["fit", "{photos}", "--optimizer", "adamx"], 2, 'Did you mean "adam"'),
         (["fit", "{photos}", "--schedule", "onecycle"], 2, 'Did you mean "one-cycle"'),
         (["fit", "{photos}", "--precision", "float16"], 2, 'Did you mean "bfloat16"'),
         (["fit", "{photos}", "--budget", "soon"], 2, "a duration of 'soon'"),

@@ -32,6 +32,10 @@ GIVEN = {
     "SquaredError": lambda: objectives.SquaredError(
         2, center=(1.0, 1 / 3), scale=(0.1, 1e300), units=("K", "Jy")
     ),
+    "L1": lambda: fitting.L1(strength=0.1, layers=("body.",)),
+    "L2": lambda: fitting.L2(strength=0.1, on="biases"),
+    "Lp": lambda: fitting.Lp(strength=0.1, power=4.0),
+    "Step": lambda: fitting.Step(every=30, reduce=0.5),
     "Draw": None,  # a moment of a batch, never stored
 }
 KINDS = [
@@ -75,6 +79,7 @@ def test_a_whole_recipe_comes_back():
         average=False,
         early_stopping=fitting.EarlyStopping(patience=3),
         precision=fitting.Precision(dtype="bfloat16", layout="channels_last", threads=2),
+        penalties=(fitting.L1(strength=0.1), fitting.MaxNorm(limit=2.0)),
         seed=-4,
     )
     assert names.rebuild(json.loads(json.dumps(names.describe(recipe)))) == recipe

@@ -47,12 +47,12 @@ def _through_store(work: Callable[[], Path]) -> bytes:
     content = b""
     if rank != 0:
         content = store.get(key)
-        store.set(f"{key}/read by {rank}", b"1")
+        store.set(f"{key}/read by {rank}", b"1")  # type: ignore[arg-type]  # bytes as well, since a path may be no text
         return content
     try:
         content = os.fsencode(work().resolve())
     finally:
-        store.set(key, content)
+        store.set(key, content)  # type: ignore[arg-type]
         store.wait(
             [f"{key}/read by {other}" for other in range(1, count)]
         )  # the store may live in this process
