@@ -24,7 +24,10 @@ def test_is_the_minimum_that_scipy_finds(sharpness, classes):
     scores, targets = scores_and_targets(500, classes, sharpness)
 
     def loss(log_t):
-        return float(torch.nn.functional.cross_entropy(scores / math.exp(log_t), targets))
+        likelihood = torch.nn.functional.cross_entropy(scores / math.exp(log_t), targets, reduction="sum")
+        return (
+            float(likelihood) + 0.5 * (log_t / 0.5) ** 2
+        )  # before the data, log t is normal with a deviation of 1/2
 
     theirs = scipy.optimize.minimize_scalar(loss, bounds=(-3, 3), method="bounded", options={"xatol": 1e-9})
     assert math.isclose(best_temperature(scores, targets), math.exp(theirs.x), rel_tol=1e-3)
@@ -46,9 +49,11 @@ def test_changes_no_answer_and_leaves_the_loss_alone():
     assert np.allclose(after.read(scores).probabilities, expected, atol=1e-6)
 
 
-def test_stays_in_range_where_every_answer_is_right_and_without_examples():
+def test_a_few_right_answers_make_nothing_sure():
     scores = torch.eye(3).repeat(5, 1)
-    assert 0.05 <= best_temperature(scores, scores.argmax(1)) < 0.051
+    few = best_temperature(scores, scores.argmax(1))
+    many = best_temperature(scores.repeat(1000, 1), scores.argmax(1).repeat(1000))
+    assert 0.3 < few < 0.4 and 0.05 <= many < 0.15
     assert CrossEntropy(3).calibrated(torch.empty(0, 0), torch.empty(0)).temperature == 1.0
 
 

@@ -14,8 +14,9 @@ from torch import nn
 import hubel
 from hubel import fitting, nets
 from hubel.core import files
-from hubel.core.errors import ContractError, DamagedRun, NonFiniteLoss, RunBusy
+from hubel.core.errors import ContractError, DamagedRun, MemoryRanOut, NonFiniteLoss, RunBusy
 from hubel.fitting.run import outputs_of
+from hubel.workflows import choices, training
 from hubel.workflows.display import Display
 
 
@@ -101,6 +102,149 @@ def test_like_takes_the_parts_too(tmp_path):
     assert sum(map(len, elsewhere.split.values())) == 60
 
 
+def test_like_with_another_seed_is_another_run(tmp_path):
+    x, y = table()
+    one = hubel.fit(x, y, recipe=quick(seed=1), out=tmp_path / "one", quiet=True)
+    two, three = (
+        hubel.fit(x, y, like=one, recipe=hubel.Recipe(seed=seed), out=tmp_path / f"{seed}", quiet=True)
+        for seed in (2, 3)
+    )
+    assert not same_weights(two, three) and two.recipe.seed == 2 and two.recipe.epochs == one.recipe.epochs
+    longer = hubel.fit(x, y, like=one, recipe=hubel.Recipe(epochs=3), out=tmp_path / "longer", quiet=True)
+    assert longer.recipe.epochs == 3 and longer.recipe.seed == 1
+
+
+def test_like_takes_the_names_of_the_new_data(tmp_path):
+    x, y = table()
+    one = hubel.fit(x, np.where(y, "cat", "dog"), recipe=quick(), out=tmp_path / "one", quiet=True)
+    other = hubel.fit(-x, np.where(y, "pear", "apple"), like=one, out=tmp_path / "other", quiet=True)
+    assert set(other.predict(x).labels) <= {"apple", "pear"}
+    with pytest.raises(ValueError, match=r"3 classes.*has 2"):
+        hubel.fit(x, np.arange(60) % 3, like=one, out=tmp_path / "three", quiet=True)
+    values = hubel.fit(x, x[:, 0], recipe=quick(), out=tmp_path / "values", quiet=True)
+    shifted = hubel.fit(x, 500 + 3 * x[:, 0], like=values, out=tmp_path / "shifted", quiet=True)
+    assert shifted.objective.center[0] == pytest.approx(500, abs=2)
+
+
+def test_like_a_run_object_of_an_own_network_begins_where_it_began(tmp_path):
+    run = fitted(tmp_path / "run")
+    x, y = table()
+    again = hubel.fit(x, y, like=run, out=tmp_path / "again", quiet=True)
+    assert same_weights(run, again)
+
+
+def test_a_later_fit_of_the_same_network_changes_no_earlier_run(tmp_path):
+    net, (x, y) = Small(), table()
+    one = hubel.fit(x, y, net=net, recipe=quick(), out=tmp_path / "one", quiet=True)
+    before = one.predict(x).probabilities
+    hubel.fit(x, 1 - y, net=net, recipe=quick(epochs=20), out=tmp_path / "two", quiet=True)
+    assert np.array_equal(one.predict(x).probabilities, before)
+    assert np.array_equal(hubel.open_run(one.folder, net=Small()).predict(x).probabilities, before)
+
+
+def test_a_network_of_ours_that_was_edited_is_an_own_network(tmp_path):
+    x, y = table()
+    net = nets.mlp((8,), inputs=5, outputs=2)
+    net.body[1] = nn.Tanh()
+    run = hubel.fit(x, y, net=net, recipe=quick(), out=tmp_path / "run", quiet=True)
+    assert run.about["net"]["name"] is None
+    expected = run.predict(x).probabilities
+    with pytest.raises(ValueError, match="network of your own"):
+        hubel.open_run(run.folder).predict(x)
+    again = nets.mlp((8,), inputs=5, outputs=2)
+    again.body[1] = nn.Tanh()
+    assert np.array_equal(hubel.open_run(run.folder, net=again).predict(x).probabilities, expected)
+    frozen = nets.mlp((8,), inputs=5, outputs=2)
+    frozen.body.requires_grad_(False)
+    assert (
+        hubel.fit(x, y, net=frozen, recipe=quick(), out=tmp_path / "frozen", quiet=True).about["net"]["name"]
+        is None
+    )
+
+
+@pytest.mark.parametrize(
+    "optimizer", [fitting.AdamW(), fitting.SGD(), fitting.Muon()], ids=lambda o: type(o).__name__
+)
+def test_a_state_of_other_shapes_is_refused(tmp_path, monkeypatch, optimizer):
+    """Fused steps write as far as the shape says: a state from a stranger must not lead them out of bounds."""
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Training, "_goes_on", lambda self: self.position.epoch < 2)
+        patch.setattr(training.Training, "finish", lambda self: self.save())
+        patch.setattr(hubel.workflows.conclude, "conclude", lambda *a: None)
+        fitted(tmp_path / "run", optimizer=optimizer)
+    checkpoints = hubel.open_run(tmp_path / "run", net=Small()).checkpoints
+    found = checkpoints.read(("state", "start"))
+    for values in found.trees["state"]["optimizer"].values():
+        for name, value in values.items():
+            if isinstance(value, torch.Tensor) and value.ndim:
+                values[name] = torch.zeros(1)
+    checkpoints.write(found.step + 1, found.trees, alone=True)
+    with pytest.raises(DamagedRun, match="other parameters were trained"):
+        resumed(tmp_path / "run")
+
+
+def test_a_damaged_start_does_not_matter_where_a_state_is_whole(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Training, "_goes_on", lambda self: self.position.epoch < 2)
+        patch.setattr(training.Training, "finish", lambda self: self.save())
+        patch.setattr(hubel.workflows.conclude, "conclude", lambda *a: None)
+        fitted(tmp_path / "run")
+    for start in (tmp_path / "run" / "checkpoints").glob("start-*"):
+        content = bytearray(start.read_bytes())
+        content[-1] ^= 1
+        start.write_bytes(content)
+    assert same_weights(resumed(tmp_path / "run"), fitted(tmp_path / "whole"))
+
+
+def test_intervals_know_groups(tmp_path):
+    """Rows of one patient are no independent examples: the interval over groups is the wider one."""
+    x, y = table(400)
+    groups = np.arange(400) // 20
+    run = hubel.fit(x, y, net=Small(), recipe=quick(), groups=groups, out=tmp_path / "run", quiet=True)
+    test = run.split["test"]
+    prediction = run.predict(x[test])
+    expected = hubel.metrics.accuracy(y[test], prediction.values, groups=groups[test])
+    assert run.test["accuracy"]["low"] == pytest.approx(expected.low)
+    assert "ilson" not in run.test["accuracy"]["method"]
+
+
+def test_equal_rows_of_a_table_are_said_and_kept(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 2, size=(300, 4)).astype("float32")
+    run = hubel.fit(x, (x.sum(1) > 2).astype(int), recipe=quick(), out=tmp_path / "run", quiet=True)
+    assert sum(run.about["data"]["sizes"].values()) == 300
+    assert "They were kept" in run.about["data"]["duplicates"]["sentence"]
+
+
+def test_widths_that_contradict_each_other_come_to_an_end(tmp_path, monkeypatch):
+    """Too many epochs for a narrow network and too few for the next one: one of them is taken."""
+    monkeypatch.setattr(choices, "MANY", 10)
+    monkeypatch.setattr(
+        choices, "choose_epochs", lambda pace, *a, **k: (2, "slow") if pace.step > 0.5 else (100, "quick")
+    )
+    monkeypatch.setattr(
+        choices,
+        "measure_pace",
+        lambda net, *a: choices.Pace(
+            step=float(sum(p.numel() for p in net.parameters()) > 100_000), evaluation=0.0
+        ),
+    )
+    monkeypatch.setattr(training.Training, "_goes_on", lambda self: False)
+    data = hubel.data.from_arrays(
+        np.zeros((40, 1, 8, 8), "uint8") + np.arange(40, dtype="uint8")[:, None, None, None],
+        np.arange(40) % 2,
+    )
+    run = hubel.fit(
+        data, recipe=hubel.Recipe(precision=fitting.Precision()), out=tmp_path / "run", quiet=True
+    )
+    assert run.about["net"]["arguments"]["width"] in choices.WIDTHS
+
+
+def test_a_precision_that_the_network_has_not_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"weights are float32.*net.double\(\)"):
+        fitted(tmp_path / "run", precision=fitting.Precision(dtype="float64"))
+
+
 def test_a_killed_run_is_interrupted(tmp_path):
     run = hubel.fit(*table(), net=Small(), recipe=quick(), out=tmp_path / "run", quiet=True)
     run.note(status="running")
@@ -145,8 +289,8 @@ def test_like_a_run_with_an_own_network_asks_for_it(tmp_path):
 
 def test_fewer_examples_than_a_batch(tmp_path):
     run = fitted(tmp_path / "run", data=table(12), batch_size=128, net=nets.mlp)
-    assert run.recipe.batch_size == len(run.split["train"]) < 12 or run.status == "finished"
-    assert run.status == "finished"
+    assert len(run.split["train"]) < 12 and run.status == "finished"
+    assert run.curves[-1]["step"] == run.recipe.epochs  # one batch of all of them an epoch
 
 
 def test_one_class_only_is_refused(tmp_path):
@@ -504,9 +648,28 @@ def test_out_of_memory_halves_the_batch(tmp_path, capsys, error):
     assert same_weights(run, alike) and same_weights(run, asked)
 
 
+def test_memory_that_runs_out_late_takes_no_run_away(tmp_path, monkeypatch):
+    """What fitted for an epoch fits: another program took the memory. The run is kept, and goes on when there is some again."""
+    greedy = Greedy(16)
+
+    def epoch(self, row, epochs):
+        greedy.most = 9
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Display, "epoch", epoch)
+        with pytest.raises(MemoryRanOut, match="hubel resume"):
+            fitted(tmp_path / "run", net=greedy)
+    assert hubel.open_run(tmp_path / "run").status == "failed"
+    run = resumed(tmp_path / "run", net=Greedy(16))
+    assert run.recipe.batch_size == 16
+    torch.manual_seed(0)
+    assert same_weights(run, fitted(tmp_path / "whole", net=Greedy(16)))
+
+
 def test_out_of_memory_in_a_later_step_begins_again(tmp_path, monkeypatch):
     greedy = Greedy(16)
     plain = Display.epoch
+    monkeypatch.setattr(training.Training, "_checkpoint_is_due", lambda self: False)  # nothing is lost yet
 
     def epoch(self, row, epochs):
         greedy.most = 9  # another program took the memory

@@ -17,6 +17,10 @@ from hubel.core.types import Interval
 def write(rows: Iterable[dict[str, Any]], *, as_json: bool, out: Path | None) -> None:
     """A row a line, as they come; a file is written whole or not at all."""
     if out is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(
+                encoding="utf-8"
+            )  # file names in any script, whatever the system's code page
         _write_to(sys.stdout, rows, as_json)
         return
     text = io.StringIO()

@@ -68,11 +68,14 @@ def recipe(
     from hubel.fitting.precision import all_threads
 
     chosen: Any = None
-    if optimizer is not None or learning_rate is not None:
-        word = optimizer or "muon"
-        if word not in OPTIMIZERS:
-            raise WrongWords(f"there is no optimizer {word!r}.{nearest(word, OPTIMIZERS)}")
-        kind = getattr(fitting, OPTIMIZERS[word])
+    if learning_rate is not None and optimizer is None:
+        raise WrongWords(
+            "--learning-rate belongs to an optimizer, and the default depends on the network: name one as well, such as --optimizer adamw"
+        )
+    if optimizer is not None:
+        if optimizer not in OPTIMIZERS:
+            raise WrongWords(f"there is no optimizer {optimizer!r}.{nearest(optimizer, OPTIMIZERS)}")
+        kind = getattr(fitting, OPTIMIZERS[optimizer])
         chosen = kind() if learning_rate is None else kind(learning_rate=learning_rate)
     if schedule is not None and schedule not in SCHEDULES:
         raise WrongWords(f"there is no schedule {schedule!r}.{nearest(schedule, SCHEDULES)}")

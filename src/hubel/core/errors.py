@@ -41,6 +41,10 @@ class MissingExtra(ImportError):
     """An optional dependency is not installed; the message has the line that installs it."""
 
 
+class MemoryRanOut(RuntimeError):
+    """A training that had run for long did not get its memory any more; its last checkpoint is whole."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that memory, of the processor or of a GPU, did not suffice.
 

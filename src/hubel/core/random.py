@@ -49,16 +49,24 @@ def torch_seeded(
     """Torch's global generators (which dropout reads) are seeded inside, and as they were afterwards."""
     import torch
 
-    on_cuda = torch.device(device).type == "cuda"
+    device = torch.device(device)
+    on_cuda, on_mps = device.type == "cuda", device.type == "mps"
     before = torch.default_generator.get_state()
-    before_cuda = torch.cuda.get_rng_state(device) if on_cuda else None
+    before_gpu = (
+        torch.cuda.get_rng_state(device) if on_cuda else torch.mps.get_rng_state() if on_mps else None
+    )
     value = key(seed, purpose, epoch, step)
     torch.default_generator.manual_seed(value)
-    if on_cuda:
-        torch.cuda.manual_seed(value)
+    if on_cuda:  # of this device: torch.cuda.manual_seed would seed the current one
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(value)
+    elif on_mps:
+        torch.mps.manual_seed(value)
     try:
         yield
     finally:
         torch.default_generator.set_state(before)
-        if before_cuda is not None:
-            torch.cuda.set_rng_state(before_cuda, device)
+        if on_cuda and before_gpu is not None:
+            torch.cuda.set_rng_state(before_gpu, device)
+        elif on_mps and before_gpu is not None:
+            torch.mps.set_rng_state(before_gpu)

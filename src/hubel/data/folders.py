@@ -55,6 +55,12 @@ def list_folder(root: Path) -> Listing:
             (part, label, p) for folder, part in parts.items() for label, p in _class_files(folder, walk)
         ]
     else:
+        said = {part for part in parts.values() if part}
+        if "train" in said and len(said) > 1:
+            raise ValueError(
+                f"{root} has folders for parts ({', '.join(f.name for f, part in parts.items() if part)}), but "
+                f"{_why_no_parts(parts)}; expected train/CLASS/…, test/CLASS/…: name the training folder alone, or sort the others into classes"
+            )
         found = [(None, label, p) for label, p in _class_files(root, walk)]
     if not found:
         raise UnreadableData(_nothing_in(root, folders))
@@ -80,6 +86,14 @@ def list_folder(root: Path) -> Listing:
     )
 
 
+def _why_no_parts(parts: dict[Path, str | None]) -> str:
+    others = [folder.name for folder, part in parts.items() if part is None]
+    if others:
+        return f"others beside them ({', '.join(others[:5])})"
+    flat = [folder.name for folder in parts if not _subfolders(folder)]
+    return f"no class folders in {', '.join(flat)}"
+
+
 def _class_files(root: Path, walk: _Walk) -> Iterator[tuple[str, Path]]:
     folders = _subfolders(root)
     names = [unicodedata.normalize("NFC", folder.name) for folder in folders]
@@ -93,9 +107,8 @@ def _class_files(root: Path, walk: _Walk) -> Iterator[tuple[str, Path]]:
         if entry.is_file() and not entry.name.startswith("."):
             walk.others["outside class folders" if is_image(entry) else _kind(entry)] += 1
     empty = []
-    for name, folder in sorted(
-        zip(names, folders, strict=True), key=lambda pair: class_order(names).index(pair[0])
-    ):
+    place = {name: number for number, name in enumerate(class_order(names))}
+    for name, folder in sorted(zip(names, folders, strict=True), key=lambda pair: place[pair[0]]):
         paths = list(_files_below(folder, walk))
         if not paths:
             empty.append(name)

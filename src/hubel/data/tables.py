@@ -218,6 +218,8 @@ def _typed(column: list[Any]) -> np.ndarray:
     if all(entry.isdigit() for entry in text):  # 007 and 7 are names
         return np.array(text, dtype=np.str_)
     try:
+        if any("_" in entry for entry in text):  # Python reads 1_1 as 11
+            raise ValueError
         return np.array([float(entry) for entry in text])
     except ValueError:
         return np.array(text, dtype=np.str_)

@@ -27,7 +27,7 @@ def evaluate(run: Run, data: Any, y: Any, options: Mapping[str, Any] | None) -> 
         whole = dataset_of(data, y, options=loading if isinstance(data, (str, Path)) else options)
         part = with_classes_of(run, whole)
     prediction = run.objective.read(run.outputs(part.inputs))
-    return run.objective.metrics(prediction, np.asarray(part.targets))
+    return run.objective.metrics(prediction, np.asarray(part.targets), part.groups)
 
 
 def own_test(run: Run) -> Dataset:

@@ -18,7 +18,7 @@ from hubel.core.version import VERSION
 
 
 def device_of(device: str | torch.device) -> torch.device:
-    """The word auto means the GPU where there is one (CUDA, then Apple's), else the CPU."""
+    """The word auto means the CUDA GPU where there is one, else the CPU; Apple's, on which nothing was tried yet, has to be asked for."""
     if str(device) != "auto":
         try:
             return torch.device(device)
@@ -28,8 +28,6 @@ def device_of(device: str | torch.device) -> torch.device:
             ) from error
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
     return torch.device("cpu")
 
 

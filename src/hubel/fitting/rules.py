@@ -111,11 +111,13 @@ class Backprop:
                 "no parameter received a gradient: the loss does not depend on the optimizer's parameters "
                 "(detached, frozen, or another network's)"
             )
-        return torch.nn.utils.get_total_norm(grads, foreach=True)
+        return torch.nn.utils.get_total_norm(grads, foreach=grads[0].device.type in ("cpu", "cuda"))
 
     def _clip(self, norm: Tensor) -> None:
         assert self.max_grad_norm is not None
-        torch.nn.utils.clip_grads_with_norm_(self.parameters, self.max_grad_norm, norm, foreach=True)
+        torch.nn.utils.clip_grads_with_norm_(
+            self.parameters, self.max_grad_norm, norm, foreach=norm.device.type in ("cpu", "cuda")
+        )
 
 
 class Closure:

@@ -57,7 +57,7 @@ class Run:
     def __repr__(self) -> str:
         headline = next(iter(self.about.get("test", {}).items()), None)
         score = (
-            f", test {headline[0]} {headline[1]['value']:.4g}"
+            f", {self.about.get('scored_part', 'test')} {headline[0]} {headline[1]['value']:.4g}"
             if headline and headline[1]["value"] is not None
             else ""
         )

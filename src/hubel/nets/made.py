@@ -11,7 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
+
+from hubel.core.names import rebuild_net
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,28 @@ class Published:
     std: tuple[float, ...] | None = None
     classes: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+
+
+def is_as_made(net: nn.Module) -> bool:
+    """Whether the function and arguments in `made_by` would make this network again: same layers, names, shapes, and nothing frozen.
+
+    A network of ours that was edited is one of the user's own.
+
+    >>> from hubel.nets import mlp
+    >>> net = mlp((4,), inputs=2, outputs=1)
+    >>> before = is_as_made(net)
+    >>> net.body[1] = nn.Tanh()
+    >>> before, is_as_made(net)
+    (True, False)
+    """
+    made = getattr(net, "made_by", None)
+    if made is None:
+        return False
+    with torch.device("meta"):
+        again = rebuild_net(made.name, dict(made.arguments))
+    shapes = [{name: value.shape for name, value in n.state_dict().items()} for n in (net, again)]
+    frozen = any(not p.requires_grad for p in net.parameters())
+    return str(net) == str(again) and shapes[0] == shapes[1] and not frozen and "forward" not in vars(net)
 
 
 class Net(nn.Module):

@@ -92,11 +92,15 @@ class BinaryCrossEntropy:
         f1 = 2 * hit[there] / total[there]
         return {"f1_macro": float(f1.mean()) if bool(there.any()) else 0.0, "loss": loss}
 
-    def metrics(self, prediction: Prediction, targets: np.ndarray) -> dict[str, Interval]:
+    def metrics(
+        self, prediction: Prediction, targets: np.ndarray, groups: np.ndarray | None = None
+    ) -> dict[str, Interval]:
         assert prediction.probabilities is not None
         if self.num_outputs == 1:
-            return metrics.classification(targets.reshape(-1).astype(np.int64), prediction.probabilities)
-        return metrics.multilabel(targets, prediction.probabilities)
+            return metrics.classification(
+                targets.reshape(-1).astype(np.int64), prediction.probabilities, groups
+            )
+        return metrics.multilabel(targets, prediction.probabilities, groups)
 
     def calibrated(self, outputs: Tensor, targets: Tensor) -> BinaryCrossEntropy:
         """As it is: nothing in its training makes it less sure than it should be."""

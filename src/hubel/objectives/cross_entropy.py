@@ -23,6 +23,8 @@ from hubel.core.errors import ContractError
 from hubel.core.types import Batch, Interval, Loss, Prediction
 from hubel.objectives.objective import forward, mean_over_batch
 
+PRIOR = 0.5  # of log temperature, before the validation part is seen
+
 
 @dataclass(frozen=True)
 class CrossEntropy:
@@ -113,10 +115,12 @@ class CrossEntropy:
         )
         return {"accuracy": float(accuracy), "loss": float(loss)}
 
-    def metrics(self, prediction: Prediction, targets: np.ndarray) -> dict[str, Interval]:
+    def metrics(
+        self, prediction: Prediction, targets: np.ndarray, groups: np.ndarray | None = None
+    ) -> dict[str, Interval]:
         assert prediction.probabilities is not None
         hard = targets.argmax(1) if targets.ndim == 2 else targets
-        return metrics.classification(hard, prediction.probabilities)
+        return metrics.classification(hard, prediction.probabilities, groups)
 
     def calibrated(self, outputs: Tensor, targets: Tensor) -> CrossEntropy:
         """The same objective with the temperature that makes held-out `targets` likeliest (Guo et al. 2017, arXiv:1706.04599).
@@ -163,20 +167,20 @@ class CrossEntropy:
 
 
 def best_temperature(outputs: Tensor, targets: Tensor) -> float:
-    """The t in [1/20, 20] that minimizes the cross-entropy of `outputs / t` [N, K], by golden section in log t.
+    """The likeliest t in [1/20, 20] of `outputs / t` [N, K], by golden section in log t, before the data near 1: log t is held to be
+    normal with a standard deviation of `PRIOR`. Ten examples that are all right would else make the network sure of everything.
 
-    Scores of K classes only; the minimum is unique, since the loss is convex in 1 / t.
-
-    >>> scores = torch.tensor([[2.0, 0.0]] * 4)
-    >>> t = best_temperature(scores, torch.tensor([0, 0, 0, 1]))  # right three times in four: exp(2 / t) = 3
-    >>> round(t, 3)
-    1.82
+    >>> scores = torch.tensor([[2.0, 0.0]] * 400)
+    >>> t = best_temperature(scores, torch.tensor([0, 0, 0, 1] * 100))  # right three times in four: exp(2 / t) = 3
+    >>> round(t, 2)
+    1.81
     """
     scores = outputs.double()
     wanted = targets.double() if targets.is_floating_point() else targets.long()
 
     def loss(log_t: float) -> float:
-        return float(nn.functional.cross_entropy(scores / math.exp(log_t), wanted))
+        likelihood = nn.functional.cross_entropy(scores / math.exp(log_t), wanted, reduction="sum")
+        return float(likelihood) + 0.5 * (log_t / PRIOR) ** 2
 
     low, high = -math.log(20), math.log(20)
     ratio = (math.sqrt(5) - 1) / 2

@@ -93,9 +93,11 @@ class Hinge:
             "loss": float(self._losses(outputs.double(), targets.to(outputs.device)).mean()),
         }
 
-    def metrics(self, prediction: Prediction, targets: np.ndarray) -> dict[str, Interval]:
+    def metrics(
+        self, prediction: Prediction, targets: np.ndarray, groups: np.ndarray | None = None
+    ) -> dict[str, Interval]:
         assert prediction.probabilities is not None
-        return metrics.classification(targets.reshape(-1).astype(np.int64), prediction.probabilities)
+        return metrics.classification(targets.reshape(-1).astype(np.int64), prediction.probabilities, groups)
 
     def calibrated(self, outputs: Tensor, targets: Tensor) -> Hinge:
         """The same objective with the temperature that makes held-out `targets` likeliest."""

@@ -42,8 +42,12 @@ class Objective(Protocol):
         """A few numbers cheap enough for every epoch, the headline first; `loss` among them."""
         ...
 
-    def metrics(self, prediction: Prediction, targets: np.ndarray) -> dict[str, Interval]:
-        """All scores with their intervals, the headline first."""
+    def metrics(
+        self, prediction: Prediction, targets: np.ndarray, groups: np.ndarray | None = None
+    ) -> dict[str, Interval]:
+        """All scores with their intervals, the headline first; over whole `groups` [N] where there are some, whose examples are not
+        independent.
+        """
         ...
 
     def calibrated(self, outputs: Tensor, targets: Tensor) -> Objective:

@@ -78,8 +78,10 @@ class RealValues:
         loss = self.losses(outputs, self.standardized(wanted.to(outputs.device))).mean()
         return {"rmse": float(rmse), "loss": float(loss)}
 
-    def metrics(self, prediction: Prediction, targets: np.ndarray) -> dict[str, Interval]:
-        return metrics.regression(targets.reshape(len(targets), -1), prediction.values)
+    def metrics(
+        self, prediction: Prediction, targets: np.ndarray, groups: np.ndarray | None = None
+    ) -> dict[str, Interval]:
+        return metrics.regression(targets.reshape(len(targets), -1), prediction.values, groups)
 
     def calibrated(self, outputs: Tensor, targets: Tensor) -> Self:
         """As it is: nothing in its training makes it less sure than it should be."""

@@ -40,7 +40,7 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
             training.net, setting.prepared.scaling, training.precision, part.inputs, setting.device
         )
         prediction = objective.read(outputs)
-        scores = objective.metrics(prediction, np.asarray(part.targets))
+        scores = objective.metrics(prediction, np.asarray(part.targets), part.groups)
         write_predictions(folder, part, prediction, entering(training))
     folders.update(
         folder,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from hubel.data.batches import Batches
 from hubel.fitting import Plateau, Precision, Recipe, Run, probe
 from hubel.fitting.precision import SHARE
 from hubel.fitting.recipe import default_batch_size
-from hubel.objectives import Objective, check
+from hubel.objectives import Objective, SquaredError, check
 from hubel.workflows import choices, folders
 from hubel.workflows.display import Display
 from hubel.workflows.memory import within_memory
@@ -55,9 +55,15 @@ def decide(
 ) -> Setting:
     """All choices, said on the display, with network, objective and one real batch checked against each other."""
     if like is not None:
-        net = folders.fresh_net(like, like.recipe.seed) if net is None else net
-        objective = like.objective if objective is None else objective
-        recipe = like.recipe
+        given = {f.name for f in fields(recipe) if getattr(recipe, f.name) != f.default}
+        net = (
+            folders.fresh_net(like, recipe.seed if "seed" in given else like.recipe.seed)
+            if net is None
+            else net
+        )
+        recipe = _merged(like.recipe, recipe)
+    if groups is not None:
+        data = with_groups(data, groups)
     own64 = isinstance(net, nn.Module) and any(p.dtype == torch.float64 for p in net.parameters())
     prepared = prepare(
         data,
@@ -71,6 +77,8 @@ def decide(
     train = prepared.part("train")
     folders.show_data(display, prepared)
     reasons: dict[str, str] = {}
+    if objective is None and like is not None:
+        objective = _asked_of(train, like.objective)
     if objective is None:
         objective, reasons["objective"] = choices.choose_objective(train)
     ours = net is None
@@ -80,6 +88,12 @@ def decide(
         net = choices.made_net(net, train, objective, recipe.seed)
     prepared = replace(prepared, scaling=published_scaling(net, prepared.scaling))
     fitted = net.to(device)
+    if recipe.precision is not None and (recipe.precision.dtype == "float64") != own64:
+        has, asks = ("float64", recipe.precision.dtype) if own64 else ("float32", "float64")
+        raise ValueError(
+            f"the network's weights are {has}, but the recipe's precision asks for {asks}: write net.{'float' if own64 else 'double'}(), "
+            "or leave the precision out"
+        )
     _refuse_blind_stopping(recipe, prepared)
     first = Batches(data=train, scaling=prepared.scaling, batch_size=32, seed=recipe.seed, device=device)
     within_memory(lambda size: check(fitted, objective, next(first.in_order(size))), first.batch_size)
@@ -100,10 +114,14 @@ def decide(
         )
 
     (found, why, measured), size = resolved(fitted)
+    tried = {_size(fitted)}
     while ours and recipe.epochs is None and found.epochs is not None:
         other = choices.other_width(fitted, found.epochs, train, objective, recipe.seed)
-        if other is None:
+        if (
+            other is None or _size(other[0]) in tried
+        ):  # too few epochs for one width and too many for the next: stay
             break
+        tried.add(_size(other[0]))
         fitted, reasons["net"] = other[0].to(device), other[1]
         (found, why, measured), size = resolved(fitted)
     recipe = found
@@ -121,6 +139,10 @@ def decide(
     )
     folders.show_choices(display, setting)
     return setting
+
+
+def _size(net: nn.Module) -> int:
+    return sum(p.numel() for p in net.parameters())
 
 
 def halved(wanted: int | None, size: int) -> str:
@@ -180,6 +202,41 @@ def _resolve(
 
     resolved, why = recipe.resolve(train, net, choose_precision=choose_precision, choose_epochs=choose_epochs)
     return resolved, why, measured
+
+
+def with_groups(data: Dataset, groups: Sequence[Any] | np.ndarray) -> Dataset:
+    """`data` whose examples belong to `groups` [N]: for the split, and for the intervals of the scores."""
+    if len(groups) != len(data):
+        raise ValueError(
+            f"groups has {len(groups):,} entries, but there are {len(data):,} examples: there must be one per example"
+        )
+    return replace(data, groups=np.asarray(groups))
+
+
+def _merged(known: Recipe, given: Recipe) -> Recipe:
+    """The recipe of another run, with what was given in its place."""
+    changes = {f.name: getattr(given, f.name) for f in fields(given) if getattr(given, f.name) != f.default}
+    return replace(known, **changes)
+
+
+def _asked_of(train: Dataset, objective: Objective) -> Objective:
+    """The question of another run, asked of these data: their class names, their centre and scale, and not calibrated yet."""
+    changes: dict[str, Any] = {}
+    if train.classes is not None and getattr(objective, "classes", None) is not None:
+        asked = objective.classes  # type: ignore[attr-defined]
+        if len(asked) != len(train.classes):
+            raise ValueError(
+                f"{train.name} has {len(train.classes)} classes, but the run to be like has {len(asked)}: pass an objective and a network"
+            )
+        changes["classes"] = train.classes
+    if isinstance(objective, SquaredError) and train.classes is None and objective.center is not None:
+        fresh = choices.choose_objective(train)[0]
+        if isinstance(fresh, SquaredError) and fresh.num_outputs == objective.num_outputs:
+            changes |= {"center": fresh.center, "scale": fresh.scale}
+    for name, plain in (("temperature", 1.0), ("widened", 1.0)):
+        if hasattr(objective, name):
+            changes[name] = plain
+    return replace(objective, **changes) if changes else objective  # type: ignore[type-var]
 
 
 def _split_of(like: Run | None, data: Dataset) -> SplitRows | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shlex
 import sys
@@ -14,13 +15,14 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from hubel.core import files
-from hubel.core.errors import DamagedRun, NonFiniteLoss
+from hubel.core import files, names
+from hubel.core.errors import DamagedRun, MemoryRanOut, NonFiniteLoss, is_out_of_memory
 from hubel.data import PARTS, SplitRows
 from hubel.data.builtin import BUILTIN
 from hubel.data.source import dataset_of
 from hubel.fitting import Checkpoints, Recipe, Run, codec, open_run
 from hubel.fitting import machine as machines
+from hubel.nets.made import is_as_made
 from hubel.objectives import Objective
 from hubel.workflows import choices, conclude, folders, ranks
 from hubel.workflows.deciding import NetMaker, Setting, decide, halved
@@ -78,6 +80,9 @@ def fit(
         if out is not None:
             folders.refuse_taken(out)  # now, not after minutes of reading and measuring
         with Display(quiet=quiet) as display:
+            names.describe(
+                {"options": dict(options or {})}
+            )  # what can not be written down is refused now, not after measuring
             data = dataset_of(source, y, options=options, progress=display.counting("reading"))
             setting = decide(
                 data,
@@ -167,7 +172,9 @@ def _train(
         conclude.conclude(folder, setting, training, stopped, display)
     except OSError as error:
         raise _still_intact(folder, error) from error
-    return Run(folder, net=_given(setting), device=str(setting.device))
+    return Run(
+        folder, net=copy.deepcopy(_given(setting)), device=str(setting.device)
+    )  # a later fit must not change this run
 
 
 def _trained(
@@ -193,6 +200,15 @@ def _trained(
             training.save()
             folders.update(folder, status="failed", stopped=str(error))
             raise
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or not training.checkpoints.has("state"):
+                raise
+            # it did fit for long: something else took the memory, and smaller batches would throw the run away
+            said = f"memory did not suffice any more after step {training.position.step:,}"
+            folders.update(folder, status="failed", stopped=said)
+            raise MemoryRanOut(
+                f"{said} of {folder}: free memory, then go on from the last checkpoint with hubel resume {folder}"
+            ) from error
 
     return within_memory(attempt, whole)[0]
 
@@ -243,7 +259,7 @@ def _still_intact(folder: Path, error: OSError) -> OSError:
 def _go_back(job: Job, display: Display) -> Training:
     """The training at its newest whole checkpoint, or at the initial weights where it was killed before any other."""
     checkpoints = Checkpoints(job.folder)
-    found = checkpoints.read(("state", "best", "start"))
+    found = checkpoints.read(("state", "best"))
     for note in found.notes:
         display.say(note)
     try:
@@ -251,7 +267,8 @@ def _go_back(job: Job, display: Display) -> Training:
             training = Training(job)
             training.load(found.trees["state"], found.trees.get("best"))
         else:
-            codec.assign(job.net.state_dict(), found.trees["start"], "network")
+            start = checkpoints.read(("start",)).trees["start"]
+            codec.assign(job.net.state_dict(), start, "network")
             training = Training(job)
     except (LookupError, TypeError, AttributeError) as error:
         raise DamagedRun(
@@ -315,7 +332,7 @@ def _opened(run: Run | Path | str) -> Run:
 
 def _given(setting: Setting) -> nn.Module | None:
     """The user's own network, which a folder can not rebuild."""
-    return None if hasattr(setting.net, "made_by") else setting.net
+    return None if is_as_made(setting.net) else setting.net
 
 
 def _place(source: Any) -> str | None:

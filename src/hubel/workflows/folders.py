@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import json
 import re
@@ -14,8 +15,9 @@ from torch import nn
 
 from hubel.core import files, names, random
 from hubel.core.version import VERSION
-from hubel.fitting import Run, machine
+from hubel.fitting import Run, codec, machine
 from hubel.fitting.run import FORMAT, read_about
+from hubel.nets.made import is_as_made
 from hubel.workflows.display import Display
 from hubel.workflows.prepare import Prepared
 
@@ -131,7 +133,7 @@ def about_data(prepared: Prepared) -> dict[str, Any]:
 def about_net(net: nn.Module) -> dict[str, Any]:
     """How the network was made, or what it is where that is not ours to know."""
     parameters = sum(p.numel() for p in net.parameters())
-    made = getattr(net, "made_by", None)
+    made: Any = getattr(net, "made_by", None) if is_as_made(net) else None
     if made is None:
         return {
             "name": None,
@@ -151,10 +153,17 @@ def about_net(net: nn.Module) -> dict[str, Any]:
 
 
 def fresh_net(run: Run, seed: int) -> nn.Module:
-    """The network of `run` with the initial weights that follow from the seed, or that an installed package holds."""
+    """The network of `run` with the initial weights that follow from the seed, or that an installed package holds; those that the run
+    began with where neither gives them (a network of the user's own, or weights from a file).
+    """
     made = run.about["net"]
-    if made.get("name") is None:
-        return run.blank_net()  # raises, with the remedy
+    published = (made.get("weights") or {}).get("name")
+    if made.get("name") is None or ("weights" in made and published != "imagenet"):
+        net = copy.deepcopy(
+            run.blank_net()
+        )  # raises where a network of the user's own was not passed, with the remedy
+        codec.assign(net.state_dict(), run.checkpoints.read(("start",)).trees["start"], "network")
+        return net
     with random.torch_seeded(seed, "initial weights"):
         net = names.rebuild_net(made["name"], made["arguments"])
     weights = made.get("weights") or {}

@@ -11,6 +11,7 @@ import numpy as np
 from hubel import data as hubel_data
 from hubel.core.errors import UnreadableData
 from hubel.core.types import Interval, Prediction
+from hubel.data.images import is_image
 from hubel.fitting import Run, open_run
 
 ARRAYS = (".npy", ".npz")
@@ -92,9 +93,11 @@ def _files(paths: Sequence[Path | str]) -> list[Path]:
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+            inside = sorted(
+                p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".") and is_image(p)
+            )
             if not inside:
-                raise FileNotFoundError(f"{path} has no files in it")
+                raise FileNotFoundError(f"{path} has no pictures in it")
             found += inside
         elif path.exists():
             found.append(path)

@@ -49,9 +49,12 @@ def prepare(
         split = given
     found = duplicates(whole, split)
     sentence = str(found) if found else ""
-    if len(found.leaked):
-        split = without_leaks(whole, split)
-        sentence += f" The {len(found.leaked):,} training examples that also stand in validation or test were left out of training."
+    left_out = 0
+    if len(found.leaked) and len(whole.shape) == 3:
+        split, left_out = without_leaks(whole, split), len(found.leaked)
+        sentence += f" The {left_out:,} training examples that also stand in validation or test were left out of training."
+    elif len(found.leaked):
+        sentence += " They were kept: rows of a table may be equal by chance; where they are copies, give them a group."
     rows = {"train": split.train, "validation": split.validation, "test": split.test}
     return Prepared(
         whole=whole,
@@ -64,7 +67,7 @@ def prepare(
             "within_train": found.within_train,
             "across": {f"{a} in {b}": count for (a, b), count in found.across.items()},
             "conflicting": found.conflicting,
-            "left_out_of_train": len(found.leaked),
+            "left_out_of_train": left_out,
             "examples": [list(names) for names in found.ids[:5]],
         },
     )

@@ -275,7 +275,7 @@ class Training:
         """Go back to the moment of `state`."""
         codec.assign(self.net.state_dict(), state["net"], "network")
         shell = self.optimizer.state_dict()
-        shell["state"] = {int(number): values for number, values in state["optimizer"].items()}
+        shell["state"] = self._fitting({int(number): values for number, values in state["optimizer"].items()})
         self.optimizer.load_state_dict(shell)
         if self.average is not None:
             self.average.steps = state["average"]["steps"]
@@ -284,6 +284,22 @@ class Training:
         position["best"] = math.inf if position["best"] is None else position["best"]
         self.position = Position(**position)
         self.best = best
+
+    def _fitting(self, stored: dict[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
+        """`stored` where every tensor in it is a number or has the shape of its parameter: fused steps trust shapes blindly.
+
+        Raises `LookupError` otherwise.
+        """
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for number, values in stored.items():
+            shape = parameters[number].shape if 0 <= number < len(parameters) else None
+            for name, value in values.items():
+                if shape is None or (isinstance(value, Tensor) and value.shape not in ((), shape)):
+                    raise LookupError(
+                        f"the optimizer's {name} of parameter {number} has the shape {tuple(getattr(value, 'shape', ()))}, "
+                        f"the parameter {None if shape is None else tuple(shape)}: other parameters were trained than now"
+                    )
+        return stored
 
 
 INTERRUPTED = "interrupted by the user"
