@@ -13,7 +13,7 @@ positions, dropout 0.5, linear.
 Names are those of the PyTorch port (R. Cadene, pretrained-models.pytorch); padding is TensorFlow's "SAME" at every
 size (the port's is the same at 224²). Where we differ from the authors: no auxiliary head (neither has the port), and batch norms that
 follow a tenth of each batch (as in the port), not 3·10⁻⁴, which short runs never fill. Initial weights: He normal by
-fan-in (arXiv:1502.01852), the linear layer torch's default. At even sizes the last row and column of
+fan-in (`hubel.layers.separable.initialize`), the linear layer torch's default. At even sizes the last row and column of
 pixels are not seen, as in the original: the first convolution is not padded.
 
 Source: B. Zoph, V. Vasudevan, J. Shlens, Q. V. Le, "Learning Transferable Architectures for Scalable Image
@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from hubel.layers.dropout import Dropout
 from hubel.layers.relu import relu
 from hubel.layers.same_pooling import average_pool_same, max_pool_same
-from hubel.layers.separable import SeparableConv2d
+from hubel.layers.separable import SeparableConv2d, initialize
 from hubel.nets.made import Net, made, num_outputs
 from hubel.nets.reductions import Reduction, Reductions
 from hubel.nets.weights import Source, load_published
@@ -116,9 +116,7 @@ class NASNetMobile(Net):
             channels, before = (4 if reduces else 6) * filters, channels
         self.dropout = Dropout(0.5)
         self.last_linear = nn.Linear(channels, outputs)
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight)
+        initialize(self)
 
     def features(self, x: Tensor) -> Tensor:
         """The maps of the last cell, rectified and averaged over positions: [N, 1056]."""

@@ -8,7 +8,7 @@ Names, padding and batch norms are those of the PyTorch port of the Keras weight
 pretrained-models.pytorch), which reports 78.9 % top-1 on ImageNet at 299². Keras pools even sizes from the first pixel
 on (the port from one before) and has ε 1e-3 in its batch norms (the port 1e-5); the scores are otherwise equal.
 Where we differ from the paper, with Keras and the port: no dropout before the last layer. Initial weights: He normal
-by fan-in (arXiv:1502.01852), the linear layer torch's default.
+by fan-in (`hubel.layers.separable.initialize`), the linear layer torch's default.
 
 Source: F. Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions", CVPR 2017 (arXiv:1610.02357).
 """
@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hubel.layers.relu import relu
-from hubel.layers.separable import SeparableConv2d
+from hubel.layers.separable import SeparableConv2d, initialize
 from hubel.nets.made import Net, made, num_outputs
 from hubel.nets.reductions import Reduction, Reductions
 from hubel.nets.weights import Source, load_published
@@ -92,9 +92,7 @@ class Xception(Net):
         self.conv4 = _separable(1536, 2048)
         self.bn4 = nn.BatchNorm2d(2048)
         self.fc = nn.Linear(2048, outputs)
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight)
+        initialize(self)
 
     def features(self, x: Tensor) -> Tensor:
         """The channels of the last separable convolution, averaged over positions: [N, 2048]."""
