@@ -19,7 +19,11 @@ NETS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "lenet": ("lenet", ()),
     "simple_cnn": ("simple_cnn", ()),
     **{f"resnet{depth}": ("resnet", (depth,)) for depth in (18, 20, 32, 34, 44, 50, 56, 101, 110, 152)},
+    **{f"densenet{depth}": ("densenet", (depth,)) for depth in (121, 161, 169, 201)},
     "efficientnet_lite0": ("efficientnet_lite0", ()),
+    "mobilenet_v2": ("mobilenet_v2", ()),
+    "nasnet_mobile": ("nasnet_mobile", ()),
+    "xception": ("xception", ()),
 }
 OPTIMIZERS = {
     "sgd": "SGD",

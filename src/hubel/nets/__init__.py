@@ -6,13 +6,29 @@ depend on torch's global generator alone.
 """
 
 from hubel.nets.compact import compact
+from hubel.nets.densenet import densenet
 from hubel.nets.efficientnet import efficientnet_lite0
 from hubel.nets.lenet import lenet
 from hubel.nets.mlp import mlp
+from hubel.nets.mobilenet import mobilenet_v2
+from hubel.nets.nasnet import nasnet_mobile
 from hubel.nets.resnet import resnet
 from hubel.nets.simple_cnn import simple_cnn
 from hubel.nets.symmetrized import GENERATORS as GENERATORS
 from hubel.nets.symmetrized import Symmetrized as Symmetrized
 from hubel.nets.symmetrized import symmetrized
+from hubel.nets.xception import xception
 
-__all__ = ["compact", "efficientnet_lite0", "lenet", "mlp", "resnet", "simple_cnn", "symmetrized"]
+__all__ = [
+    "compact",
+    "densenet",
+    "efficientnet_lite0",
+    "lenet",
+    "mlp",
+    "mobilenet_v2",
+    "nasnet_mobile",
+    "resnet",
+    "simple_cnn",
+    "symmetrized",
+    "xception",
+]

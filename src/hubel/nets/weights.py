@@ -17,6 +17,7 @@ import difflib
 import importlib.resources
 import importlib.util
 import pickle
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +34,10 @@ from hubel.nets.made import Net, Published
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where a family's published weights come from, and the images that they were trained on."""
+    """Where a family's published weights come from, and the images that they were trained on.
+
+    `renamed` are patterns of names in older files, and what stands there today (as in `re.sub`).
+    """
 
     title: str
     size: tuple[int, int] | None = None
@@ -43,6 +47,7 @@ class Source:
     classes: str | None = None
     package: str | None = None
     file: str | None = None
+    renamed: tuple[tuple[str, str], ...] = ()
 
 
 def load_published(net: Net, weights: str | Path, source: Source, *, first: str, head: str) -> Net:
@@ -54,9 +59,9 @@ def load_published(net: Net, weights: str | Path, source: Source, *, first: str,
     Raises `ValueError` where the file can not be read, or its names or shapes do not fit.
     """
     path = _locate(weights, source)
-    state = _read(path)
     notes = []
     own = net.state_dict()
+    state = _modern(_read(path), own, source)
     classes = _classes(source, state.get(f"{head}.bias"))
     for name in (f"{head}.weight", f"{head}.bias"):
         if name in state and state[name].shape[:1] != own[name].shape[:1]:
@@ -136,6 +141,18 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"{path} does not hold named tensors (a state dict); received {type(content).__name__}"
         )
     return {str(name).removeprefix("module."): value for name, value in content.items()}
+
+
+def _modern(state: Mapping[str, Tensor], own: Mapping[str, Tensor], source: Source) -> dict[str, Tensor]:
+    """The tensors of older files under today's names; 1×1 filters that were stored as matrices as filters."""
+    found = {}
+    for older, value in state.items():
+        name = older
+        for pattern, today in source.renamed:
+            name = re.sub(pattern, today, name)
+        is_matrix = name in own and tuple(own[name].shape) == (*value.shape, 1, 1)
+        found[name] = value[..., None, None] if is_matrix else value
+    return found
 
 
 def _check(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path) -> None:
