@@ -1,0 +1,109 @@
+"""LSTM with peepholes: the gates see the cell that they open and close, so that it can be used as a clock.
+
+    i_t = σ(W_i x_t + U_i h_{t-1} + p_i ∘ c_{t-1} + b_i)          input gate
+    f_t = σ(W_f x_t + U_f h_{t-1} + p_f ∘ c_{t-1} + b_f)          forget gate
+    g_t = tanh(W_g x_t + U_g h_{t-1} + b_g)                       candidate
+    c_t = f_t ∘ c_{t-1} + i_t ∘ g_t                               cell
+    o_t = σ(W_o x_t + U_o h_{t-1} + p_o ∘ c_t + b_o)              output gate, which sees the new cell
+    h_t = o_t ∘ tanh(c_t)                                         output
+
+h_0 = c_0 = 0. With p = 0 it is torch's `nn.LSTM` (whose two biases are one here).
+
+torch has no fused kernel for it. W x is one product for all steps; what is left to the loop is one product and nine elementwise
+operations a step. The loop runs in float32 under autocast too (rounding of the cell would add up over the steps).
+
+Source: F. A. Gers, N. N. Schraudolph, J. Schmidhuber, "Learning Precise Timing with LSTM Recurrent Networks", JMLR 3 (2002) 115;
+in the vector form, and with the tanh of the last line, which the former leave out, of A. Graves (2013), arXiv:1308.0850, eqs. 7–11.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hubel.layers.dropout import Dropout
+
+
+class PeepholeLSTM(nn.Module):
+    """`num_layers` layers, in one direction or both, with dropout between layers: [N, L, F] → [N, L, D·H], D = 1 or 2.
+
+    >>> PeepholeLSTM(3, 8, 2, bidirectional=True)(torch.zeros(5, 7, 3)).shape
+    torch.Size([5, 7, 16])
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: int,
+        num_layers: int = 1,
+        *,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        directions = 2 if bidirectional else 1
+        self.layers = nn.ModuleList(
+            nn.ModuleList(
+                PeepholeDirection(inputs if layer == 0 else directions * hidden, hidden)
+                for _ in range(directions)
+            )
+            for layer in range(num_layers)
+        )
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Outputs h [N, L, D·H]; beyond `lengths` [N] they mean nothing, and no other depends on what stands there."""
+        for number, layer in enumerate(self.layers):
+            if number > 0:
+                x = self.dropout(x)
+            forward, *backward = layer  # type: ignore[misc]
+            outputs = [forward(x)]
+            for direction in backward:
+                outputs.append(_reversed(direction(_reversed(x, lengths)), lengths))
+            x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
+        return x
+
+
+class PeepholeDirection(nn.Module):
+    """One layer read in one direction: [N, L, F] → [N, L, H]. Rows of the weights: i, f, g, o, as in torch; of `peephole`: i, f, o."""
+
+    def __init__(self, inputs: int, hidden: int):
+        super().__init__()
+        self.weight_ih = nn.Parameter(torch.empty(4 * hidden, inputs))
+        self.weight_hh = nn.Parameter(torch.empty(4 * hidden, hidden))
+        self.bias = nn.Parameter(torch.zeros(4 * hidden))
+        self.peephole = nn.Parameter(torch.zeros(3, hidden))
+        bound = hidden**-0.5
+        for weight in (self.weight_ih, self.weight_hh):
+            nn.init.uniform_(weight, -bound, bound)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """h_1 … h_L."""
+        hidden = self.weight_hh.shape[1]
+        driven = F.linear(x.transpose(0, 1), self.weight_ih, self.bias).to(self.weight_hh.dtype)  # [L, N, 4H]
+        weight = self.weight_hh.t()
+        before, after = self.peephole[:2], self.peephole[2]
+        h = c = driven.new_zeros(x.shape[0], hidden)
+        outputs = []
+        with torch.autocast(x.device.type, enabled=False):
+            for step in driven.unbind(0):
+                gates = torch.addmm(step, h, weight).view(-1, 4, hidden)
+                i, f = torch.addcmul(gates[:, :2], before, c.unsqueeze(1)).sigmoid().unbind(1)
+                c = torch.addcmul(f * c, i, gates[:, 2].tanh())
+                h = torch.addcmul(gates[:, 3], after, c).sigmoid() * c.tanh()
+                outputs.append(h)
+        return torch.stack(outputs, dim=1)
+
+    def extra_repr(self) -> str:
+        """What `print` shows."""
+        return f"{self.weight_ih.shape[1]}, {self.weight_hh.shape[1]}"
+
+
+def _reversed(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """`x` [N, L, F] with the first `lengths` [N] steps of each sequence in the opposite order, and the others where they are."""
+    if lengths is None:
+        return x.flip(1)
+    steps, ends = torch.arange(x.shape[1], device=x.device), lengths.unsqueeze(1)
+    order = torch.where(steps < ends, ends - 1 - steps, steps)
+    return x.gather(1, order.unsqueeze(-1).expand_as(x))
