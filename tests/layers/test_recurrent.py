@@ -185,7 +185,7 @@ def test_gradients_of_peepholes_are_finite_differences(bidirectional):
 def test_the_cell_of_an_lstm_keeps_a_gradient_that_an_rnn_loses(cell):
     """One feature, one unit, no recurrence but the cell: dh_T/dx_1 by the chain rule, T = 100."""
     steps, f, w = 100, 0.99, 0.7
-    x = 0.1 * torch.sin(torch.arange(steps, dtype=torch.float64)).view(1, steps, 1).requires_grad_()
+    x = (0.1 * torch.arange(steps, dtype=torch.float64).sin()).view(1, steps, 1).requires_grad_()
     lstm = Recurrent(cell, 1, 1).double()
     named = {name.rpartition(".")[2].removesuffix("_l0"): p for name, p in lstm.named_parameters()}
     with torch.no_grad():

@@ -24,6 +24,7 @@ from hubel.layers.dropout import Dropout
 class SelfAttention(nn.Module):
     """Steps of a sequence look at each other: [N, L, F] → [N, L, F].
 
+    >>> import torch
     >>> SelfAttention(16, heads=4)(torch.zeros(2, 5, 16), causal=True).shape
     torch.Size([2, 5, 16])
 
@@ -60,6 +61,7 @@ class TransformerBlock(nn.Module):
 
     `feedforward` is the width of the hidden layer, 4 F unless given. Parameters are named as in `nn.TransformerEncoderLayer`.
 
+    >>> import torch
     >>> TransformerBlock(16, heads=4)(torch.zeros(2, 5, 16)).shape
     torch.Size([2, 5, 16])
     """
