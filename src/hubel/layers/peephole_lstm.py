@@ -89,9 +89,10 @@ class PeepholeDirection(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             for step in driven.unbind(0):
                 gates = torch.addmm(step, h, weight).view(-1, 4, hidden)
-                i, f = torch.addcmul(gates[:, :2], before, c.unsqueeze(1)).sigmoid().unbind(1)
-                c = torch.addcmul(f * c, i, gates[:, 2].tanh())
-                h = torch.addcmul(gates[:, 3], after, c).sigmoid() * c.tanh()
+                i_f, g, o = gates.split((2, 1, 1), dim=1)  # one piece of gradient to put together, not three
+                i, f = torch.addcmul(i_f, before, c.unsqueeze(1)).sigmoid().unbind(1)
+                c = torch.addcmul(f * c, i, g.squeeze(1).tanh())
+                h = torch.addcmul(o.squeeze(1), after, c).sigmoid() * c.tanh()
                 outputs.append(h)
         return torch.stack(outputs, dim=1)
 
