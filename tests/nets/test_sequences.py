@@ -228,13 +228,12 @@ def test_parameter_counts(make_net, published):
         assert sum(p.numel() for p in make_net().parameters()) == published
 
 
-def test_dropout_acts_in_training_with_one_layer_too():
-    for net in (
-        nets.recurrent("lstm", 8, dropout=0.5, inputs=6, outputs=2),
-        nets.recurrent("lstm", 8, layers=2, dropout=0.5, inputs=6, outputs=2),
-        nets.transformer(8, layers=1, dropout=0.5, inputs=6, outputs=2),
-    ):
-        x = sequences("recurrent")
+def test_dropout_acts_between_layers_and_before_the_last_one_in_training():
+    x = sequences("recurrent")
+    one, two = (nets.recurrent("lstm", 8, layers=k, dropout=0.5, inputs=6, outputs=2) for k in (1, 2))
+    assert torch.equal(one.features(x), one.features(x))
+    assert not torch.equal(two.features(x), two.features(x))
+    for net in (one, two, nets.transformer(8, layers=1, dropout=0.5, inputs=6, outputs=2)):
         assert not torch.equal(net(x), net(x))
         assert torch.equal(net.eval()(x), net(x))
 

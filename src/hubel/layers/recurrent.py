@@ -113,9 +113,8 @@ class Recurrent(nn.Module):
         """Outputs [N, L, D·H] of sequences that fill their first `lengths` [N] steps."""
         if isinstance(self.core, PeepholeLSTM):
             return self.core(x, lengths)
-        if (
-            lengths is None or not self.bidirectional
-        ):  # forwards nothing before the end depends on what follows
+        # read forwards, no step depends on what stands behind it, and torch is faster on whole tensors
+        if lengths is None or not self.bidirectional:
             return self.core(x)[0]
         packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
         return pad_packed_sequence(self.core(packed)[0], batch_first=True, total_length=x.shape[1])[0]
