@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from hubel.layers.peephole_lstm import PeepholeLSTM
 from hubel.layers.recurrent import Cell, Recurrent
 
 LENGTHS = torch.tensor([6, 1, 4, 6, 3])
@@ -80,42 +80,66 @@ def test_outputs_are_those_of_the_equations(cell):
         np.testing.assert_allclose(final[row].numpy(), expected[-1], rtol=1e-10, atol=1e-12)
 
 
+def torchs(layer, num_layers, bidirectional):
+    """Torch's own layers with the same weights (without peepholes, an LSTM)."""
+    kind = {"rnn": nn.RNN, "gru": nn.GRU}.get(layer.cell, nn.LSTM)
+    theirs = kind(3, 4, num_layers, batch_first=True, bidirectional=bidirectional).double()
+    for number, stage in enumerate(layer.layers):
+        for direction, part in enumerate(stage):
+            end = f"_l{number}{'_reverse' if direction else ''}"
+            weights = {name.removesuffix("_l0"): value for name, value in part.state_dict().items()}
+            weights.setdefault("bias_ih", weights.get("bias"))
+            weights.setdefault("bias_hh", torch.zeros_like(weights["bias_ih"]))
+            with torch.no_grad():
+                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+                    getattr(theirs, name + end).copy_(weights[name])
+    return theirs
+
+
+@every_cell
 @every_stack
-def test_without_peepholes_it_is_torchs_lstm(num_layers, bidirectional):
-    theirs = nn.LSTM(3, 4, num_layers, batch_first=True, bidirectional=bidirectional).double()
-    ours = PeepholeLSTM(3, 4, num_layers, bidirectional=bidirectional).double()
+def test_layers_are_those_of_torch_whole_and_padded(cell, num_layers, bidirectional):
+    layer = layer_of(cell, num_layers=num_layers, bidirectional=bidirectional)
+    for name, parameter in layer.named_parameters():
+        if name.endswith("peephole"):
+            nn.init.zeros_(parameter)
+    theirs = torchs(layer, num_layers, bidirectional)
+    x = sequences()
+    packed = pack_padded_sequence(x, LENGTHS, batch_first=True, enforce_sorted=False)
     with torch.no_grad():
-        for number, layer in enumerate(ours.layers):
-            for direction, part in enumerate(layer):
-                end = f"_l{number}{'_reverse' if direction else ''}"
-                part.weight_ih.copy_(getattr(theirs, f"weight_ih{end}"))
-                part.weight_hh.copy_(getattr(theirs, f"weight_hh{end}"))
-                part.bias.copy_(getattr(theirs, f"bias_ih{end}") + getattr(theirs, f"bias_hh{end}"))
-        torch.testing.assert_close(ours(sequences()), theirs(sequences())[0])
+        whole, unpacked = theirs(x), theirs(packed)
+        unpacked = (pad_packed_sequence(unpacked[0], batch_first=True)[0], unpacked[1])
+        for received, (expected, state) in ((layer(x), whole), (layer(x, LENGTHS), unpacked)):
+            hidden = state[0] if isinstance(state, tuple) else state
+            last = hidden[-2:].transpose(0, 1).flatten(1) if bidirectional else hidden[-1]
+            torch.testing.assert_close(received, (expected, last))
 
 
 @every_cell
 @every_stack
 def test_padded_sequences_give_what_each_gives_alone(cell, num_layers, bidirectional):
-    """The oracle is torch's own layer on one sequence without padding (for peepholes, the layer that the equations were tested on)."""
     layer = layer_of(cell, num_layers=num_layers, bidirectional=bidirectional)
     x = sequences()
     with torch.no_grad():
         outputs, final = layer(x, LENGTHS)
         for row, length in enumerate(LENGTHS.tolist()):
-            alone = x[row : row + 1, :length]
-            if cell is Cell.PEEPHOLE_LSTM:
-                expected = layer.core(alone)[0]
-                last = expected[-1, :4]
-                state = torch.cat([last, expected[0, 4:]])
-            else:
-                expected, hidden = layer.core(alone)
-                expected = expected[0]
-                hidden = hidden[0] if cell is Cell.LSTM else hidden
-                state = hidden[-2:, 0].flatten() if bidirectional else hidden[-1, 0]
-            torch.testing.assert_close(outputs[row, :length], expected)
-            torch.testing.assert_close(final[row], state)
+            expected, last = layer(x[row : row + 1, :length])
+            torch.testing.assert_close(outputs[row, :length], expected[0])
+            torch.testing.assert_close(final[row], last[0])
             assert (outputs[row, length:] == 0).all()
+
+
+def test_the_last_state_of_a_peephole_lstm_is_that_of_its_last_output():
+    layer = layer_of("peephole_lstm").layers[0][0]
+    outputs, (h, c) = layer(sequences())
+    assert torch.equal(h, outputs[:, -1])
+    gate = torch.sigmoid(
+        sequences()[:, -1] @ layer.weight_ih[12:].T
+        + outputs[:, -2] @ layer.weight_hh[12:].T
+        + layer.bias[12:]
+        + layer.peephole[2] * c
+    )
+    torch.testing.assert_close(h, gate * torch.tanh(c))
 
 
 @every_cell
@@ -206,8 +230,8 @@ def test_the_cell_of_an_lstm_keeps_a_gradient_that_an_rnn_loses(cell):
     with torch.no_grad():
         for parameter in rnn.parameters():
             parameter.zero_()
-        rnn.core.weight_ih_l0.fill_(w)
-        rnn.core.weight_hh_l0.fill_(u)
+        rnn.layers[0][0].weight_ih_l0.fill_(w)
+        rnn.layers[0][0].weight_hh_l0.fill_(u)
     outputs, final = rnn(x)
     final.backward()
     slopes = 1 - outputs.detach()[0, :, 0] ** 2
@@ -230,7 +254,7 @@ def test_initial_weights(cell):
         elif name.startswith("weight_ih"):
             bound = (6 / (parameter.shape[1] + 7)) ** 0.5
             assert all(0.7 * bound < gate.abs().max() <= bound for gate in gates)
-        elif "lstm" in cell and name in ("bias", "bias_ih_l0", "bias_ih_l1"):
+        elif "lstm" in cell and name in ("bias", "bias_ih_l0"):
             assert parameter.tolist() == [0.0] * 7 + [1.0] * 7 + [0.0] * 14
         else:
             assert (parameter == 0).all()

@@ -22,51 +22,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hubel.layers.dropout import Dropout
-
 
 class PeepholeLSTM(nn.Module):
-    """`num_layers` layers, in one direction or both, with dropout between layers: [N, L, F] → [N, L, D·H], D = 1 or 2.
+    """One layer read in one direction, as `nn.LSTM(batch_first=True)`: [N, L, F] → [N, L, H], and (h, c) after the last step.
 
-    >>> PeepholeLSTM(3, 8, 2, bidirectional=True)(torch.zeros(5, 7, 3)).shape
-    torch.Size([5, 7, 16])
+    Rows of the weights are those of i, f, g and o, as in torch; of `peephole` [3, H] those of i, f and o. Peepholes begin at zero.
+
+    >>> outputs, (h, c) = PeepholeLSTM(3, 8)(torch.zeros(5, 7, 3))
+    >>> outputs.shape, h.shape, c.shape
+    (torch.Size([5, 7, 8]), torch.Size([5, 8]), torch.Size([5, 8]))
     """
-
-    def __init__(
-        self,
-        inputs: int,
-        hidden: int,
-        num_layers: int = 1,
-        *,
-        bidirectional: bool = False,
-        dropout: float = 0.0,
-    ):
-        super().__init__()
-        directions = 2 if bidirectional else 1
-        self.layers = nn.ModuleList(
-            nn.ModuleList(
-                PeepholeDirection(inputs if layer == 0 else directions * hidden, hidden)
-                for _ in range(directions)
-            )
-            for layer in range(num_layers)
-        )
-        self.dropout = Dropout(dropout)
-
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Outputs h [N, L, D·H]; beyond `lengths` [N] they mean nothing, and no other depends on what stands there."""
-        for number, layer in enumerate(self.layers):
-            if number > 0:
-                x = self.dropout(x)
-            forward, *backward = layer  # type: ignore[misc]
-            outputs = [forward(x)]
-            for direction in backward:
-                outputs.append(_reversed(direction(_reversed(x, lengths)), lengths))
-            x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
-        return x
-
-
-class PeepholeDirection(nn.Module):
-    """One layer read in one direction: [N, L, F] → [N, L, H]. Rows of the weights: i, f, g, o, as in torch; of `peephole`: i, f, o."""
 
     def __init__(self, inputs: int, hidden: int):
         super().__init__()
@@ -74,12 +39,11 @@ class PeepholeDirection(nn.Module):
         self.weight_hh = nn.Parameter(torch.empty(4 * hidden, hidden))
         self.bias = nn.Parameter(torch.zeros(4 * hidden))
         self.peephole = nn.Parameter(torch.zeros(3, hidden))
-        bound = hidden**-0.5
         for weight in (self.weight_ih, self.weight_hh):
-            nn.init.uniform_(weight, -bound, bound)
+            nn.init.uniform_(weight, -(hidden**-0.5), hidden**-0.5)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """h_1 … h_L."""
+    def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """h_1 … h_L, and the last state (h_L, c_L)."""
         hidden = self.weight_hh.shape[1]
         driven = F.linear(x.transpose(0, 1), self.weight_ih, self.bias).to(self.weight_hh.dtype)  # [L, N, 4H]
         weight = self.weight_hh.t()
@@ -94,17 +58,8 @@ class PeepholeDirection(nn.Module):
                 c = torch.addcmul(f * c, i, g.squeeze(1).tanh())
                 h = torch.addcmul(o.squeeze(1), after, c).sigmoid() * c.tanh()
                 outputs.append(h)
-        return torch.stack(outputs, dim=1)
+        return torch.stack(outputs, dim=1), (h, c)
 
     def extra_repr(self) -> str:
         """What `print` shows."""
         return f"{self.weight_ih.shape[1]}, {self.weight_hh.shape[1]}"
-
-
-def _reversed(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """`x` [N, L, F] with the first `lengths` [N] steps of each sequence in the opposite order, and the others where they are."""
-    if lengths is None:
-        return x.flip(1)
-    steps, ends = torch.arange(x.shape[1], device=x.device), lengths.unsqueeze(1)
-    order = torch.where(steps < ends, ends - 1 - steps, steps)
-    return x.gather(1, order.unsqueeze(-1).expand_as(x))

