@@ -137,3 +137,12 @@ def test_arrays_for_a_network_fitted_to_pictures(tmp_path):
     other = np.asarray(Image.open(tmp_path / "photos" / "dog" / "2.png"))
     row = data.ids.tolist().index("dog/2.png")
     assert np.array_equal(read_like(other[None], data.reading)[0], data.inputs[row])
+
+
+def test_sequences_are_taken_one_or_many():
+    reading = {"kind": "arrays", "shape": [7, 2], "dtype": "float32", "nan": "refuse"}
+    x = np.random.default_rng(0).normal(size=(3, 7, 2)).astype(np.float32)
+    assert (read_like(x, reading) == x).all()
+    assert (read_like(x[1], reading) == x[1:2]).all()
+    with pytest.raises(ValueError, match=r"x has shape \(3, 2, 7\); expected examples of 7 × 2"):
+        read_like(x.transpose(0, 2, 1), reading)

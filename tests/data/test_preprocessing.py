@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hubel.data import from_arrays
+from hubel.data import Dataset, from_arrays
 from hubel.data.preprocessing import Scaling, scaling_of
 
 
@@ -50,3 +50,17 @@ def test_a_table_has_no_background():
         Scaling(mean=(0.0,), std=(1.0,), dtype="float32", shape=(1,), background="subtracted")
     table = from_arrays(np.ones((4, 3), np.float32), np.array([0, 1, 0, 1]), symmetries=["background"])
     assert scaling_of(table).background == "kept"
+
+
+def test_features_of_sequences_have_mean_zero_and_deviation_one_over_examples_and_steps():
+    x = np.random.default_rng(0).normal((5, -300), (1, 40), size=(30, 7, 2)).astype(np.float32)
+    data = Dataset(inputs=x, targets=np.zeros(30))
+    scaling = scaling_of(data)
+    flat = x.reshape(-1, 2).astype(np.float64)
+    np.testing.assert_allclose(scaling.mean, flat.mean(0))
+    np.testing.assert_allclose(scaling.std, flat.std(0))
+    scaled = scaling(torch.from_numpy(x))
+    np.testing.assert_allclose(scaled, ((flat - flat.mean(0)) / flat.std(0)).reshape(x.shape), atol=1e-5)
+    torch.testing.assert_close(scaling.invert(scaled), torch.from_numpy(x), rtol=1e-5, atol=1e-3)
+    with pytest.raises(ValueError, match=r"7 means and 7 deviations for inputs of shape \(7, 2\)"):
+        Scaling(mean=(0.0,) * 7, std=(1.0,) * 7, dtype="float32", shape=(7, 2))

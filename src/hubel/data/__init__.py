@@ -9,7 +9,9 @@ from hubel.data.dataset import PARTS, SYMMETRIES, Dataset
 from hubel.data.duplicates import Duplicates, duplicates, without_leaks
 from hubel.data.loading import load
 from hubel.data.prediction_input import read_like
+from hubel.data.series import Series, pad_series
 from hubel.data.splits import SplitRows, assign_parts
+from hubel.data.text import alphabet_of, from_text, load_text, read_text, symbols_of, text_of
 
 __all__ = [
     "BUILTIN",
@@ -18,12 +20,20 @@ __all__ = [
     "BuiltIn",
     "Dataset",
     "Duplicates",
+    "Series",
     "SplitRows",
+    "alphabet_of",
     "assign_parts",
     "duplicates",
     "from_arrays",
+    "from_text",
     "load",
     "load_builtin",
+    "load_text",
+    "pad_series",
     "read_like",
+    "read_text",
+    "symbols_of",
+    "text_of",
     "without_leaks",
 ]

@@ -120,7 +120,7 @@ def _array_rows(x: np.ndarray, reading: Mapping[str, Any], what: str) -> np.ndar
 
 def _as_rows(x: np.ndarray, shape: tuple[int, ...], layout: str) -> np.ndarray | None:
     """`x` as rows of `shape`, tried first as examples in the layout of training, then in the others; a single example too."""
-    if len(shape) == 1:
+    if len(shape) < 3:  # features, or steps of a sequence
         return x if x.shape[1:] == shape else x[None] if x.shape == shape else None
     for candidate in (layout, "NCHW", "NHWC", "NHW"):
         for examples in (x, x[None]):

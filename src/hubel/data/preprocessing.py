@@ -21,7 +21,7 @@ CHUNK_BYTES = 2**21  # of float64 values summed at a time: what a processor keep
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling:
-    """`(x - mean[c]) / std[c]`, one pair a channel (or a feature), computed in this order of operations: in float32, or in
+    """`(x - mean[c]) / std[c]`, one pair a channel [C, H, W] or a feature [F], [L, F], computed in this order of operations: in float32, or in
     float64 where more than 24 bits were stored, and then rounded to `precision`.
 
     Where the `background` is subtracted, each channel of each picture first loses its own mean over all positions, and `mean`
@@ -50,7 +50,11 @@ class Scaling:
             )
         if self.precision not in ("float32", "float64"):
             raise ValueError(f"precision is {self.precision!r}; expected float32 or float64")
-        if len(self.mean) != len(self.std) or not self.shape or len(self.mean) != self.shape[0]:
+        if (
+            len(self.mean) != len(self.std)
+            or not self.shape
+            or len(self.mean) != self.shape[_feature_axis(self.shape)]
+        ):
             raise ValueError(
                 f"{len(self.mean)} means and {len(self.std)} deviations for inputs of shape {tuple(self.shape)}: expected one of each "
                 "for every channel or feature"
@@ -64,7 +68,7 @@ class Scaling:
                 "read them the way the training data were read (hubel.data.read_like), or fit again"
             )
         work = torch.float64 if stored.dtype.itemsize > 2 and stored.dtype != torch.float32 else torch.float32
-        mean, scale = _constants(self.mean, self.std, len(self.shape), work, stored.device)
+        mean, scale = _constants(self.mean, self.std, self._broadcast, work, stored.device)
         values = stored.to(work, copy=True)
         if self.background == "subtracted":
             values.sub_(values.mean(dim=(2, 3), keepdim=True))
@@ -72,19 +76,32 @@ class Scaling:
 
     def invert(self, scaled: torch.Tensor) -> torch.Tensor:
         """Values in stored units (floating) of scaled inputs, above the background where that is subtracted."""
-        trailing = (1,) * (len(self.shape) - 1)
-        mean = torch.tensor(self.mean, dtype=scaled.dtype, device=scaled.device).view(1, -1, *trailing)
-        std = torch.tensor(self.std, dtype=scaled.dtype, device=scaled.device).view(1, -1, *trailing)
+        mean = torch.tensor(self.mean, dtype=scaled.dtype, device=scaled.device).view(self._broadcast)
+        std = torch.tensor(self.std, dtype=scaled.dtype, device=scaled.device).view(self._broadcast)
         return scaled * std + mean
+
+    @property
+    def _broadcast(self) -> tuple[int, ...]:
+        """The shape in which one number a channel or feature meets inputs [N, ...]."""
+        axis = _feature_axis(self.shape)
+        return (1, *(-1 if place == axis else 1 for place in range(len(self.shape))))
+
+
+def _feature_axis(shape: tuple[int, ...]) -> int:
+    """The axis of channels [C, H, W] or features [F], [L, F] in the shape of one example."""
+    return 1 if len(shape) == 2 else 0
 
 
 @lru_cache(maxsize=32)
 @torch.inference_mode(mode=False)
 def _constants(
-    mean: tuple[float, ...], std: tuple[float, ...], axes: int, dtype: torch.dtype, device: torch.device
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and 1/std, shaped to be broadcast; kept, since making them costs as much as scaling a small batch."""
-    shape = (1, -1, *(1,) * (axes - 1))
     inverse = [1.0 / s for s in std]
     return (
         torch.tensor(mean, dtype=dtype, device=device).view(shape),
@@ -102,7 +119,8 @@ def scaling_of(train: Dataset, *, precision: str = "float32") -> Scaling:
         raise ValueError(
             "the training part is empty: there is nothing to take mean and standard deviation from"
         )
-    axes = (0, *range(2, train.inputs.ndim))
+    feature = 1 + _feature_axis(train.shape)
+    axes = tuple(axis for axis in range(train.inputs.ndim) if axis != feature)
     total = square = 0.0
     above = "background" in train.symmetries and train.inputs.ndim == 4
     shift = np.asarray(train.inputs[:1], np.float64).mean(
@@ -116,7 +134,7 @@ def scaling_of(train: Dataset, *, precision: str = "float32") -> Scaling:
         part = part - (part.mean(axis=(2, 3), keepdims=True) if above else shift)
         total = total + part.sum(axis=axes)
         square = square + np.square(part, out=part).sum(axis=axes)
-    count = len(train) * int(np.prod(train.shape[1:], dtype=np.int64))
+    count = len(train) * int(np.prod(train.shape, dtype=np.int64)) // train.shape[feature - 1]
     mean = total / count
     variance = np.maximum(square / count - mean**2, 0.0)
     mean = mean + shift.reshape(-1)

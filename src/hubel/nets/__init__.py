@@ -1,10 +1,12 @@
 """Networks, one file a family. Every name in `__all__` is a function that makes one.
 
 `hubel.nets.NAME(..., inputs=(C, H, W), outputs=K)` returns a module that maps [N, C, H, W] to raw scores
-[N, K], carries `made_by`, and has `features(x)` [N, F], what the last linear layer reads. Initial weights
-depend on torch's global generator alone.
+[N, K], carries `made_by`, and has `features(x)` [N, F], what the last linear layer reads. Networks of sequences
+take F (or (L, F)) for `inputs`, [N, L, F] for x, and lengths [N] or a mask [N, L] beside it. Initial weights depend
+on torch's global generator alone.
 """
 
+from hubel.nets.character_lm import character_lm
 from hubel.nets.compact import compact
 from hubel.nets.densenet import densenet
 from hubel.nets.efficientnet import efficientnet_lite0
@@ -12,14 +14,17 @@ from hubel.nets.lenet import lenet
 from hubel.nets.mlp import mlp
 from hubel.nets.mobilenet import mobilenet_v2
 from hubel.nets.nasnet import nasnet_mobile
+from hubel.nets.recurrent import recurrent
 from hubel.nets.resnet import resnet
 from hubel.nets.simple_cnn import simple_cnn
 from hubel.nets.symmetrized import GENERATORS as GENERATORS
 from hubel.nets.symmetrized import Symmetrized as Symmetrized
 from hubel.nets.symmetrized import symmetrized
+from hubel.nets.transformer import transformer
 from hubel.nets.xception import xception
 
 __all__ = [
+    "character_lm",
     "compact",
     "densenet",
     "efficientnet_lite0",
@@ -27,8 +32,10 @@ __all__ = [
     "mlp",
     "mobilenet_v2",
     "nasnet_mobile",
+    "recurrent",
     "resnet",
     "simple_cnn",
     "symmetrized",
+    "transformer",
     "xception",
 ]
