@@ -31,7 +31,7 @@ class NetClassifier(ClassifierMixin, NetEstimator):
     `torch.nn.Module` that returns raw scores [N, K], of which every fit trains a copy; None stands for two hidden layers of 100
     for a table, and for hubel's default network for pictures.
     `epochs`, `batch_size` and `learning_rate` go before what `recipe` says; what neither says is chosen from the number of examples:
-    batches of 128, 200 epochs (fewer from 1,500 examples on, at least 20), AdamW, linear to zero.
+    batches of 128; 200 epochs (fewer from 1,500 examples on, at least 20), but at least 500 steps; AdamW, linear to zero.
     `objective` is cross-entropy by default. `class_weight` is scikit-learn's: weights by label, or "balanced".
     `validation` is the share of the examples (or their number) that is not trained on but watched: for early stopping
     (`recipe=hubel.Recipe(early_stopping=hubel.fitting.EarlyStopping(patience=5))`), for `validation_curve_`, and to find the
@@ -45,7 +45,7 @@ class NetClassifier(ClassifierMixin, NetEstimator):
     >>> from sklearn.datasets import load_iris
     >>> from sklearn.model_selection import cross_val_score
     >>> X, y = load_iris(return_X_y=True)
-    >>> bool(cross_val_score(NetClassifier(epochs=50, random_state=0), X, y, cv=3).mean() > 0.9)
+    >>> bool(cross_val_score(NetClassifier(random_state=0), X, y, cv=3).mean() > 0.9)
     True
     """
 

@@ -19,6 +19,7 @@ from hubel.fitting.recipe import default_optimizer
 from hubel.workflows.pretrained import useful_epochs
 
 BATCH_SIZE = 128
+LEAST_STEPS = 500  # after the 100 steps of 100 epochs over iris the network still learned
 
 
 def settled(recipe: Recipe, data: Dataset, net: nn.Module, *, learning_rate: float | None) -> Recipe:
@@ -29,7 +30,7 @@ def settled(recipe: Recipe, data: Dataset, net: nn.Module, *, learning_rate: flo
     >>> data = Dataset(inputs=np.zeros((50, 3), np.float32), targets=np.arange(50) % 2, classes=("a", "b"))
     >>> found = settled(Recipe(), data, nn.Linear(3, 2), learning_rate=0.1)
     >>> found.is_resolved, found.epochs, found.batch_size, found.optimizer.learning_rate
-    (True, 200, 50, 0.1)
+    (True, 500, 50, 0.1)
     """
     size = min(recipe.batch_size or BATCH_SIZE, len(data))
     optimizer: Any = recipe.optimizer or default_optimizer(net, size)[0]
@@ -41,20 +42,23 @@ def settled(recipe: Recipe, data: Dataset, net: nn.Module, *, learning_rate: flo
         net,
         choose_precision=lambda batch_size: (precision, "that of the network"),
         choose_epochs=lambda batch_size, precision: (
-            default_epochs(net, len(data)),
+            default_epochs(net, len(data), batch_size),
             "by the number of examples",
         ),
     )
     return found
 
 
-def default_epochs(net: nn.Module, num_train: int) -> int:
-    """200 for up to 1,500 examples, fewer for more, 20 at least; 5 to 20 where published weights are fine-tuned.
+def default_epochs(net: nn.Module, num_train: int, batch_size: int) -> int:
+    """200 for up to 1,500 examples, fewer for more (20 at least), and more where that is less than 500 steps; 5 to 20 where published
+    weights are fine-tuned.
 
-    >>> [default_epochs(nn.Linear(3, 2), n) for n in (100, 5_000, 100_000)]
-    [200, 60, 20]
+    >>> [default_epochs(nn.Linear(3, 2), n, 100) for n in (100, 1_000, 5_000, 100_000)]
+    [500, 200, 60, 20]
     """
-    return useful_epochs(net, num_train) or int(np.clip(300_000 // num_train, 20, 200))
+    steps_per_epoch = -(-num_train // batch_size)
+    usual = max(int(np.clip(300_000 // num_train, 20, 200)), -(-LEAST_STEPS // steps_per_epoch))
+    return useful_epochs(net, num_train) or usual
 
 
 def is_double(net: nn.Module) -> bool:

@@ -75,7 +75,8 @@ class NetEstimator(BaseEstimator):
 
         Not in it: the optimizer's state (a later `partial_fit` starts with a fresh one) and the run folder.
 
-        Raises `NotFittedError` before `fit`, `TypeError` for an objective of your own, which a file can not name.
+        Raises `NotFittedError` before `fit`, `TypeError` for an objective or a part of the recipe
+        of your own, which a file can not name.
         """
         check_is_fitted(self, "net_")
         storage.write(self, path)
