@@ -117,7 +117,7 @@ class NetClassifier(ClassifierMixin, NetEstimator):
                 raise ValueError(
                     "classes must be passed on the first call to partial_fit: all labels that will come"
                 )
-            self.classes_ = np.arange(y.shape[1]) if self._is_multilabel else np.unique(classes)
+            self.classes_ = np.arange(y.shape[1]) if self._is_multilabel else np.unique(np.asarray(classes))
         elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
             raise ValueError(f"classes={classes!r} is not the same as on the first call: {self.classes_}")
         return self._partial_fit(self._dataset(X, y, sample_weight), self._objective)

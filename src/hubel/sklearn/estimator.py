@@ -27,7 +27,7 @@ from hubel.fitting.run import outputs_of
 from hubel.objectives import Objective, check
 from hubel.sklearn import storage
 from hubel.sklearn.defaults import is_double, refuse_blind_stopping, settled
-from hubel.sklearn.examples import KEPT_TYPES, rows_like
+from hubel.sklearn.examples import kept_types, rows_like
 from hubel.sklearn.training import batches_of, device_of, one_pass, rule_of, train
 from hubel.workflows import choices, fit
 from hubel.workflows.prepare import prepare
@@ -99,11 +99,14 @@ class NetEstimator(BaseEstimator):
 
     def _rows(self, X: Any, y: Any = None, *, reset: bool, **checks: Any) -> Any:
         """`X` as rows [N, F] or [N, C, H, W] (and `y` as an array), with names and number of the features noted or compared."""
-        checks = {"dtype": KEPT_TYPES, "allow_nd": True, "order": "C", **checks}
+        kept = kept_types(machines.device_of(self.device))
+        checks = {"dtype": kept, "allow_nd": True, "order": "C", **checks}
+        found: Any
         if "multi_output" in checks:
-            X, y = validate_data(self, X, y, reset=reset, **checks)
-            return rows_like(X), y
-        return rows_like(validate_data(self, X, reset=reset, **checks))
+            found = validate_data(self, X, y, reset=reset, **checks)
+            return rows_like(found[0]), found[1]
+        found = validate_data(self, X, reset=reset, **checks)
+        return rows_like(found)
 
     def _fit(self, data: Dataset, objective: Objective) -> Self:
         """Fit to `data` from the beginning, in memory or as a run."""

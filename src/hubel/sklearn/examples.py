@@ -5,20 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from hubel.data.arrays import checked_weights, rows_of
 
-KEPT_TYPES = (
-    np.float64,  # what every other type becomes
-    np.float32,
-    np.float16,
-    np.uint8,
-    np.int8,
-    np.uint16,
-    np.int16,
-    np.uint32,
-    np.int32,
-)
+SMALL_TYPES = (np.float16, np.uint8, np.int8, np.uint16, np.int16)
+WIDE_TYPES = (np.float64, np.float32, np.uint32, np.int32)
+
+
+def kept_types(device: torch.device) -> tuple[type[np.number], ...]:
+    """The types that stay as they are, the first of which every other becomes.
+
+    Apple's GPUs have no float64, in which types of more than 16 bits are scaled elsewhere.
+
+    >>> kept_types(torch.device("cpu"))[0], kept_types(torch.device("mps"))[0]
+    (<class 'numpy.float64'>, <class 'numpy.float32'>)
+    """
+    return (np.float32, *SMALL_TYPES) if device.type == "mps" else (*WIDE_TYPES, *SMALL_TYPES)
 
 
 def rows_like(X: np.ndarray) -> np.ndarray:

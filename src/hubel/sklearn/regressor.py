@@ -8,9 +8,10 @@ import numpy as np
 from sklearn.base import RegressorMixin
 
 from hubel.data import Dataset
+from hubel.fitting.machine import device_of
 from hubel.objectives import Objective
 from hubel.sklearn.estimator import NetEstimator
-from hubel.sklearn.examples import weighted
+from hubel.sklearn.examples import kept_types, weighted
 from hubel.workflows.choices import choose_objective
 
 
@@ -60,7 +61,7 @@ class NetRegressor(RegressorMixin, NetEstimator):
 
     def _dataset(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> Dataset:
         X, y = self._rows(X, y, reset=reset, multi_output=True, y_numeric=True)
-        y = y.astype(np.float32 if y.dtype == np.float32 else np.float64)
+        y = y.astype(np.float32 if y.dtype == np.float32 else kept_types(device_of(self.device))[0])
         targets = y.reshape(len(y), -1)
         if reset:
             self._is_vector = y.ndim == 1
