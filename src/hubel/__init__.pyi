@@ -4,6 +4,7 @@ from . import metrics as metrics
 from . import nets as nets
 from . import objectives as objectives
 from . import show as show
+from . import sklearn as sklearn
 from .core.types import Interval as Interval
 from .core.types import Prediction as Prediction
 from .fitting import Recipe as Recipe
