@@ -1,5 +1,6 @@
 """What is asked of a network: one file a question."""
 
+from hubel.objectives.auxiliary import WithAuxiliary
 from hubel.objectives.binary_cross_entropy import BinaryCrossEntropy
 from hubel.objectives.contract import check
 from hubel.objectives.cross_entropy import CrossEntropy
@@ -11,6 +12,7 @@ __all__ = [
     "CrossEntropy",
     "Objective",
     "SquaredError",
+    "WithAuxiliary",
     "check",
     "forward",
     "mean_over_batch",
