@@ -269,6 +269,25 @@ def test_one_batch_is_learned_by_heart(make):
     assert losses[-1] < 0.1 * losses[0]
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nets.alexnet(inputs=(3, 95, 95), outputs=10, hidden=512),
+        lambda: nets.alexnet(inputs=(3, 95, 95), outputs=10, hidden=512, grouped=True),
+        lambda: nets.vgg(19, inputs=(3, 64, 64), outputs=10, hidden=512),
+    ],
+    ids=["alexnet", "grouped", "vgg19"],
+)
+def test_values_keep_their_size_and_scores_begin_small(make):
+    torch.manual_seed(0)
+    net = make()
+    x = torch.randn(4, *net.inputs)
+    with torch.no_grad():
+        features, scores = net.eval().features(x), net.train()(x)
+    assert 0.5 < features.square().mean().sqrt() < 5
+    assert 0.01 < scores.std() < 1
+
+
 def test_a_file_with_torchvisions_names_is_loaded(tmp_path):
     torch.manual_seed(0)
     net = nets.vgg(11, inputs=(3, 32, 32), hidden=8).eval()

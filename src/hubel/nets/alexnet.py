@@ -8,8 +8,8 @@ convolution in two groups, and local response normalization after the first two,
 
 with 659,272 units at 224×224 (the paper rounds to 650,000; it counts 253,440 in its first layer, where 55·55·96 = 290,400).
 
-Where we differ from the papers: initial weights He normal (by fan-out for convolutions), biases 0 and not 1. The paper's images are
-224×224; its 55×55 positions follow with a padding of 2, as here.
+Where we differ from the papers: initial weights He normal by fan-in, not of deviation 0.01, and biases 0, not 1 (see
+`hubel.nets.plain`). The images of 2012 are 224×224; their 55×55 positions follow with a padding of 2, as here.
 
 Source: A. Krizhevsky, I. Sutskever, G. E. Hinton, "ImageNet classification with deep convolutional neural networks", NIPS 2012,
 doi:10.1145/3065386, section 3; A. Krizhevsky, "One weird trick for parallelizing convolutional neural networks" (2014,

@@ -19,7 +19,8 @@ from hubel.nets.reductions import Reduction, Reductions
 class PlainNet(Net):
     """`convolutions`, an average over `grid`×`grid` fields, and `classifier`, whose last layer makes the scores.
 
-    Larger images are averaged, in smaller ones the same position stands in several fields.
+    Larger images are averaged, in smaller ones the same position stands in several fields. Initial weights: He normal by fan-in
+    (arXiv:1502.01852), biases zero; the last layer begins small, so that the first loss is near that of guessing.
     """
 
     def __init__(
@@ -109,11 +110,12 @@ def hidden_width(hidden: int, net: str) -> int:
 
 
 def _initialize(net: PlainNet) -> None:
-    """He normal: by fan-out for convolutions, by fan-in for hidden linear layers; biases zero; the last layer keeps torch's default."""
+    """He normal by fan-in, which keeps the size of the values from layer to layer; the last layer 0.1/√F; biases zero."""
     for layer in net.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-        elif isinstance(layer, nn.Linear) and layer is not net.classifier[-1]:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-        if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
+            assert layer.bias is not None
             nn.init.zeros_(layer.bias)
+    last = net.classifier[-1]
+    assert isinstance(last, nn.Linear)
+    nn.init.normal_(last.weight, std=0.1 / last.in_features**0.5)

@@ -7,7 +7,7 @@ Two 3×3 convolutions see as far as one 5×5, three as far as one 7×7, with few
 
 Source: K. Simonyan, A. Zisserman, "Very deep convolutional networks for large-scale image recognition", ICLR 2015 (arXiv:1409.1556),
 table 1. State-dict names are torchvision's. With batch norm after each convolution as torchvision has it too (later than the paper).
-Initial weights: He normal (convolutions by fan-out, hidden linear layers by fan-in), biases 0; the paper began from shallower networks.
+Initial weights: He normal by fan-in (see `hubel.nets.plain`); the paper began its deeper networks from trained shallower ones.
 
 Parameters at 1000 outputs, without and with batch norm: vgg11 132,863,336 and 132,868,840 · 13 133,047,848 and 133,053,736 ·
 16 138,357,544 and 138,365,992 · 19 143,667,240 and 143,678,248.
