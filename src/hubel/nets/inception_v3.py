@@ -176,16 +176,15 @@ class Factored7x7(nn.Module):
 
     def __init__(self, in_channels: int, width: int):
         super().__init__()
-        row, column = {"kernel": (1, 7), "padding": (0, 3)}, {"kernel": (7, 1), "padding": (3, 0)}
         self.branch1x1 = ConvNormReLU(in_channels, 192, 1)
         self.branch7x7_1 = ConvNormReLU(in_channels, width, 1)
-        self.branch7x7_2 = ConvNormReLU(width, width, **row)
-        self.branch7x7_3 = ConvNormReLU(width, 192, **column)
+        self.branch7x7_2 = _row(width, width)
+        self.branch7x7_3 = _column(width, 192)
         self.branch7x7dbl_1 = ConvNormReLU(in_channels, width, 1)
-        self.branch7x7dbl_2 = ConvNormReLU(width, width, **column)
-        self.branch7x7dbl_3 = ConvNormReLU(width, width, **row)
-        self.branch7x7dbl_4 = ConvNormReLU(width, width, **column)
-        self.branch7x7dbl_5 = ConvNormReLU(width, 192, **row)
+        self.branch7x7dbl_2 = _column(width, width)
+        self.branch7x7dbl_3 = _row(width, width)
+        self.branch7x7dbl_4 = _column(width, width)
+        self.branch7x7dbl_5 = _row(width, 192)
         self.branch_pool = ConvNormReLU(in_channels, 192, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -207,8 +206,8 @@ class ReduceTo8(nn.Module):
         self.branch3x3_1 = ConvNormReLU(in_channels, 192, 1)
         self.branch3x3_2 = ConvNormReLU(192, 320, 3, stride=2)
         self.branch7x7x3_1 = ConvNormReLU(in_channels, 192, 1)
-        self.branch7x7x3_2 = ConvNormReLU(192, 192, (1, 7), padding=(0, 3))
-        self.branch7x7x3_3 = ConvNormReLU(192, 192, (7, 1), padding=(3, 0))
+        self.branch7x7x3_2 = _row(192, 192)
+        self.branch7x7x3_3 = _column(192, 192)
         self.branch7x7x3_4 = ConvNormReLU(192, 192, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -255,6 +254,16 @@ class InceptionV3Head(AuxiliaryHead):
         """Raw scores [N, K] of maps [N, C, H, W]."""
         x = self.conv1(self.conv0(F.avg_pool2d(x, 5, 3)))
         return self.fc(x.mean(dim=(2, 3)))
+
+
+def _row(in_channels: int, channels: int) -> ConvNormReLU:
+    """Filters of 1×7."""
+    return ConvNormReLU(in_channels, channels, (1, 7), padding=(0, 3))
+
+
+def _column(in_channels: int, channels: int) -> ConvNormReLU:
+    """Filters of 7×1."""
+    return ConvNormReLU(in_channels, channels, (7, 1), padding=(3, 0))
 
 
 def _smoothed(x: Tensor) -> Tensor:

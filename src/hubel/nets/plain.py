@@ -8,6 +8,7 @@ with the convolutions as its children, which, called, answers for the whole netw
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -91,15 +92,16 @@ def reductions_of(net: str, convolutions: Iterable[nn.Module]) -> Reductions:
     """
     found = []
     for number, layer in enumerate(convolutions):
-        if isinstance(layer, nn.Conv2d):
-            sizes = layer.kernel_size[0], layer.stride[0], int(layer.padding[0])
-        elif isinstance(layer, nn.MaxPool2d):
-            sizes = layer.kernel_size, layer.stride, layer.padding
-        else:
-            continue
-        if sizes[1] > 1 or sizes[0] > 2 * sizes[2] + 1:
-            found.append(Reduction(f"features.{number}", *sizes))
+        if isinstance(layer, nn.Conv2d | nn.MaxPool2d):
+            kernel, stride, padding = map(_side, (layer.kernel_size, layer.stride, layer.padding))
+            if stride > 1 or kernel > 2 * padding + 1:
+                found.append(Reduction(f"features.{number}", kernel, stride, padding))
     return Reductions(net, *found)
+
+
+def _side(size: Any) -> int:
+    """One number of a size that layers keep as a number or as a pair."""
+    return int(size[0] if isinstance(size, tuple) else size)
 
 
 def hidden_width(hidden: int, net: str) -> int:
