@@ -29,7 +29,8 @@ from hubel.nets.reductions import Reduction, Reductions
 from hubel.nets.resnet import initialize
 from hubel.nets.weights import Source, load_published
 
-REDUCTIONS = Reductions(  # the poolings round up: of n positions ⌊n/2⌋ are left, as after a window of two
+# The poolings of 3×3 round up: of n positions ⌊n/2⌋ are left, as by a window of two. The last, 2×2, takes a single one as well.
+REDUCTIONS = Reductions(
     "googlenet",
     Reduction("conv1", 7, 2, 3),
     *(Reduction(f"maxpool{number}", 2, 2) for number in (1, 2, 3)),
