@@ -96,6 +96,7 @@ def test_every_objective_is_here():
         for name in objectives.__all__
         if inspect.isclass(getattr(objectives, name)) and dataclasses.is_dataclass(getattr(objectives, name))
     }
+    found.remove(objectives.WithAuxiliary)  # one of these, asked of several heads: test_auxiliary.py
     assert found == {type(objective) for objective, _ in CASES.values()}
 
 

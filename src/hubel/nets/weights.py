@@ -3,9 +3,10 @@
 `.safetensors` is read by safetensors; `.pth`, `.pt` and `.bin` by torch's weights-only reader, which builds
 tensors and plain containers and nothing else. Nothing is downloaded.
 
-Two adaptations are made, and each leaves a line in `net.published.notes`:
+Three adaptations are made, and each leaves a line in `net.published.notes`:
 
 * other number of outputs: the last layer is not loaded and keeps its fresh weights;
+* auxiliary heads (which serve training only) that the file or the net lacks: they are left out, or stay fresh;
 * other number of input channels: every channel gets the sum of the published filters over their channels, divided by
   the new number of channels. An image with equal channels then gives the same response as its grey picture
   did before, so that responses keep their size.
@@ -19,7 +20,7 @@ import importlib.util
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,11 +51,14 @@ class Source:
     renamed: tuple[tuple[str, str], ...] = ()
 
 
-def load_published(net: Net, weights: str | Path, source: Source, *, first: str, head: str) -> Net:
+def load_published(
+    net: Net, weights: str | Path, source: Source, *, first: str, head: str, auxiliary: Sequence[str] = ()
+) -> Net:
     """Load `weights` into `net`, describe them in `net.published`, and return `net`.
 
     `weights` is a path to .safetensors, .pth, .pt or .bin, or "imagenet" where the family has a package.
-    `first` and `head` name the first convolution and the last linear layer.
+    `first` and `head` name the first convolution and the last linear layer, `auxiliary` the last linear layers of auxiliary
+    heads, each a module of the net.
 
     Raises `ValueError` where the file can not be read, or its names or shapes do not fit.
     """
@@ -63,8 +67,9 @@ def load_published(net: Net, weights: str | Path, source: Source, *, first: str,
     own = net.state_dict()
     state = _modern(_read(path), own, source)
     classes = _classes(source, state.get(f"{head}.bias"))
-    for name in (f"{head}.weight", f"{head}.bias"):
-        if name in state and state[name].shape[:1] != own[name].shape[:1]:
+    notes += _match_auxiliary(state, own, auxiliary)
+    for name in [f"{layer}.{part}" for layer in (head, *auxiliary) for part in ("weight", "bias")]:
+        if name in state and name in own and state[name].shape[:1] != own[name].shape[:1]:
             notes.append(
                 f"{name} is fresh: the file has {state[name].shape[0]} outputs, the net {own[name].shape[0]}"
             )
@@ -93,6 +98,23 @@ def load_published(net: Net, weights: str | Path, source: Source, *, first: str,
         notes=tuple(notes),
     )
     return net
+
+
+def _match_auxiliary(state: dict[str, Tensor], own: Mapping[str, Tensor], layers: Sequence[str]) -> list[str]:
+    """Give `state` the auxiliary heads of the net, no more and no fewer; answers what was done."""
+    notes = []
+    for head in (layer.partition(".")[0] for layer in layers):
+        given, wanted = (
+            [name for name in names if name.startswith(f"{head}.")] for names in (list(state), own)
+        )
+        if given and not wanted:
+            notes.append(f"{head} of the file is left out: the net was made without auxiliary heads")
+            for name in given:
+                del state[name]
+        elif wanted and not given:
+            notes.append(f"{head} is fresh: the file has no such auxiliary head")
+            state.update({name: own[name] for name in wanted})
+    return notes
 
 
 def _locate(weights: str | Path, source: Source) -> Path:

@@ -1,6 +1,7 @@
 """What is asked of a network: one file a question."""
 
 from hubel.objectives.absolute_error import AbsoluteError, Huber
+from hubel.objectives.auxiliary import WithAuxiliary
 from hubel.objectives.binary_cross_entropy import BinaryCrossEntropy
 from hubel.objectives.contract import check
 from hubel.objectives.cross_entropy import CrossEntropy
@@ -20,6 +21,7 @@ __all__ = [
     "Objective",
     "SquaredError",
     "SquaredLogError",
+    "WithAuxiliary",
     "check",
     "forward",
     "mean_over_batch",

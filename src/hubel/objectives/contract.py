@@ -14,6 +14,7 @@ from hubel.core import random
 from hubel.core.buffers import places_of, put_back
 from hubel.core.errors import ContractError, is_out_of_memory
 from hubel.core.types import Batch
+from hubel.objectives.auxiliary import WithAuxiliary
 from hubel.objectives.binary_cross_entropy import BinaryCrossEntropy
 from hubel.objectives.cross_entropy import CrossEntropy
 from hubel.objectives.ending import BOUNDS, ending
@@ -44,6 +45,8 @@ def check(net: nn.Module, objective: Objective, batch: Batch) -> None:
         ...
     hubel.core.errors.ContractError: the network ends with a softmax, but cross-entropy expects raw scores: ...
     """
+    if isinstance(objective, WithAuxiliary):
+        objective = objective.objective
     _check_batch(batch)
     objective.check_targets(batch.targets)
     modes = [(module, module.training) for module in net.modules()]
