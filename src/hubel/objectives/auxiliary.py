@@ -83,8 +83,10 @@ class WithAuxiliary:
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
         return self.objective.score(outputs, targets)
 
-    def metrics(self, prediction: Prediction, targets: np.ndarray) -> dict[str, Interval]:
-        return self.objective.metrics(prediction, targets)
+    def metrics(
+        self, prediction: Prediction, targets: np.ndarray, groups: np.ndarray | None = None
+    ) -> dict[str, Interval]:
+        return self.objective.metrics(prediction, targets, groups)
 
     def calibrated(self, outputs: Tensor, targets: Tensor) -> WithAuxiliary:
         return replace(self, objective=self.objective.calibrated(outputs, targets))
