@@ -36,6 +36,7 @@ GIVEN = {
     "L2": lambda: fitting.L2(strength=0.1, on="biases"),
     "Lp": lambda: fitting.Lp(strength=0.1, power=4.0),
     "Step": lambda: fitting.Step(every=30, reduce=0.5),
+    "WithAuxiliary": lambda: objectives.WithAuxiliary(objectives.CrossEntropy(3), weight=0.4),
     "Draw": None,  # a moment of a batch, never stored
 }
 KINDS = [
