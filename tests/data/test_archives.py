@@ -119,15 +119,19 @@ def test_another_target_and_a_broken_file(tmp_path):
         ("my_images", "my_labels"),
     ],
 )
-def test_npy_with_targets_beside_it(tmp_path, x, y):
+def test_npy_with_targets_beside_it(tmp_path, x, y, monkeypatch):
     np.save(tmp_path / f"{x}.npy", X)
     with pytest.raises(ValueError, match=f"no targets beside it; expected one of .*{y}"):
         load(tmp_path / f"{x}.npy")
     np.save(tmp_path / f"{y}.npy", Y)
     data = load(tmp_path / f"{x}.npy")
-    assert isinstance(data.inputs, np.memmap)
+    assert not isinstance(data.inputs, np.memmap)
     assert np.array_equal(data.inputs[:, 0], X)
     assert np.array_equal(data.targets, Y)
+    np.save(tmp_path / f"{x}.npy", np.zeros_like(X))
+    assert np.array_equal(data.inputs[:, 0], X), "what was read changes with the file"
+    monkeypatch.setattr("hubel.data.archives.fits", lambda num_bytes: False)
+    assert isinstance(load(tmp_path / f"{x}.npy").inputs, np.memmap)
 
 
 def test_npy_that_is_broken_or_pickled(tmp_path):

@@ -57,9 +57,9 @@ def test_parts_that_are_folders(photos, tmp_path):
 
 
 def test_a_class_may_be_called_train(tmp_path):
-    for name in ("train", "test"):
+    for name in ("train", "car"):
         picture(tmp_path / name / "a.png")
-    assert load(tmp_path).classes == ("test", "train")
+    assert load(tmp_path).classes == ("car", "train")
 
 
 def test_natural_order_and_folders_below(tmp_path):
@@ -281,3 +281,14 @@ def test_symmetries_are_the_users_word(photos):
     assert load(data, symmetries=["shift"]).symmetries == {"shift"}
     with pytest.raises(ValueError, match="unknown symmetries"):
         load(photos, symmetries=["mirror"])
+
+
+@pytest.mark.parametrize("others", [[], ["sample/x/1.png"]])
+def test_parts_without_classes_are_refused(tmp_path, others):
+    """The layout of many competitions: train/CLASS/…, and a flat folder of test pictures without labels."""
+    for name in ("train/cat/1.png", "train/dog/1.png", "test/1.png", "test/2.png", *others):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 9).save(tmp_path / name)
+    with pytest.raises(ValueError, match=r"folders for parts.*name the training folder alone"):
+        load(tmp_path)
+    assert load(tmp_path / "train").classes == ("cat", "dog")

@@ -161,3 +161,11 @@ def test_a_table_that_is_not_utf8(pictures):
     (pictures / "t.csv").write_bytes(b"path,label\nimg/0.png,caf\xe9\n")
     with pytest.raises(UnreadableData, match="as a table in UTF-8"):
         load(pictures / "t.csv")
+
+
+def test_words_with_underscores_are_words(tmp_path):
+    """Python reads 1_1 as 11."""
+    from hubel.data.tables import _typed
+
+    assert _typed(["1_1", "2_3"]).tolist() == ["1_1", "2_3"]
+    assert _typed(["1.5", "2"]).tolist() == [1.5, 2.0]

@@ -101,11 +101,16 @@ def read_npy(path: Path) -> StoredArrays:
     for name in names:
         if (beside := path.with_name(name)).is_file():
             return StoredArrays(
-                x=mapped_npy(path),
+                x=_held(mapped_npy(path)),
                 y=np.array(mapped_npy(beside)),
                 notes=(f"The targets are those of {name}.",),
             )
     raise ValueError(f"{path} has no targets beside it; expected one of {', '.join(names)}")
+
+
+def _held(mapped: np.ndarray) -> np.ndarray:
+    """In memory where it fits: what stays mapped changes with the user's file while it is fitted."""
+    return np.array(mapped) if fits(mapped.nbytes) else mapped
 
 
 def mapped_npy(path: Path) -> np.ndarray:
