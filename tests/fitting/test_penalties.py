@@ -108,11 +108,12 @@ def test_wrong_numbers_are_refused(make, match):
 def test_in_a_recipe_and_stored_with_it(tmp_path):
     x = np.random.default_rng(0).normal(size=(60, 20)).astype("float32")
     recipe = hubel.Recipe(
-        epochs=5,
+        epochs=40,
         precision=hubel.fitting.Precision(),
         optimizer=SGD(learning_rate=0.1),
-        penalties=(L1(strength=0.05), MaxNorm(limit=2.0)),
+        penalties=(L1(strength=0.1), MaxNorm(limit=2.0)),
     )
+    torch.manual_seed(0)
     net = hubel.nets.mlp((), inputs=20, outputs=2)
     run = hubel.fit(x, (x[:, 0] > 0).astype(int), net=net, recipe=recipe, out=tmp_path / "run", quiet=True)
     again = hubel.open_run(run.folder)
