@@ -111,7 +111,7 @@ def test_in_a_recipe_and_stored_with_it(tmp_path):
         epochs=40,
         precision=hubel.fitting.Precision(),
         optimizer=SGD(learning_rate=0.1),
-        penalties=(L1(strength=0.1), MaxNorm(limit=2.0)),
+        penalties=(L1(strength=0.2), MaxNorm(limit=2.0)),
     )
     torch.manual_seed(0)
     net = hubel.nets.mlp((), inputs=20, outputs=2)

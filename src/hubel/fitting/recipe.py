@@ -22,7 +22,7 @@ from hubel.data.augmentation import (
 )
 from hubel.data.dataset import Dataset
 from hubel.fitting.optimizers import AdamW, Muon, OptimizerChoice
-from hubel.fitting.penalties import Penalty
+from hubel.fitting.penalties import L1, Penalty
 from hubel.fitting.precision import Precision
 from hubel.fitting.schedules import Linear, Schedule
 
@@ -124,7 +124,9 @@ class Recipe:
         fill(
             "max_grad_norm", lambda: (False, "a finite gradient is checked at every step; nothing is clipped")
         )
-        fill("average", lambda: default_average(len(data), batch_size, epochs))
+        sparse = any(isinstance(penalty, L1) for penalty in self.penalties)
+        kept = (False, "a mean over steps would not keep the zeros that L1 makes")
+        fill("average", lambda: kept if sparse else default_average(len(data), batch_size, epochs))
         fill(
             "early_stopping",
             lambda: (False, "the learning rate ends at zero, where the last weights are the ones to keep"),
