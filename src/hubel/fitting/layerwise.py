@@ -32,22 +32,21 @@ class Seen:
 
 
 def watched(net: nn.Module, run: Callable[[], None]) -> list[Seen]:
-    """What `run`, a forward and backward pass of `net`, gave to every layer with a matrix or filters that was called once."""
+    """What `run`, a forward and backward pass of `net`, gave to every linear and convolutional layer that was called once."""
     given: dict[str, list[Tensor]] = {}
     gradients: dict[str, Tensor] = {}
     handles = []
 
     def watch(name: str, layer: nn.Module) -> None:
-        def before(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             given.setdefault(name, []).append(inputs[0].detach())
             if output.requires_grad:
                 output.register_hook(lambda gradient: gradients.__setitem__(name, gradient.detach()))
 
-        handles.append(layer.register_forward_hook(before))
+        handles.append(layer.register_forward_hook(keep))
 
     for name, layer in net.named_modules():
-        own = list(layer.parameters(recurse=False))
-        if not list(layer.children()) and any(p.ndim >= 2 for p in own) and _takes_one(layer):
+        if isinstance(layer, (nn.Linear, nn.modules.conv._ConvNd)):  # one tensor in, one out
             watch(name, layer)
     try:
         run()
@@ -90,8 +89,3 @@ def _pass(layer: nn.Module, what: Seen, precision: Precision, device: torch.devi
         f"the gradient of {name}": p.grad for name, p in weights
     }  # that of a bias before a norm is nothing but rounding
     return {name: value.double() for name, value in found.items() if value is not None}
-
-
-def _takes_one(layer: nn.Module) -> bool:
-    """Whether it maps one tensor to one: recurrent and attention layers, and tables of vectors, do not."""
-    return isinstance(layer, (nn.Linear, nn.modules.conv._ConvNd))

@@ -41,7 +41,28 @@ class Penalty(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class L2:
+class _OnSome:
+    """What acts on some of the parameters with some strength; by itself it does nothing."""
+
+    strength: float
+    on: On = "weights"
+    layers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength < math.inf:
+            raise ValueError(f"strength is {self.strength}; expected 0 or a positive number")
+        if self.on not in ("weights", "biases", "all"):
+            raise ValueError(f"on is {self.on!r}; expected weights, biases or all")
+
+    def value(self, net: nn.Module) -> Tensor | None:
+        return None
+
+    def after_step(self, net: nn.Module, learning_rate: float) -> None:
+        """Nothing, where the gradient has done it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class L2(_OnSome):
     """Half of `strength` times the sum of squares: all weights shrink in proportion.
 
     `on` says which: "weights" (matrices and filters), "biases" (and other vectors), or "all". `layers` restricts it to parameters whose
@@ -55,34 +76,21 @@ class L2:
     2.0
     """
 
-    strength: float
-    on: On = "weights"
-    layers: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        _check(self.strength, self.on)
-
     def value(self, net: nn.Module) -> Tensor | None:
         return 0.5 * self.strength * _total(p.square().sum() for p in chosen(net, self.on, self.layers))
 
-    def after_step(self, net: nn.Module, learning_rate: float) -> None:
-        """Nothing: the gradient has done it."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class Lp:
+class Lp(_OnSome):
     """`strength` / `power` times the sum of |w|^power: above 2, large weights cost most, and small ones next to nothing.
 
     `on` and `layers` as in `L2`. Raises `ValueError` for a power below 1 as well: below, the slope at zero is infinite.
     """
 
-    strength: float
     power: float = 3.0
-    on: On = "weights"
-    layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check(self.strength, self.on)
+        super().__post_init__()
         if not 1 <= self.power < math.inf:
             raise ValueError(f"power is {self.power}; expected a number of at least 1")
 
@@ -90,12 +98,9 @@ class Lp:
         each = (p.abs().pow(self.power).sum() for p in chosen(net, self.on, self.layers))
         return self.strength / self.power * _total(each)
 
-    def after_step(self, net: nn.Module, learning_rate: float) -> None:
-        """Nothing: the gradient has done it."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class L1:
+class L1(_OnSome):
     """`strength` times the sum of |w|, by a soft threshold after every step, so that weights become exactly zero.
 
     `on` and `layers` as in `L2`. The threshold is the learning rate of the step times `strength`; with Adam and its relatives, whose
@@ -108,16 +113,6 @@ class L1:
     >>> net.weight.tolist()
     [[0.0, -1.5]]
     """
-
-    strength: float
-    on: On = "weights"
-    layers: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        _check(self.strength, self.on)
-
-    def value(self, net: nn.Module) -> Tensor | None:
-        return None
 
     @torch.no_grad()
     def after_step(self, net: nn.Module, learning_rate: float) -> None:
@@ -169,10 +164,3 @@ def chosen(net: nn.Module, on: On, layers: tuple[str, ...]) -> list[nn.Parameter
 
 def _total(values: Iterable[Tensor]) -> Tensor:
     return torch.stack(list(values)).sum()
-
-
-def _check(strength: float, on: str) -> None:
-    if not 0 <= strength < math.inf:
-        raise ValueError(f"strength is {strength}; expected 0 or a positive number")
-    if on not in ("weights", "biases", "all"):
-        raise ValueError(f"on is {on!r}; expected weights, biases or all")

@@ -6,6 +6,7 @@ scores back into the user's units. A kind of loss says only how far a score is f
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -20,7 +21,7 @@ from hubel.objectives.objective import forward, mean_over_batch
 
 
 @dataclass(frozen=True)
-class RealValues:
+class RealValues(ABC):
     """K real values, targets [N] (for K = 1) or [N, K]; linear last layer.
 
     `center` and `scale` [K] standardize the targets; `target_names` and `units` [K] label what is shown.
@@ -57,9 +58,9 @@ class RealValues:
     def better(self) -> Literal["higher", "lower"]:
         return "lower"
 
+    @abstractmethod
     def losses(self, outputs: Tensor, wanted: Tensor) -> Tensor:
         """The loss of every example [N], of scores [N, L] and standardized targets [N, K]."""
-        raise NotImplementedError
 
     def __call__(self, net: nn.Module, batch: Batch) -> Loss:
         outputs = forward(net, batch)
