@@ -37,6 +37,8 @@ from protocol import (
 )
 from training_rate import write_arrays
 
+from hubel.fitting import machine as machines
+
 HUBEL = (sys.executable, "-c", "from hubel.cli import main; main()")
 PARTS = ("keras", "keras, tf.data", "quarter", "same", "default", "long")
 WANTED = 0.905
@@ -56,14 +58,14 @@ def main() -> None:
     else:
         if (RESULTS / KEPT).exists():
             measured = json.loads((RESULTS / KEPT).read_text())
-        if not measure(given, measured):
+        if not measure(given, measured, machine):
             return
     result = {
         "id": "P3",
         "title": "Time to accuracy",
         "work": "Fashion-MNIST, test accuracy after training for so many seconds",
-        "machine": machine.as_json(given.threads),
-        "versions": measured.get("versions", {}),
+        "machine": measured.get("machine", machine.as_json(given.threads)),
+        "versions": machines.versions() | measured.get("versions", {}),
         "rows": rows(measured),
         "targets": [] if given.quick else targets(measured),
         "measured": measured,
@@ -81,7 +83,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, default=15, help="of Keras")
 
 
-def measure(given: argparse.Namespace, measured: dict[str, Any]) -> bool:
+def measure(given: argparse.Namespace, measured: dict[str, Any], machine: Machine) -> bool:
     """Fill `measured`, part by part; False where the data are not here."""
     if (found := fashion()) is None:
         return False
@@ -111,6 +113,7 @@ def measure(given: argparse.Namespace, measured: dict[str, Any]) -> bool:
                 else:
                     measured[part].append(ours(seed, budget_of(part, measured), threads=given.threads))
                 say(f"{part}, seed {seed}: {summary(measured[part][-1])}")
+                measured["machine"] = machine.as_json(given.threads)
                 (RESULTS / KEPT).write_text(json.dumps(measured, indent=1) + "\n")
     return True
 
