@@ -1,5 +1,9 @@
 """Optimizers against torch's own and a step by hand; decay where it belongs."""
 
+import copy
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -275,3 +279,33 @@ def test_state_goes_out_and_comes_back(choice):
         torch.equal(a, b)
         for a, b in zip(whole.state_dict().values(), parts.state_dict().values(), strict=True)
     )
+
+
+@pytest.mark.parametrize("choice", [SGD(), AdamW(), Adam(amsgrad=True), Adagrad(), Adadelta(), RMSProp()])
+def test_an_optimizer_steps_and_is_stored_as_torchs_own(choice):
+    net, twin = net_of(), net_of()
+    ours, groups = choice.build(net), choice.build(twin).param_groups
+    theirs = type(ours).__mro__[1]([{**group} for group in groups])
+    trained(net, ours)
+    trained(twin, theirs)
+    assert close(net, twin, rtol=0, atol=0)
+    again = choice.build(net)
+    again.load_state_dict(copy.deepcopy(theirs.state_dict()))
+    trained(net, again)
+    trained(twin, theirs)
+    assert close(net, twin, rtol=0, atol=0)
+
+
+def test_no_optimizer_imports_the_compiler():
+    program = (
+        "import sys, torch, hubel.fitting as f\n"
+        "for kind in (f.SGD, f.AdamW, f.Adam, f.Adagrad, f.Adadelta, f.RMSProp, f.Momentum, f.Muon):\n"
+        "    net = torch.nn.Linear(3, 2)\n"
+        "    optimizer = kind().build(net)\n"
+        "    optimizer.zero_grad()\n"
+        "    net(torch.ones(1, 3)).sum().backward()\n"
+        "    optimizer.step()\n"
+        "    optimizer.load_state_dict(optimizer.state_dict())\n"
+        "assert 'torch._dynamo' not in sys.modules, kind\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

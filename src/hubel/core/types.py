@@ -22,16 +22,23 @@ class Batch:
     """Some examples on the device, ready for the network.
 
     `inputs` [N, ...] are scaled; `targets` [N] or [N, K]; `ids` [N] are row numbers in the dataset
-    (so that a bad example can be named); `weights` [N] count each example's loss.
+    (so that a bad example can be named); `weights` [N] count each example's loss. `lengths` [N] are the numbers of steps of
+    sequences [N, L, F] of different lengths: what lies beyond is zero, and a network is called as `net(inputs, lengths)`.
     """
 
     inputs: Tensor
     targets: Tensor
     ids: Tensor | None = None
     weights: Tensor | None = None
+    lengths: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.inputs.shape[0])
+
+    @property
+    def arguments(self) -> tuple[Tensor, ...]:
+        """What the network is called with: inputs, and lengths where there are some."""
+        return (self.inputs,) if self.lengths is None else (self.inputs, self.lengths)
 
 
 @dataclass(frozen=True, kw_only=True)

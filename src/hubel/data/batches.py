@@ -40,7 +40,8 @@ class Batches:
     _base: np.ndarray = field(init=False)
     _rows: torch.Tensor = field(init=False)
     _resident: torch.Tensor | None = field(init=False, default=None)
-    _targets: torch.Tensor = field(init=False)
+    _targets: torch.Tensor | None = field(init=False, default=None)  # none where the inputs are their own
+    _lengths: torch.Tensor | None = field(init=False, default=None)
     _weights: torch.Tensor | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -56,7 +57,10 @@ class Batches:
             self._base, self._rows = inputs, torch.arange(len(inputs))
         if not isinstance(self._base, np.memmap):
             self._resident = _shared(self._base)
-        self._targets = torch.from_numpy(np.array(self.data.targets))
+        if not self.data.is_its_own_target:
+            self._targets = torch.from_numpy(np.array(self.data.targets))
+        if self.data.lengths is not None:
+            self._lengths = torch.from_numpy(np.array(self.data.lengths, np.int64))
         if self.data.weights is not None:
             self._weights = torch.from_numpy(np.array(self.data.weights, np.float32))
 
@@ -87,19 +91,23 @@ class Batches:
 
     def _batch(self, places: torch.Tensor, draw: Draw | None) -> Batch:
         """The examples at these places of the part. `ids` are their rows in the whole dataset."""
-        inputs = self.scaling(self._gather(self._rows[places]))
+        stored = self._gather(self._rows[places])
+        lengths = None if self._lengths is None else self._lengths[places].to(self.device)
+        inputs = self.scaling(stored, lengths)
         if draw is not None and self.augmentation:
             inputs = augment(inputs, self.augmentation, draw)
         if inputs.ndim == 4:
             wanted = torch.channels_last if self.layout == "channels_last" else torch.contiguous_format
             inputs = inputs.contiguous(memory_format=wanted)
         weights = None if self._weights is None else self._weights[places].to(self.device)
-        targets = self._targets[places].to(self.device, non_blocking=True)
+        targets = (
+            stored if self._targets is None else self._targets[places].to(self.device, non_blocking=True)
+        )
         if draw is not None:
             for change in self.augmentation:
                 if isinstance(change, Mixup):
                     targets = change.of_targets(targets, self._num_classes, draw)
-        return Batch(inputs=inputs, targets=targets, ids=self._rows[places], weights=weights)
+        return Batch(inputs=inputs, targets=targets, ids=self._rows[places], weights=weights, lengths=lengths)
 
     def _gather(self, rows: torch.Tensor) -> torch.Tensor:
         if self._resident is None:

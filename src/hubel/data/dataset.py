@@ -14,6 +14,14 @@ from hubel.data.rows import Rows
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
+BESIDE = (
+    "ids",
+    "groups",
+    "weights",
+    "part",
+    "lengths",
+    "labels",
+)  # what has a row an example, besides inputs and targets
 SYMMETRIES = (
     "flip_horizontal",
     "flip_vertical",
@@ -35,7 +43,10 @@ class Dataset:
 
     `inputs` [N, C, H, W] (or [N, F]) keep the stored type: `uint8` stays `uint8`, 16 bits stay 16 bits. They may be
     memory-mapped, and the memory order may be channels-last. `targets` are class numbers [N] (int64, with `classes`),
-    several yes/no labels [N, K] (uint8, with `classes`), or real values [N, K] (floating, with `target_names`, `units`).
+    several yes/no labels [N, K] (uint8, with `classes`), or real values [N, K] (floating, with `target_names`, `units`); the inputs
+    themselves (the same array) where a network is to give back what it was shown.
+    `lengths` [N] are the numbers of steps of series [N, L, F] of different lengths, zero beyond them. `alphabet` are the symbols
+    whose numbers the inputs [N, L] (and targets [N, L]) are. `labels` [N] are words shown beside the examples, which nothing learns.
     `ids` name each example (a path, or a row). `groups` [N] tie examples that must not be split apart. `weights` [N] count
     each example's loss. `part` [N] is a split that came with the data ("train", "validation", "test").
     `symmetries` are the changes that leave a label true *because the user or the built-in set says so*; none is assumed.
@@ -61,6 +72,9 @@ class Dataset:
     groups: np.ndarray | None = None
     weights: np.ndarray | None = None
     part: np.ndarray | None = None
+    lengths: np.ndarray | None = None
+    alphabet: tuple[str, ...] | None = None
+    labels: np.ndarray | None = None
     symmetries: frozenset[str] = frozenset()
     channels: tuple[str, ...] | None = None
     target_names: tuple[str, ...] | None = None
@@ -71,16 +85,28 @@ class Dataset:
 
     def __post_init__(self) -> None:
         num = len(self.inputs)
-        for name in ("targets", "ids", "groups", "weights", "part"):
+        for name in ("targets", *BESIDE):
             value = getattr(self, name)
             if value is not None and len(value) != num:
                 raise ValueError(
                     f"{name} has {len(value)} rows, but inputs have {num}: there must be one {name} row per example"
                 )
+        self._check_lengths()
         unknown = set(self.symmetries) - set(SYMMETRIES)
         if unknown:
             raise ValueError(
                 f"unknown symmetries {sorted(unknown)}; expected some of {', '.join(SYMMETRIES)}"
+            )
+
+    def _check_lengths(self) -> None:
+        if self.lengths is None or not len(self.lengths):
+            return
+        steps = self.inputs.shape[1] if self.inputs.ndim == 3 else 0
+        least, greatest = int(self.lengths.min()), int(self.lengths.max())
+        if self.lengths.dtype.kind not in "iu" or least < 1 or greatest > steps:
+            raise ValueError(
+                f"lengths run from {least} to {greatest} ({self.lengths.dtype}) for inputs {list(self.inputs.shape)}; expected whole "
+                f"numbers from 1 to L, for series [N, L, F]"
             )
 
     def __len__(self) -> int:
@@ -91,6 +117,10 @@ class Dataset:
         kind = (
             f"{len(self.classes)} classes"
             if self.classes
+            else "its own targets"
+            if self.is_its_own_target
+            else f"an alphabet of {len(self.alphabet)}"
+            if self.alphabet
             else f"targets {self.targets.shape[1:]} {self.targets.dtype}"
         )
         return f"Dataset({self.name!r}: {len(self):,} examples of {shape} {self.inputs.dtype}, {kind})"
@@ -101,6 +131,30 @@ class Dataset:
         return tuple(int(n) for n in self.inputs.shape[1:])
 
     @property
+    def kind(self) -> Literal["features", "series", "symbols", "pictures", "volumes"]:
+        """What one input is, by its axes: [F], [L, F], [L] with an alphabet, [C, H, W], [C, D, H, W]."""
+        if self.alphabet is not None:
+            return "symbols"
+        kinds: dict[int, Any] = {1: "features", 2: "series", 3: "pictures", 4: "volumes"}
+        if len(self.shape) not in kinds:
+            raise ValueError(
+                f"{self.name} has inputs of shape {list(self.inputs.shape)}; expected [N, F], [N, L, F], [N, C, H, W] or [N, C, D, H, W]"
+            )
+        return kinds[len(self.shape)]
+
+    @property
+    def is_its_own_target(self) -> bool:
+        """What is asked for is the input itself."""
+        return self.targets is self.inputs
+
+    def as_its_own_target(self) -> Dataset:
+        """The same examples, asked to be given back as they are; their classes become `labels`."""
+        labels = self.labels
+        if labels is None and self.classes is not None and not self.is_multilabel:
+            labels = np.asarray(self.classes)[self.targets]
+        return replace(self, targets=self.inputs, classes=None, target_names=None, units=None, labels=labels)
+
+    @property
     def is_multilabel(self) -> bool:
         """Several yes/no labels an example."""
         return self.classes is not None and self.targets.ndim == 2
@@ -108,23 +162,23 @@ class Dataset:
     def select(self, rows: np.ndarray | Sequence[int]) -> Dataset:
         """The examples of these rows, in this order, with inputs of their own."""
         part = self.view(rows)
-        return replace(part, inputs=np.asarray(part.inputs))
+        inputs = np.asarray(part.inputs)
+        return replace(part, inputs=inputs, targets=inputs if part.is_its_own_target else part.targets)
 
     def view(self, rows: np.ndarray | Sequence[int]) -> Dataset:
         """The examples of these rows, in this order; the inputs are not copied but read where they are asked for (`Rows`)."""
         rows = np.asarray(rows) if len(rows) else np.empty(0, np.int64)
         if rows.dtype == bool:
             rows = np.flatnonzero(rows)
-        pick = {
-            name: None if (value := getattr(self, name)) is None else value[rows]
-            for name in ("targets", "ids", "groups", "weights", "part")
-        }
+        pick = {name: None if (value := getattr(self, name)) is None else value[rows] for name in BESIDE}
         base, inner = (
             (self.inputs.whole, self.inputs.rows[rows])
             if isinstance(self.inputs, Rows)
             else (self.inputs, rows)
         )
-        return replace(self, inputs=Rows(base, inner), **pick)  # type: ignore[arg-type]
+        inputs: Any = Rows(base, inner)
+        targets = inputs if self.is_its_own_target else self.targets[rows]
+        return replace(self, inputs=inputs, targets=targets, **pick)  # type: ignore[arg-type]
 
     def class_counts(self) -> dict[str, int]:
         """Examples of each class (yes answers, for several yes/no labels)."""
@@ -152,8 +206,10 @@ class Dataset:
         digest.update(
             f"{self.inputs.shape}{self.inputs.dtype}{self.targets.shape}{self.targets.dtype}{self.classes}".encode()
         )
+        if self.alphabet is not None:
+            digest.update("\x1f".join(self.alphabet).encode("utf-8", "surrogatepass"))
         digest.update(self.digests.tobytes())
-        for value in (self.targets, self.weights):
+        for value in (None if self.is_its_own_target else self.targets, self.weights, self.lengths):
             if value is not None:
                 digest.update(np.ascontiguousarray(value).tobytes())
         for value in (self.groups, self.part):

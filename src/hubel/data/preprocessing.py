@@ -5,7 +5,7 @@ The same object serves fitting, evaluation, prediction and export, so that they 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -24,6 +24,8 @@ class Scaling:
     """`(x - mean[c]) / std[c]`, one pair a channel [C, H, W] or a feature [F], [L, F], computed in this order of operations: in float32, or in
     float64 where more than 24 bits were stored, and then rounded to `precision`.
 
+    Steps of a series beyond its length become 0. Where `symbols` is true, inputs [N, L] are numbers of symbols and stay so, as int64.
+
     Where the `background` is subtracted, each channel of each picture first loses its own mean over all positions, and `mean`
     and `std` are those of what is left.
     `dtype` and `shape` are those of the stored inputs that it was made for; others are refused.
@@ -40,8 +42,16 @@ class Scaling:
     source: str = "training part"
     precision: str = "float32"
     background: Literal["kept", "subtracted"] = "kept"
+    symbols: bool = False
 
     def __post_init__(self) -> None:
+        if self.symbols:
+            if self.mean or self.std or len(self.shape) != 1:
+                raise ValueError(
+                    f"symbols of shape {tuple(self.shape)} with {len(self.mean)} means; expected shape (L,), and no means: numbers of "
+                    "symbols are not scaled"
+                )
+            return
         if self.background not in ("kept", "subtracted"):
             raise ValueError(f"background is {self.background!r}; expected kept or subtracted")
         if self.background == "subtracted" and len(self.shape) != 3:
@@ -60,8 +70,14 @@ class Scaling:
                 "for every channel or feature"
             )
 
-    def __call__(self, stored: torch.Tensor) -> torch.Tensor:
-        """Scaled inputs [N, ...] of the stored inputs [N, ...], on the same device, in a new tensor."""
+    def __call__(self, stored: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        """Scaled inputs [N, ...] of the stored inputs [N, ...], on the same device, in a new tensor; of series with `lengths` [N], steps
+        beyond them are 0.
+        """
+        if self.symbols and stored.ndim == 2 and not stored.is_floating_point():
+            return stored.to(torch.int64, copy=True)
+        if lengths is not None and stored.shape[1] < self.shape[0]:  # shorter than the longest of training
+            return replace(self, shape=(stored.shape[1], *self.shape[1:]))(stored, lengths)
         if tuple(stored.shape[1:]) != tuple(self.shape):
             raise ValueError(
                 f"received inputs of shape {tuple(stored.shape[1:])}, but this network was fitted on {tuple(self.shape)}: "
@@ -72,7 +88,11 @@ class Scaling:
         values = stored.to(work, copy=True)
         if self.background == "subtracted":
             values.sub_(values.mean(dim=(2, 3), keepdim=True))
-        return values.sub_(mean).mul_(scale).to(getattr(torch, self.precision))
+        values = values.sub_(mean).mul_(scale).to(getattr(torch, self.precision))
+        if lengths is not None:
+            beyond = torch.arange(stored.shape[1], device=stored.device) >= lengths.unsqueeze(1)
+            values.masked_fill_(beyond.unsqueeze(2), 0.0)
+        return values
 
     def invert(self, scaled: torch.Tensor) -> torch.Tensor:
         """Values in stored units (floating) of scaled inputs, above the background where that is subtracted."""
@@ -112,12 +132,22 @@ def _constants(
 def scaling_of(train: Dataset, *, precision: str = "float32") -> Scaling:
     """Mean and standard deviation of every channel (or feature) over the training part, in float64.
 
+    Of series only the steps that there are count. Symbols are not scaled.
     Where the symmetry "background" is declared, each picture's own mean is taken off first.
     A constant channel keeps a standard deviation of 1, so that it becomes 0 rather than infinite.
     """
     if len(train) == 0:
         raise ValueError(
             "the training part is empty: there is nothing to take mean and standard deviation from"
+        )
+    if train.alphabet is not None:
+        return Scaling(
+            mean=(),
+            std=(),
+            dtype=str(train.inputs.dtype),
+            shape=train.shape,
+            precision=precision,
+            symbols=True,
         )
     feature = 1 + _feature_axis(train.shape)
     axes = tuple(axis for axis in range(train.inputs.ndim) if axis != feature)
@@ -132,9 +162,13 @@ def scaling_of(train: Dataset, *, precision: str = "float32") -> Scaling:
     for first in range(0, len(train), step):
         part = np.asarray(train.inputs[first : first + step], np.float64)
         part = part - (part.mean(axis=(2, 3), keepdims=True) if above else shift)
+        if train.lengths is not None:
+            part[np.arange(part.shape[1]) >= train.lengths[first : first + step, None]] = 0.0
         total = total + part.sum(axis=axes)
         square = square + np.square(part, out=part).sum(axis=axes)
     count = len(train) * int(np.prod(train.shape, dtype=np.int64)) // train.shape[feature - 1]
+    if train.lengths is not None:
+        count = int(train.lengths.sum())
     mean = total / count
     variance = np.maximum(square / count - mean**2, 0.0)
     mean = mean + shift.reshape(-1)

@@ -26,7 +26,7 @@ def evaluate(run: Run, data: Any, y: Any, options: Mapping[str, Any] | None) -> 
         loading = {**(run.about["loading"].get("options") or {}), **dict(options or {})}
         whole = dataset_of(data, y, options=loading if isinstance(data, (str, Path)) else options)
         part = with_classes_of(run, whole)
-    prediction = run.objective.read(run.outputs(part.inputs))
+    prediction = run.objective.read(run.outputs(part.inputs, lengths=part.lengths))
     return run.objective.metrics(prediction, np.asarray(part.targets), part.groups)
 
 

@@ -78,14 +78,6 @@ class MuonWithSGD(torch.optim.Optimizer):
         ]
         super().__init__([group for group in groups if group["params"]], {"lr": choice.learning_rate})
 
-    # torch's own methods without what torch wraps around them: that imports the compiler (1.1 s, 80 MB), to tell it to keep out
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        torch.optim.Optimizer.add_param_group.__wrapped__(self, param_group)  # type: ignore[attr-defined]
-
-    def state_dict(self) -> dict[str, Any]:
-        return torch.optim.Optimizer.state_dict.__wrapped__(self)  # type: ignore[attr-defined,no-any-return]
-
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One update from the gradients in place."""

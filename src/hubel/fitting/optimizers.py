@@ -14,6 +14,7 @@ from torch import nn
 
 from hubel.fitting.muon import MuonWithSGD
 from hubel.fitting.parameters import matrices_and_vectors
+from hubel.fitting.uncompiled import uncompiled
 
 
 class OptimizerChoice(Protocol):
@@ -43,7 +44,7 @@ class SGD:
     weight_decay: float = 5e-4
 
     def build(self, net: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.SGD(
+        return uncompiled(torch.optim.SGD)(
             decay_groups(net, self.weight_decay),
             lr=self.learning_rate,
             momentum=self.momentum,
@@ -79,7 +80,7 @@ class AdamW:
             )
             slow = [{**group, "lr": self.learning_rate * self.before_last} for group in slow]
             groups = [group for group in (*fast, *slow) if group["params"]]
-        return torch.optim.AdamW(
+        return uncompiled(torch.optim.AdamW)(
             groups,
             lr=self.learning_rate,
             betas=self.betas,
@@ -127,7 +128,7 @@ class Adam:
     amsgrad: bool = False
 
     def build(self, net: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.Adam(
+        return uncompiled(torch.optim.Adam)(
             decay_groups(net, self.weight_decay),
             lr=self.learning_rate,
             betas=self.betas,
@@ -151,7 +152,7 @@ class Adagrad:
     weight_decay: float = 0.0
 
     def build(self, net: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.Adagrad(
+        return uncompiled(torch.optim.Adagrad)(
             decay_groups(net, self.weight_decay),
             lr=self.learning_rate,
             eps=self.epsilon,
@@ -172,7 +173,7 @@ class Adadelta:
     weight_decay: float = 0.0
 
     def build(self, net: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.Adadelta(
+        return uncompiled(torch.optim.Adadelta)(
             decay_groups(net, self.weight_decay), lr=self.learning_rate, rho=self.decay, eps=self.epsilon
         )
 
@@ -194,7 +195,7 @@ class RMSProp:
     weight_decay: float = 0.0
 
     def build(self, net: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.RMSprop(
+        return uncompiled(torch.optim.RMSprop)(
             decay_groups(net, self.weight_decay),
             lr=self.learning_rate,
             alpha=self.decay,
@@ -228,7 +229,7 @@ class Muon:
     other_momentum: float = 0.9
 
     def build(self, net: nn.Module) -> torch.optim.Optimizer:
-        return MuonWithSGD(net, self)
+        return uncompiled(MuonWithSGD)(net, self)
 
 
 def decay_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

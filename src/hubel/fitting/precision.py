@@ -172,12 +172,7 @@ class _Trial:
     ):
         self.precision, self.objective, self.device = precision, objective, device
         self.net = precision.place(copy.deepcopy(net), device).train()
-        self.batch = Batch(
-            inputs=precision.arrange(batch.inputs),
-            targets=batch.targets,
-            ids=batch.ids,
-            weights=batch.weights,
-        )
+        self.batch = replace(batch, inputs=precision.arrange(batch.inputs))
         self._known: tuple[Tensor, Tensor] | None = None
 
     def gradient(self) -> tuple[Tensor, Tensor]:
@@ -207,7 +202,10 @@ class _Trial:
         with torch.no_grad():
             for p in low.parameters():
                 p.copy_(p.bfloat16())
-        batch = replace(self.batch, inputs=self.batch.inputs.bfloat16().to(self.batch.inputs.dtype))
+        inputs = self.batch.inputs  # numbers of symbols are not rounded
+        batch = replace(
+            self.batch, inputs=inputs.bfloat16().to(inputs.dtype) if inputs.is_floating_point() else inputs
+        )
         other = _Trial(low, self.objective, batch, self.precision, self.device)
         return _deviation(other.gradient(), self.gradient())
 

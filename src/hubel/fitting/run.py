@@ -25,7 +25,7 @@ from torch import nn
 from hubel.core import files, names
 from hubel.core.errors import DamagedRun, is_out_of_memory
 from hubel.core.types import Interval, Prediction
-from hubel.data import read_like
+from hubel.data import Series, read_like
 from hubel.data.preprocessing import Scaling
 from hubel.fitting import codec, evaluation, machine
 from hubel.fitting.checkpoints import Checkpoints
@@ -171,19 +171,39 @@ class Run:
         assert precision is not None, "a stored recipe is resolved"
         return precision
 
-    def outputs(self, stored: torch.Tensor | np.ndarray, *, batch_size: int = 128) -> torch.Tensor:
-        """Raw scores [N, K] on the CPU, in float32 (or the network's own float64), of inputs [N, ...] as they are stored (not scaled)."""
-        return outputs_of(self.net, self.scaling, self.precision, stored, self.device, batch_size=batch_size)
+    def outputs(
+        self,
+        stored: torch.Tensor | np.ndarray,
+        *,
+        lengths: torch.Tensor | np.ndarray | None = None,
+        batch_size: int = 128,
+    ) -> torch.Tensor:
+        """Raw scores [N, K] on the CPU, in float32 (or the network's own float64), of inputs [N, ...] as they are stored (not scaled),
+        with the `lengths` [N] of series.
+        """
+        return outputs_of(
+            self.net,
+            self.scaling,
+            self.precision,
+            stored,
+            self.device,
+            lengths=lengths,
+            batch_size=batch_size,
+        )
 
-    def predict(self, inputs: np.ndarray | torch.Tensor, *, batch_size: int = 128) -> Prediction:
-        """The reading of `inputs` [N, C, H, W] or [N, F], given as they were stored when the network was fitted.
+    def predict(self, inputs: Any, *, batch_size: int = 128) -> Prediction:
+        """The reading of `inputs` [N, C, H, W] or [N, F], given as they were stored when the network was fitted; of series of
+        different lengths, a list of arrays [L, F], or a `hubel.data.Series`.
 
         Raises `ValueError` where there are none, or where their shape or type is another; and what `net` raises.
         """
         stored = read_like(inputs, self.reading)
+        lengths = None
+        if isinstance(stored, Series):
+            stored, lengths = stored.values, stored.lengths
         if len(stored) == 0:
             raise ValueError("received no examples: there is nothing to predict")
-        return self.objective.read(self.outputs(stored, batch_size=batch_size))
+        return self.objective.read(self.outputs(stored, lengths=lengths, batch_size=batch_size))
 
     @property
     def reading(self) -> Mapping[str, Any]:
@@ -227,9 +247,10 @@ def outputs_of(
     stored: torch.Tensor | np.ndarray,
     device: torch.device,
     *,
+    lengths: torch.Tensor | np.ndarray | None = None,
     batch_size: int = 128,
 ) -> torch.Tensor:
-    """Raw scores [N, K] of stored inputs, in order: the one place where networks are evaluated, so that evaluation and prediction
+    """Raw scores [N, K] of stored inputs (with the `lengths` [N] of series), in order: the one place where networks are evaluated, so that evaluation and prediction
     do the same to every example. Where memory does not suffice, smaller batches are taken.
     """
     modes = [(module, module.training) for module in net.modules()]
@@ -240,9 +261,11 @@ def outputs_of(
         while done < len(stored):
             part = stored[done : done + batch_size]
             part = torch.from_numpy(np.array(part)) if isinstance(part, np.ndarray) else part
+            steps = None if lengths is None else torch.as_tensor(lengths[done : done + len(part)]).to(device)
             try:
+                inputs = precision.arrange(scaling(part.to(device), steps))
                 with precision.autocast(device):
-                    outputs = net(precision.arrange(scaling(part.to(device))))
+                    outputs = net(inputs) if steps is None else net(inputs, steps)
             except (RuntimeError, MemoryError) as error:
                 if len(part) == 1 or not is_out_of_memory(error):
                     raise

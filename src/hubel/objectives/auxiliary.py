@@ -61,6 +61,9 @@ class WithAuxiliary:
     def better(self) -> Literal["higher", "lower"]:
         return self.objective.better
 
+    def scores_shape(self, batch: Batch) -> tuple[int, ...]:
+        return self.objective.scores_shape(batch)
+
     def __call__(self, net: nn.Module, batch: Batch) -> Loss:
         if not net.training:
             return self.objective(net, batch)
@@ -72,7 +75,9 @@ class WithAuxiliary:
                 f"(googlenet, inception_v3), or pass {type(self.objective).__name__} without WithAuxiliary"
             )
         answer = nn.Identity().train()
-        others = [self.objective(answer, replace(batch, inputs=scores)).total for scores in found]
+        others = [
+            self.objective(answer, replace(batch, inputs=scores, lengths=None)).total for scores in found
+        ]
         auxiliary = torch.stack(others).sum()
         parts = {"plain": loss.total.detach(), **loss.parts, "auxiliary": auxiliary.detach()}
         return Loss(total=loss.total + self.weight * auxiliary, parts=parts)

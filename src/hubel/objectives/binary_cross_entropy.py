@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from hubel import metrics
 from hubel.core.errors import ContractError
 from hubel.core.types import Batch, Interval, Loss, Prediction
-from hubel.objectives.objective import forward, mean_over_batch
+from hubel.objectives.objective import OneRowEach, forward, mean_over_batch
 
 
 @dataclass(frozen=True)
-class BinaryCrossEntropy:
+class BinaryCrossEntropy(OneRowEach):
     """Binary cross-entropy with targets 0 or 1: [N] (or [N, 1]) for one node, [N, K] for K labels; raw scores, no sigmoid.
 
     With one node, `classes` are the names of no and yes; with K nodes, of the K labels. `positive_weights` [K] multiply the

@@ -55,8 +55,8 @@ def check(net: nn.Module, objective: Objective, batch: Batch) -> None:
     try:
         net.eval()
         outputs = _outputs(net, batch)
-        _check_outputs(outputs, objective, len(batch))
-        last = ending(net, batch.inputs, outputs)
+        _check_outputs(outputs, objective, objective.scores_shape(batch))
+        last = ending(net, batch.arguments, outputs)
     finally:
         for module, training in modes:
             module.training = training
@@ -83,12 +83,18 @@ def _check_batch(batch: Batch) -> None:
 def _outputs(net: nn.Module, batch: Batch) -> Tensor:
     try:
         with random.torch_seeded(0, "contract", device=batch.inputs.device), torch.enable_grad():
-            outputs = net(batch.inputs)
+            outputs = net(*batch.arguments)
     except Exception as error:
         if is_out_of_memory(error):
             raise
+        asked = ""
+        if batch.lengths is not None and isinstance(error, TypeError):
+            asked = (
+                ". Sequences of different lengths are given as net(inputs [N, L, F], lengths [N]): let forward take both, or cut the "
+                "sequences to one length"
+            )
         raise ContractError(
-            f"the network failed on one real batch of shape {tuple(batch.inputs.shape)}: {type(error).__name__}: {error}"
+            f"the network failed on one real batch of shape {tuple(batch.inputs.shape)}: {type(error).__name__}: {error}{asked}"
         ) from error
     if not isinstance(outputs, Tensor):
         raise ContractError(
@@ -98,16 +104,21 @@ def _outputs(net: nn.Module, batch: Batch) -> Tensor:
     return outputs
 
 
-def _check_outputs(outputs: Tensor, objective: Objective, num: int) -> None:
-    shape, expected = tuple(outputs.shape), (num, objective.num_outputs)
+def _check_outputs(outputs: Tensor, objective: Objective, expected: tuple[int, ...]) -> None:
+    shape = tuple(outputs.shape)
     if not outputs.is_floating_point():
         raise ContractError(
             f"the network returned {str(outputs.dtype).removeprefix('torch.')} numbers; expected floating raw scores, not classes: remove the argmax"
         )
-    if outputs.ndim == 1 and objective.num_outputs == 1:
+    if outputs.ndim == 1 and expected == (len(outputs), 1):
         raise ContractError(
             f"the network returned shape {shape}; expected {expected}: against targets [N] a lost axis would broadcast to [N, N]. "
             "Return outputs.unsqueeze(1), or end the network with Linear(..., 1)"
+        )
+    if shape != expected and len(expected) > 2:
+        raise ContractError(
+            f"the network returned shape {shape}; expected {expected}, which {type(objective).__name__} compares with its targets "
+            "entry by entry"
         )
     if shape != expected:
         raise ContractError(

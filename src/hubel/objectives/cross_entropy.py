@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from hubel import metrics
 from hubel.core.errors import ContractError
 from hubel.core.types import Batch, Interval, Loss, Prediction
-from hubel.objectives.objective import forward, mean_over_batch
+from hubel.objectives.objective import OneRowEach, forward, mean_over_batch
 
 PRIOR = 0.5  # of log temperature, before the validation part is seen
 
 
 @dataclass(frozen=True)
-class CrossEntropy:
+class CrossEntropy(OneRowEach):
     """Cross-entropy of K classes with integer targets [N] (or class probabilities [N, K]); K raw scores, no softmax in the network.
 
     `classes` [K] are their names. `label_smoothing` is a in [0, 1): in training mode the target probabilities p become

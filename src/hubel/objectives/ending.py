@@ -53,15 +53,16 @@ HARMLESS = (
 MANY = 1000.0
 
 
-def ending(net: nn.Module, inputs: Tensor, outputs: Tensor) -> str:
-    """The activation (a key of `BOUNDS`) that made `outputs` [N, K] = `net(inputs)`, or "" for raw scores.
+def ending(net: nn.Module, inputs: Tensor | tuple[Tensor, ...], outputs: Tensor) -> str:
+    """The activation (a key of `BOUNDS`) that made `outputs` [N, K] = `net(inputs)` (or `net(*inputs)`), or "" for raw scores.
 
     >>> x = torch.randn(4, 3)
     >>> net = nn.Sequential(nn.Linear(3, 2), nn.Softmax(1))
     >>> ending(net, x, net(x)), ending(net[0], x, net[0](x))
     ('softmax', '')
     """
-    return _by_graph(outputs) or _by_behaviour(net, inputs, outputs.detach())
+    arguments = inputs if isinstance(inputs, tuple) else (inputs,)
+    return _by_graph(outputs) or _by_behaviour(net, arguments, outputs.detach())
 
 
 def _by_graph(outputs: Tensor) -> str:
@@ -77,7 +78,7 @@ def _by_graph(outputs: Tensor) -> str:
     return ""
 
 
-def _by_behaviour(net: nn.Module, inputs: Tensor, outputs: Tensor) -> str:
+def _by_behaviour(net: nn.Module, arguments: tuple[Tensor, ...], outputs: Tensor) -> str:
     """Outputs between 0 and 1 that stay there when the last layer is multiplied by ± 1000."""
     if _is_distribution(outputs):
         kind, alike = "softmax", _is_distribution
@@ -92,8 +93,8 @@ def _by_behaviour(net: nn.Module, inputs: Tensor, outputs: Tensor) -> str:
     known = {name: value.detach().clone() for name, value in known.items()}
     for factor in (MANY, -MANY):
         changed = known | {name: known[name] * factor for name in last}
-        with torch.no_grad(), random.torch_seeded(0, "contract", device=inputs.device):
-            answer = torch.func.functional_call(net, changed, (inputs,))
+        with torch.no_grad(), random.torch_seeded(0, "contract", device=outputs.device):
+            answer = torch.func.functional_call(net, changed, arguments)
         if torch.equal(answer, outputs) or not alike(answer):
             return ""
     return kind

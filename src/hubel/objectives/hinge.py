@@ -20,11 +20,11 @@ from hubel import metrics
 from hubel.core.errors import ContractError
 from hubel.core.types import Batch, Interval, Loss, Prediction
 from hubel.objectives.cross_entropy import best_temperature
-from hubel.objectives.objective import forward, mean_over_batch
+from hubel.objectives.objective import OneRowEach, forward, mean_over_batch
 
 
 @dataclass(frozen=True)
-class Hinge:
+class Hinge(OneRowEach):
     """Hinge loss of two classes with one node, or of K classes with K; integer targets [N], raw scores.
 
     `classes` are the names of the classes. Margins are no probabilities: the reading makes them some by a softmax of the scores

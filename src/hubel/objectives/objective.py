@@ -27,6 +27,10 @@ class Objective(Protocol):
     @property
     def better(self) -> Literal["higher", "lower"]: ...
 
+    def scores_shape(self, batch: Batch) -> tuple[int, ...]:
+        """The shape of the raw scores that the network has to answer for `batch`: [N, K] for most questions."""
+        ...
+
     def __call__(self, net: nn.Module, batch: Batch) -> Loss:
         """The mean loss of a batch; what regularizes (label smoothing) acts in training mode only.
 
@@ -63,8 +67,19 @@ class Objective(Protocol):
         ...
 
 
+class OneRowEach:
+    """Objectives that ask for one row of K scores an example."""
+
+    num_outputs: int
+
+    def scores_shape(self, batch: Batch) -> tuple[int, ...]:
+        return len(batch), self.num_outputs
+
+
 def forward(net: nn.Module, batch: Batch) -> Tensor:
     """Raw scores [N, K] in at least float32: losses are never computed in half precision.
+
+    Sequences of different lengths come with them: `net(inputs, lengths)`.
 
     >>> import torch
     >>> batch = Batch(inputs=torch.zeros(2, 4, dtype=torch.bfloat16), targets=torch.tensor([0, 1]))
@@ -72,7 +87,7 @@ def forward(net: nn.Module, batch: Batch) -> Tensor:
     >>> scores.shape, scores.dtype
     (torch.Size([2, 3]), torch.float32)
     """
-    outputs = net(batch.inputs)
+    outputs = net(*batch.arguments)
     return outputs.float() if outputs.dtype.itemsize < 4 else outputs
 
 

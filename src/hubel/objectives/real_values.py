@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from hubel import metrics
 from hubel.core.errors import ContractError
 from hubel.core.types import Batch, Interval, Loss, Prediction
-from hubel.objectives.objective import forward, mean_over_batch
+from hubel.objectives.objective import OneRowEach, forward, mean_over_batch
 
 
 @dataclass(frozen=True)
-class RealValues(ABC):
+class RealValues(OneRowEach, ABC):
     """K real values, targets [N] (for K = 1) or [N, K]; linear last layer.
 
     `center` and `scale` [K] standardize the targets; `target_names` and `units` [K] label what is shown.

@@ -71,9 +71,12 @@ def choose_objective(train: Dataset) -> tuple[Objective, str]:
 def choose_net(train: Dataset, objective: Objective, seed: int, budget: float) -> tuple[nn.Module, str]:
     """The default network for inputs of this kind and for this much time, with weights that follow from the seed."""
     with random.torch_seeded(seed, "initial weights"):
-        if len(train.shape) == 1:
-            net = nets.mlp((100, 100), inputs=int(np.prod(train.shape)), outputs=objective.num_outputs)
-            return net, f"a table of {int(np.prod(train.shape))} features: two hidden layers of 100"
+        if train.kind == "features":
+            net = nets.mlp((100, 100), inputs=train.shape[0], outputs=objective.num_outputs)
+            return net, f"a table of {train.shape[0]} features: two hidden layers of 100"
+        if train.kind == "series":
+            net = nets.recurrent("gru", 64, inputs=train.shape, outputs=objective.num_outputs)
+            return net, f"series of up to {train.shape[0]:,} steps: 64 gated recurrent units"
         if (found := pretrained_net(train, objective)) is not None:
             return found
         width = 48 if len(train) >= MANY else 32
@@ -186,7 +189,7 @@ def measure_pace(
         with torch.no_grad(), precision.autocast(device):
             for _ in range(3):
                 start = time.perf_counter()
-                trial(batch.inputs).cpu()
+                trial(*batch.arguments).cpu()
                 looks.append(time.perf_counter() - start)
     # what else the machine does only adds time: the faster third is nearer to the pace of a long run
     return Pace(step=float(np.quantile(times[2:], 0.33)), evaluation=min(looks) / len(batch))

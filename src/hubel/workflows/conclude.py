@@ -36,9 +36,7 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
     part = setting.prepared.part(name)
     scores: dict[str, Interval] = {}
     if len(part):
-        outputs = outputs_of(
-            training.net, setting.prepared.scaling, training.precision, part.inputs, setting.device
-        )
+        outputs = _outputs(setting, training, part)
         prediction = objective.read(outputs)
         scores = objective.metrics(prediction, np.asarray(part.targets), part.groups)
         write_predictions(folder, part, prediction, entering(training))
@@ -77,10 +75,16 @@ def _calibrated(setting: Setting, training: Training) -> Objective:
     part = setting.prepared.part("validation")
     if not len(part):
         return setting.objective
-    outputs = outputs_of(
-        training.net, setting.prepared.scaling, training.precision, part.inputs, setting.device
-    )
+    outputs = _outputs(setting, training, part)
     return setting.objective.calibrated(outputs, torch.from_numpy(np.array(part.targets)))
+
+
+def _outputs(setting: Setting, training: Training, part: Dataset) -> torch.Tensor:
+    """Raw scores of a part with the chosen weights."""
+    scaling = setting.prepared.scaling
+    return outputs_of(
+        training.net, scaling, training.precision, part.inputs, setting.device, lengths=part.lengths
+    )
 
 
 def score_text(name: str, score: Interval) -> str:

@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -201,7 +202,7 @@ class Training:
         row: dict[str, Any] = {"epoch": at.epoch, "step": at.step, "loss": train_loss}
         if len(job.validation):
             outputs = self._outputs(job.validation)
-            scores = job.objective.score(outputs, torch.from_numpy(job.validation.targets))
+            scores = job.objective.score(outputs, torch.from_numpy(np.asarray(job.validation.targets)))
             row |= {
                 "validation_loss": scores["loss"],
                 "validation": {k: v for k, v in scores.items() if k != "loss"},
@@ -221,7 +222,9 @@ class Training:
         """Scores of one view of every example: averaging over mirrors and turns would cost up to eight times as much, every epoch."""
         net = one_view(self.net)
         with nullcontext() if self.average is None else swapped(self.net, self.average.values):
-            return outputs_of(net, self.job.scaling, self.precision, part.inputs, self.job.device)
+            return outputs_of(
+                net, self.job.scaling, self.precision, part.inputs, self.job.device, lengths=part.lengths
+            )
 
     @property
     def _patience(self) -> int | None:
