@@ -93,6 +93,20 @@ def rebuild_net(name: str, arguments: dict[str, Any]) -> Any:
         raise ValueError(f"{name} can not be made again from what the file says: {error}") from error
 
 
+def net_word(made: dict[str, Any]) -> str:
+    """The word for the network that a run folder names; for one whose scores are averaged over views, that of the network inside.
+
+    >>> inside = {"name": "hubel.nets.compact", "arguments": {"width": 48}}
+    >>> net_word({"name": "hubel.nets.symmetrized", "arguments": {"net": inside}}), net_word({"name": None, "class": "mine.Net"})
+    ('compact', 'Net')
+    """
+    arguments = made.get("arguments")
+    inside = arguments.get("net") if isinstance(arguments, dict) else None
+    if made.get("name") == "hubel.nets.symmetrized" and isinstance(inside, dict):
+        return net_word(inside)
+    return str(made.get("name") or made.get("class") or "").rpartition(".")[2]
+
+
 def name_of(thing: Any) -> str:
     """The dotted name under which `find` returns `thing`."""
     for room in ROOMS:

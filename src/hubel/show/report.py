@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from hubel.core.names import net_word
 from hubel.core.version import VERSION
 from hubel.show import wording
 from hubel.show.choices import choices, findings, reproduction
@@ -93,7 +94,7 @@ def _kicker(evidence: Evidence) -> str:
     parts = [
         str(evidence.about.get("created") or "")[:10],
         str(data.get("name") or "") if data.get("name") != evidence.name else "",
-        str(net.get("name") or "").removeprefix("hubel.nets."),
+        net_word(net),
         wording.duration(seconds)
         if isinstance(seconds := evidence.about.get("seconds"), (int, float))
         else "",

@@ -30,6 +30,7 @@ MANY = 10_000  # training examples from which on the width follows the time
 WIDTHS = (16, 32, 48, 64, 96)
 ENOUGH = {16: 12, 32: 16, 48: 24, 64: 48, 96: 10**9}  # epochs from which on the next width is better
 TOO_FEW = 6
+GROWTH = 1.5  # power of the width with which an epoch grows longer; what is chosen by it is measured before it is used
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,14 +97,32 @@ def other_width(
     if made is None or made.name != "hubel.nets.compact" or len(train) < MANY:
         return None
     width = made.arguments["width"]
-    place = WIDTHS.index(width) + (epochs >= ENOUGH[width]) - (epochs < TOO_FEW)
-    if not 0 <= place < len(WIDTHS) or WIDTHS[place] == width:
+    place = _better_place(WIDTHS.index(width), epochs)
+    if WIDTHS[place] == width:
         return None
     with random.torch_seeded(seed, "initial weights"):
         other = _compact(WIDTHS[place], train, objective)
     why = "would get few" if WIDTHS[place] < width else "has time for"
     reason = f"since {width} {why} {epochs} epochs{_mirrored(other)}"
     return other, f"pictures: a small residual network {WIDTHS[place]} channels wide, {reason}"
+
+
+def _better_place(place: int, epochs: int) -> int:
+    """The place among WIDTHS to which `epochs` at `place` lead, one after another, as far as can be foreseen.
+
+    >>> WIDTHS[_better_place(2, 10)], WIDTHS[_better_place(2, 1)], WIDTHS[_better_place(2, 30)]
+    (48, 16, 64)
+    """
+    first = WIDTHS[place]
+    foreseen = float(epochs)
+    direction = (epochs >= ENOUGH[first]) - (epochs < TOO_FEW)
+    while 0 <= place + direction < len(WIDTHS):
+        wanted = foreseen >= ENOUGH[WIDTHS[place]] if direction > 0 else foreseen < TOO_FEW
+        if not direction or not wanted:
+            break
+        place += direction
+        foreseen = epochs * (first / WIDTHS[place]) ** GROWTH
+    return place
 
 
 def _mirrored(net: nn.Module) -> str:

@@ -198,9 +198,8 @@ def show_choices(display: Display, setting: Setting) -> None:
     """What was chosen, and why."""
     recipe, why = setting.recipe, setting.reasons
     made = about_net(setting.net)
-    shown = (made["name"] or made["class"]).rpartition(".")[2]
     rows = {
-        "network": f"{shown}, {made['parameters']:,} parameters" + _because(why.get("net")),
+        "network": f"{names.net_word(made)}, {made['parameters']:,} parameters" + _because(why.get("net")),
         "objective": type(setting.objective).__name__ + _because(why.get("objective")),
     }
     for name in ("epochs", "batch_size", "optimizer", "schedule", "augmentation", "average", "precision"):

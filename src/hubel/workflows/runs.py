@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hubel.core import files
+from hubel.core import files, names
 from hubel.fitting import Recipe, Run, open_run
 from hubel.workflows.fit import fit
 
@@ -67,7 +67,7 @@ def _row(run: Run) -> dict[str, Any]:
         "created": about["created"],
         "data": about["data"]["name"],
         "examples": about["data"]["examples"],
-        "net": (about["net"]["name"] or about["net"].get("class", "?")).rpartition(".")[2],
+        "net": names.net_word(about["net"]),
         "parameters": about["net"]["parameters"],
         "score": None if score is None else {"name": headline, **score},
         "seconds": about.get("seconds"),
