@@ -16,5 +16,6 @@ from .workflows import evaluate as evaluate
 from .workflows import fit as fit
 from .workflows import report as report
 from .workflows import resume as resume
+from .workflows import write as write
 
 __version__: str

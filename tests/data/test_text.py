@@ -52,7 +52,7 @@ def test_the_first_byte_that_is_no_utf_8_is_named(tmp_path, content, said):
 )
 def test_windows_are_slices_of_the_text_and_stay_in_their_part(text, length, step):
     data = from_text(text, length=length, step=step, validation=0.25, test=0.25)
-    alphabet = data.reading["alphabet"]
+    alphabet = data.alphabet
     quarter = round(len(text) * 0.5), round(len(text) * 0.75), len(text)
     ends = dict(zip(("train", "validation", "test"), quarter, strict=True))
     begins = dict(zip(("train", "validation", "test"), (0, *quarter), strict=False))
@@ -75,7 +75,7 @@ def test_windows_are_slices_of_the_text_and_stay_in_their_part(text, length, ste
 def test_symbols_and_text_are_inverse_and_in_order_of_code_points(text):
     alphabet = alphabet_of(text)
     assert text_of(symbols_of(text, alphabet), alphabet) == text
-    assert alphabet == "".join(sorted(set(text) - {"�"})) + "�"
+    assert alphabet == (*sorted(set(text) - {"�"}), "�")
     symbols = symbols_of(text + "\x00", alphabet)
     assert symbols[-1] == (alphabet.index("\x00") if "\x00" in text else len(alphabet) - 1)
 
@@ -88,7 +88,7 @@ def test_the_type_of_symbols_is_the_smallest_that_suffices():
         assert symbols.dtype == dtype
         assert symbols.tolist() == list(range(num + 1))
     for wrong in ("abc", "ba�", "aab�", ""):
-        with pytest.raises(ValueError, match="an alphabet has every character once, in order"):
+        with pytest.raises(ValueError, match="an alphabet has every symbol once, in order"):
             symbols_of("a", wrong)
 
 
@@ -118,19 +118,19 @@ def test_windows_travel_as_batches():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"length": 0}, "length and step must be positive; received length=0, step=0"),
+        ({"length": 0}, "length, step and least must be positive; received length=0, step=0"),
         ({"length": 5, "step": 0}, "received length=5, step=0"),
         ({"validation": 0.5, "test": 0.5}, "leave something to train on; received 0.5 and 0.5"),
         ({"validation": -0.1}, "received -0.1 and 0.1"),
         (
             {"length": 80},
-            r"the train part has 80 characters; expected at least 81.*Give more text, a smaller length$",
+            r"the train part has 80 symbols; expected at least 81.*Give more text, a smaller length$",
         ),
         (
             {"length": 10},
-            "the validation part has 10 characters; expected at least 11.*a smaller length, or validation=0",
+            "the validation part has 10 symbols; expected at least 11.*a smaller length, or validation=0",
         ),
-        ({"length": 10, "validation": 0.2}, "the test part has 10 characters; .*or test=0"),
+        ({"length": 10, "validation": 0.2}, "the test part has 10 symbols; .*or test=0"),
     ],
 )
 def test_refusals(options, said):

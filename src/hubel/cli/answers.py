@@ -28,6 +28,23 @@ def write(rows: Iterable[dict[str, Any]], *, as_json: bool, out: Path | None) ->
     files.write_text(out, text.getvalue())
 
 
+def stream(symbols: Iterable[str], *, prompt: str, as_json: bool) -> None:
+    """The prompt and what is written after it, symbol by symbol; as JSON when it is all there. An interruption ends the line."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    if as_json:
+        print(json.dumps({"prompt": prompt, "text": "".join(symbols)}, ensure_ascii=False))
+        return
+    sys.stdout.write(prompt)
+    try:
+        for symbol in symbols:
+            sys.stdout.write(symbol)
+            sys.stdout.flush()
+    finally:
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+
+
 def _write_to(stream: TextIO, rows: Iterable[dict[str, Any]], as_json: bool) -> None:
     writer = None
     unreadable: list[dict[str, Any]] = []  # before the first answer, which knows the columns

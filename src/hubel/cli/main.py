@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,6 +67,23 @@ Download = Annotated[
 ]
 
 
+Length = Annotated[
+    int | None,
+    typer.Option(help="Symbols in a window of a text (default: 100)."),
+]
+Step = Annotated[
+    int | None,
+    typer.Option(help="Symbols from a window of a text to the next (default: its length)."),
+]
+Tokens = Annotated[
+    str | None, typer.Option(help="What a symbol of a text is: characters (default) or words.")
+]
+Least = Annotated[
+    int | None,
+    typer.Option(help="How often a symbol occurs in the training part to be one (default: 1; words 2)."),
+]
+
+
 @app.callback(invoke_without_command=True)
 def hubel(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     """From labelled data to a network that can be trusted."""
@@ -82,7 +100,7 @@ def fit(
         str,
         typer.Argument(
             metavar="DATA",
-            help="A folder of class folders, a table, an array file, or built-in data (digits, fashion-mnist, mnist, cifar-10, cifar-100).",
+            help="A folder of class folders, a table, an array file, a text, or built-in data (digits, opticks, fashion-mnist, mnist, cifar-10, cifar-100).",
         ),
     ],
     out: Out = None,
@@ -123,6 +141,10 @@ def fit(
     skip_unreadable: Skip = False,
     symmetry: Symmetry = None,
     download: Download = False,
+    length: Length = None,
+    step: Step = None,
+    tokens: Tokens = None,
+    least: Least = None,
     device: Device = "auto",
     checkpoint_seconds: Annotated[float, typer.Option(help="Seconds between checkpoints.")] = 30.0,
     quiet: Quiet = False,
@@ -147,7 +169,19 @@ def fit(
         out=out,
         like=like,
         options=words.load_options(
-            target, size, resize, channels, nan, task, skip_unreadable, symmetry, download
+            target,
+            size,
+            resize,
+            channels,
+            nan,
+            task,
+            skip_unreadable,
+            symmetry,
+            download,
+            length,
+            step,
+            tokens,
+            least,
         ),
         validation=validation,
         test=test,
@@ -179,7 +213,8 @@ def demo(out: Out = None, quiet: Quiet = False, as_json: Json = False) -> None:
 def predict(
     run: RunFolder,
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILES", help="Pictures, folders of pictures, or array files.")
+        list[Path],
+        typer.Argument(metavar="FILES", help="Pictures, folders of pictures, array files, or texts."),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines in place of CSV.")] = False,
     out: Annotated[
@@ -191,7 +226,7 @@ def predict(
     ] = False,
     device: Device = "auto",
 ) -> None:
-    """What the network says of new files: class, probability, top five, a line a file."""
+    """What the network says of new files: class, probability, top five, a line a file; of texts, the bits that each symbol takes."""
     from hubel import workflows
     from hubel.cli import answers
 
@@ -213,6 +248,35 @@ def evaluate(
     from hubel.cli import answers
 
     answers.scores(workflows.evaluate(run, data, device=device), as_json=as_json)
+
+
+@app.command()
+def write(
+    run: RunFolder,
+    prompt: Annotated[str, typer.Option(help="What the network goes on from.")] = "",
+    length: Annotated[int, typer.Option(help="How many symbols it writes.")] = 500,
+    temperature: Annotated[
+        float, typer.Option(help="Below 1 it keeps to what is likeliest (0: always), above it dares more.")
+    ] = 1.0,
+    top: Annotated[
+        int | None, typer.Option(help="Draw from so many of the likeliest symbols (default: all).")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed writes the same text.")] = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Let a network that was fitted to a text write one, on stdout as it comes."""
+    from hubel import workflows
+    from hubel.cli import answers
+
+    with warnings.catch_warnings(record=True) as noticed:
+        warnings.simplefilter("always")
+        symbols = workflows.write(  # pyright: ignore[reportCallIssue] - the function, not the file
+            run, prompt, length=length, temperature=temperature, top=top, seed=seed, device=device
+        )
+    for note in noticed:
+        print(f"hubel: {note.message}", file=sys.stderr)
+    answers.stream(symbols, prompt=prompt, as_json=as_json)
 
 
 @app.command()

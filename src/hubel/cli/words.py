@@ -28,6 +28,9 @@ NETS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "mobilenet_v2": ("mobilenet_v2", ()),
     "nasnet_mobile": ("nasnet_mobile", ()),
     "xception": ("xception", ()),
+    "character_lm": ("character_lm", ()),
+    "character_lm_gru": ("character_lm", ("gru",)),
+    "character_lm_transformer": ("character_lm", ("transformer",)),
 }
 OPTIMIZERS = {
     "sgd": "SGD",
@@ -115,9 +118,16 @@ def load_options(
     skip_unreadable: bool,
     symmetry: list[str] | None,
     download: bool,
+    length: int | None,
+    step: int | None,
+    tokens: str | None,
+    least: int | None,
 ) -> dict[str, Any]:
     """The options of `hubel.data.load` that were given."""
-    options: dict[str, Any] = {}
+    if tokens not in (None, "characters", "words"):
+        raise WrongWords(f"there are no tokens {tokens!r}.{nearest(str(tokens), ['characters', 'words'])}")
+    windows = {"length": length, "step": step, "tokens": tokens, "least": least}
+    options: dict[str, Any] = {name: value for name, value in windows.items() if value is not None}
     if target:
         options["target"] = target[0] if len(target) == 1 else list(target)
     if size is not None:

@@ -116,7 +116,8 @@ class Prediction:
 
     `values` [N] are class numbers (or real values, [N, K]); `probabilities` [N, K] where there are any;
     `classes` are the names behind the numbers, `units` those of real values; `uncertainties` [N, K] are one standard deviation of
-    real values, where the network says one.
+    real values, where the network says one. Of symbols `values` [N, L] are the numbers in the `alphabet`; where those that came are
+    known, `surprisals` [N, L] are the bits that each took, and `ranks` [N, L] how many others were thought likelier.
     """
 
     values: np.ndarray
@@ -125,13 +126,18 @@ class Prediction:
     units: tuple[str, ...] | None = None
     ids: np.ndarray | None = None
     uncertainties: np.ndarray | None = None
+    alphabet: tuple[str, ...] | None = None
+    surprisals: np.ndarray | None = None
+    ranks: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.values)
 
     @property
     def labels(self) -> list[str]:
-        """Class names, one an example (several yes/no labels are joined by '|')."""
+        """Class names, one an example (several yes/no labels are joined by '|'); texts of symbols."""
+        if self.alphabet is not None:
+            return ["".join(self.alphabet[int(v)] for v in row) for row in self.values]
         if self.classes is None:
             raise ValueError("this prediction has no classes: its values are real numbers, read `.values`")
         if self.values.ndim == 2:

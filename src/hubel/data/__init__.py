@@ -11,7 +11,8 @@ from hubel.data.loading import load
 from hubel.data.prediction_input import read_like
 from hubel.data.series import Series, pad_series
 from hubel.data.splits import SplitRows, assign_parts
-from hubel.data.text import alphabet_of, from_text, load_text, read_text, symbols_of, text_of
+from hubel.data.text import alphabet_of, cut_text, from_text, load_text, read_text, symbols_of, text_of
+from hubel.data.text_variants import synonyms, translated_back
 
 __all__ = [
     "BUILTIN",
@@ -24,6 +25,7 @@ __all__ = [
     "SplitRows",
     "alphabet_of",
     "assign_parts",
+    "cut_text",
     "duplicates",
     "from_arrays",
     "from_text",
@@ -34,6 +36,8 @@ __all__ = [
     "read_like",
     "read_text",
     "symbols_of",
+    "synonyms",
     "text_of",
+    "translated_back",
     "without_leaks",
 ]

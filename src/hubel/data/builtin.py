@@ -24,6 +24,7 @@ from hubel.data.arrays import from_arrays
 from hubel.data.cifar import read_cifar
 from hubel.data.dataset import Dataset
 from hubel.data.idx import parse_idx, uncompressed
+from hubel.data.texts import EMBEDDED, load_as_text
 
 Progress = Callable[[int, int], None]
 
@@ -137,6 +138,7 @@ BUILTIN: dict[str, BuiltIn] = {
             address="https://www.cs.toronto.edu/~kriz/{}",
             system=("/usr/share/datasets/cifar-100",),
         ),
+        *(BuiltIn(name=t.name, title=t.title, symmetries=(), licence=t.licence) for t in EMBEDDED.values()),
     )
 }
 
@@ -158,6 +160,8 @@ def load_builtin(
     >>> load_builtin("digits")
     Dataset('digits': 1,797 examples of 1 × 8 × 8 uint8, 10 classes)
     """
+    if (text := load_as_text(name, {}, {"symmetries": symmetries})) is not None:
+        return text
     known = BUILTIN[name]
     declared = frozenset(known.symmetries if symmetries is None else symmetries)
     if name == "digits":

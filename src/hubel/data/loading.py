@@ -23,6 +23,8 @@ from hubel.data.reading import Progress
 from hubel.data.sizes import Resize
 from hubel.data.tables import TABLES, is_table, list_table
 from hubel.data.targets import Task
+from hubel.data.text import SUFFIXES, Tokens
+from hubel.data.texts import load_as_text
 
 
 def load(
@@ -38,18 +40,26 @@ def load(
     symmetries: Iterable[str] | None = None,
     download: bool = False,
     cache: bool = True,
+    length: int | None = None,
+    step: int | None = None,
+    tokens: Tokens | None = None,
+    least: int | None = None,
+    validation: float | None = None,
+    test: float | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
     """Labelled data, as they were stored.
 
     `source` is a folder of class folders (or of train, validation and test folders of them); a table (`.csv`, `.tsv`, `.parquet`) with
     the columns path and label and, where they are, group, split and weight; arrays (`.npz`, `.npy` with its labels beside it, HDF5, a FITS
-    cube, IDX files); or a name: digits, fashion-mnist, mnist, cifar-10, cifar-100 (write ./digits for a folder of that name).
+    cube, IDX files); a text (`.txt`, `.text`, `.md`); or a name: digits, fashion-mnist, mnist, cifar-10, cifar-100, opticks (write ./digits
+    for a folder of that name).
 
     `target` names the column or array of labels (several columns: several targets). `size`, `resize`: see `hubel.data.sizes`. `channels`:
     "rgb" or "grey" converts pictures, "first" or "last" says where arrays have their channels. `nan="zero"` sets NaN and infinite values to
     zero instead of refusing them. `task`: see `hubel.data.targets`. `symmetries` are changes that leave every label true, by your word.
-    `download` permits the network for a built-in name. `progress(done, total)` is told how far reading is. What was done is in
+    `download` permits the network for a built-in name. `length`, `step`, `tokens`, `least`, `validation` and `test` say how a text becomes
+    windows: see `hubel.data.from_text`. `progress(done, total)` is told how far reading is. What was done is in
     `Dataset.notes`.
 
     Raises `ValueError`, `UnreadableData` or `FileNotFoundError` with what was received, what was expected, and the remedy.
@@ -63,6 +73,22 @@ def load(
         raise TypeError(
             f"load takes a path or a name, but received {type(source).__name__}; for arrays use hubel.data.from_arrays(x, y)"
         )
+    windows = {
+        "length": length,
+        "step": step,
+        "tokens": tokens,
+        "least": least,
+        "validation": validation,
+        "test": test,
+    }
+    others = {
+        "target": None if target == "label" else target,
+        "size": size,
+        "channels": channels,
+        "task": task,
+    }
+    if (text := load_as_text(source, windows, others | {"symmetries": symmetries})) is not None:
+        return text
     if isinstance(source, str) and source.lower() in BUILTIN:
         _refuse_unused(source, size=size, channels=channels, target=None if target == "label" else target)
         return load_builtin(source.lower(), download=download, symmetries=symmetries, progress=progress)
@@ -157,7 +183,7 @@ def _stored(path: Path, target: str) -> StoredArrays:
         return read_fits_cube(path, target)
     raise ValueError(
         f"{path} is of a kind that hubel does not load; expected a folder of class folders, a table ({', '.join(TABLES)}), arrays (.npz, .npy, "
-        ".h5, .fits, IDX), or one of the names " + ", ".join(BUILTIN)
+        f".h5, .fits, IDX), a text ({', '.join(SUFFIXES)}), or one of the names " + ", ".join(BUILTIN)
     )
 
 

@@ -18,6 +18,7 @@ from hubel.data.reading import Progress
 from hubel.data.sizes import fit_size
 from hubel.data.storage import room_for
 from hubel.data.targets import as_numpy
+from hubel.data.text import text_rows
 
 ARRAYS = (".npy", ".npz")
 
@@ -31,7 +32,8 @@ def read_like(
     """Rows [N, C, H, W] (or [N, F]) of new data, by the steps that `Dataset.reading` records.
 
     `source` is one file or several: image files, one row each; or `.npy` and `.npz` files of arrays (in a `.npz` the only array, or x, inputs, images
-    or data). It may also be an array or a tensor, of one example or of many. The same file gives the same bits as when it was loaded.
+    or data). It may also be an array or a tensor, of one example or of many. For a network of text they are texts, whose windows are the rows,
+    or numbers of symbols. The same file gives the same bits as when it was loaded.
 
     Raises `UnreadableData` naming every file that can not be read or is of another kind, `ValueError` for arrays that are of another kind.
 
@@ -40,6 +42,11 @@ def read_like(
     >>> read_like(np.zeros((2, 8, 8), np.uint8), data.reading).shape
     (2, 1, 8, 8)
     """
+    if reading["kind"] == "text":
+        paths = isinstance(source, (str, os.PathLike)) or (
+            isinstance(source, (list, tuple)) and all(isinstance(s, (str, os.PathLike)) for s in source)
+        )
+        return text_rows(source if paths else as_numpy(source, "x"), reading)
     if isinstance(source, (str, os.PathLike)):
         source = [source]
     if (

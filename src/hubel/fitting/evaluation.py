@@ -12,6 +12,8 @@ import numpy as np
 from hubel.core.types import Interval
 from hubel.data import Dataset
 from hubel.data.source import dataset_of
+from hubel.data.text import in_alphabet
+from hubel.objectives import NextSymbol
 
 if TYPE_CHECKING:
     from hubel.fitting.run import Run
@@ -23,11 +25,13 @@ def evaluate(run: Run, data: Any, y: Any, options: Mapping[str, Any] | None) -> 
         part = own_test(run)
         run.note(test_looks=int(run.about.get("test_looks", 0)) + 1)
     else:
-        loading = {**(run.about["loading"].get("options") or {}), **dict(options or {})}
+        loading = dict(run.about["loading"].get("options") or {})
+        if isinstance(run.objective, NextSymbol):  # all of another text, in windows like those of training
+            loading |= {"length": run.scaling.shape[0], "validation": 0, "test": 0, "least": 1}
+        loading |= dict(options or {})
         whole = dataset_of(data, y, options=loading if isinstance(data, (str, Path)) else options)
         part = with_classes_of(run, whole)
-    prediction = run.objective.read(run.outputs(part.inputs, lengths=part.lengths))
-    return run.objective.metrics(prediction, np.asarray(part.targets), part.groups)
+    return run.objective.metrics(run.answers(part), np.asarray(part.targets), part.groups)
 
 
 def own_test(run: Run) -> Dataset:
@@ -51,6 +55,8 @@ def own_test(run: Run) -> Dataset:
 def with_classes_of(run: Run, data: Dataset) -> Dataset:
     """`data` with class numbers as the run counts them. Raises `ValueError` where shape, type or classes do not fit."""
     wanted = run.about["data"]["classes"]
+    if isinstance(run.objective, NextSymbol):
+        return _in_alphabet_of(run, run.objective, data)
     if tuple(data.shape) != tuple(run.scaling.shape) or str(data.inputs.dtype) != run.scaling.dtype:
         raise ValueError(
             f"{data.name} holds {'×'.join(map(str, data.shape))} {data.inputs.dtype}; this network was fitted on "
@@ -77,3 +83,20 @@ def with_classes_of(run: Run, data: Dataset) -> Dataset:
         return replace(data, targets=targets, classes=tuple(wanted))
     number = np.array([wanted.index(name) for name in data.classes])
     return replace(data, targets=number[data.targets], classes=tuple(wanted))
+
+
+def _in_alphabet_of(run: Run, objective: NextSymbol, data: Dataset) -> Dataset:
+    """Windows of text with the numbers of symbols as the run counts them; their length may be another."""
+    if data.alphabet is None or data.targets.ndim != 2:
+        raise ValueError(
+            f"this network was fitted to foretell the next symbol of a text, but {data.name} holds {data.kind}: pass a text, or windows "
+            "of hubel.data.from_text"
+        )
+    if objective.alphabet is not None:
+        return in_alphabet(data, objective.alphabet)
+    if len(data.alphabet) != objective.num_outputs:
+        raise ValueError(
+            f"{data.name} has {len(data.alphabet)} symbols, the network {objective.num_outputs}, and its objective does not name them: "
+            "pass NextSymbol with its alphabet when you fit"
+        )
+    return data

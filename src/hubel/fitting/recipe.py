@@ -25,6 +25,7 @@ from hubel.fitting.optimizers import AdamW, Muon, OptimizerChoice
 from hubel.fitting.penalties import L1, Penalty
 from hubel.fitting.precision import Precision
 from hubel.fitting.schedules import Linear, Schedule
+from hubel.layers.peephole_lstm import PeepholeLSTM
 
 LONG = 20  # epochs from which on rectangles are erased as well
 SHIFT = 0.04  # of the side; on Fashion-MNIST (11 epochs, one seed) 1 pixel was 0.3 points above 2
@@ -121,9 +122,7 @@ class Recipe:
         fill("optimizer", lambda: default_optimizer(net, batch_size))
         fill("schedule", default_schedule)
         fill("augmentation", lambda: default_augmentation(data, epochs))
-        fill(
-            "max_grad_norm", lambda: (False, "a finite gradient is checked at every step; nothing is clipped")
-        )
+        fill("max_grad_norm", lambda: default_clipping(net))
         sparse = any(isinstance(penalty, L1) for penalty in self.penalties)
         kept = (False, "a mean over steps would not keep the zeros that L1 makes")
         fill("average", lambda: kept if sparse else default_average(len(data), batch_size, epochs))
@@ -162,6 +161,13 @@ def default_optimizer(net: nn.Module, batch_size: int) -> tuple[OptimizerChoice,
             "fine-tuning: the layers that hold published weights learn a fifth as fast as the fresh last one"
         )
     return AdamW(), "asks little of a network and of its learning rate"
+
+
+def default_clipping(net: nn.Module) -> tuple[float | Literal[False], str]:
+    """Recurrent networks are clipped: R. Pascanu, T. Mikolov, Y. Bengio, ICML 2013 (arXiv:1211.5063), section 3.2."""
+    if any(isinstance(module, (nn.RNNBase, PeepholeLSTM)) for module in net.modules()):
+        return 1.0, "through many steps a gradient may explode: longer ones are shortened to this norm"
+    return False, "a finite gradient is checked at every step; nothing is clipped"
 
 
 def default_schedule() -> tuple[Schedule, str]:

@@ -13,7 +13,8 @@ Reading one runs no code from it: networks, objectives and scalings are rebuilt 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ from torch import nn
 
 from hubel.core import files, names
 from hubel.core.errors import DamagedRun, is_out_of_memory
-from hubel.core.types import Interval, Prediction
-from hubel.data import Series, read_like
+from hubel.core.types import Batch, Interval, Prediction
+from hubel.data import Dataset, Series, read_like
 from hubel.data.preprocessing import Scaling
 from hubel.fitting import codec, evaluation, machine
 from hubel.fitting.checkpoints import Checkpoints
@@ -34,6 +35,7 @@ from hubel.fitting.recipe import Recipe
 from hubel.objectives import Objective
 
 FORMAT = 1
+AT_ONCE = 2**24  # raw scores of a part of the data that are held at a time
 
 
 class Run:
@@ -191,6 +193,12 @@ class Run:
             batch_size=batch_size,
         )
 
+    def answers(self, part: Dataset) -> Prediction:
+        """The reading of a part of the data whose targets are known, as `metrics` needs it."""
+        return self.objective.answered(
+            pieces_of(self.net, self.objective, self.scaling, self.precision, part, self.device)
+        )
+
     def predict(self, inputs: Any, *, batch_size: int = 128) -> Prediction:
         """The reading of `inputs` [N, C, H, W] or [N, F], given as they were stored when the network was fitted; of series of
         different lengths, a list of arrays [L, F], or a `hubel.data.Series`.
@@ -239,7 +247,6 @@ class Run:
             files.write_json(self.folder / "run.json", self.about)
 
 
-@torch.no_grad()
 def outputs_of(
     net: nn.Module,
     scaling: Scaling,
@@ -250,12 +257,60 @@ def outputs_of(
     lengths: torch.Tensor | np.ndarray | None = None,
     batch_size: int = 128,
 ) -> torch.Tensor:
-    """Raw scores [N, K] of stored inputs (with the `lengths` [N] of series), in order: the one place where networks are evaluated, so that evaluation and prediction
+    """Raw scores [N, K] of stored inputs (with the `lengths` [N] of series), in order."""
+    rows = list(_evaluated(net, scaling, precision, stored, device, lengths=lengths, batch_size=batch_size))
+    return torch.cat(rows) if rows else torch.empty(0, 0)
+
+
+def pieces_of(
+    net: nn.Module,
+    objective: Objective,
+    scaling: Scaling,
+    precision: Precision,
+    part: Dataset,
+    device: torch.device,
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Raw scores and targets of a part of the data, some examples after others, as `Objective.scored` and `answered` take them."""
+    done = 0
+    for scores in _evaluated(
+        net,
+        scaling,
+        precision,
+        part.inputs,
+        device,
+        lengths=part.lengths,
+        batch_size=examples_within(objective, part, AT_ONCE, most=128),
+    ):
+        targets = np.array(part.targets[done : done + len(scores)])
+        yield scores, torch.from_numpy(targets)
+        done += len(scores)
+
+
+def examples_within(objective: Objective, part: Dataset, num_scores: int, *, most: int) -> int:
+    """How many examples have so many raw scores together: at least one, at most `most`."""
+    one = Batch(
+        inputs=torch.from_numpy(np.array(part.inputs[:1])),
+        targets=torch.from_numpy(np.array(part.targets[:1])),
+    )
+    return min(most, max(1, num_scores // math.prod(objective.scores_shape(one))))
+
+
+@torch.no_grad()
+def _evaluated(
+    net: nn.Module,
+    scaling: Scaling,
+    precision: Precision,
+    stored: torch.Tensor | np.ndarray,
+    device: torch.device,
+    *,
+    lengths: torch.Tensor | np.ndarray | None,
+    batch_size: int,
+) -> Iterator[torch.Tensor]:
+    """Raw scores of some examples after others: the one place where networks are evaluated, so that evaluation and prediction
     do the same to every example. Where memory does not suffice, smaller batches are taken.
     """
     modes = [(module, module.training) for module in net.modules()]
     net.eval()
-    rows: list[torch.Tensor] = []
     done = 0
     try:
         while done < len(stored):
@@ -271,12 +326,11 @@ def outputs_of(
                     raise
                 batch_size = len(part) // 2
                 continue
-            rows.append((outputs if outputs.dtype == torch.float64 else outputs.float()).cpu())
+            yield (outputs if outputs.dtype == torch.float64 else outputs.float()).cpu()
             done += len(part)
     finally:
         for module, mode in modes:  # a part that the user froze in evaluation stays so
             module.training = mode
-    return torch.cat(rows) if rows else torch.empty(0, 0)
 
 
 def read_about(folder: Path) -> dict[str, Any]:

@@ -42,13 +42,15 @@ class PeepholeLSTM(nn.Module):
         for weight in (self.weight_ih, self.weight_hh):
             nn.init.uniform_(weight, -(hidden**-0.5), hidden**-0.5)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """h_1 … h_L, and the last state (h_L, c_L)."""
+    def forward(
+        self, x: Tensor, state: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """h_1 … h_L, and the last state (h_L, c_L); `state` is (h_0, c_0), zero unless given."""
         hidden = self.weight_hh.shape[1]
         driven = F.linear(x.transpose(0, 1), self.weight_ih, self.bias).to(self.weight_hh.dtype)  # [L, N, 4H]
         weight = self.weight_hh.t()
         before, after = self.peephole[:2], self.peephole[2]
-        h = c = driven.new_zeros(x.shape[0], hidden)
+        h, c = (driven.new_zeros(x.shape[0], hidden),) * 2 if state is None else state
         outputs = []
         with torch.autocast(x.device.type, enabled=False):
             for step in driven.unbind(0):

@@ -27,7 +27,9 @@ gate of an LSTM, which remembers until it learns to forget (Gers et al. 2000; Jo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -121,6 +123,22 @@ class Recurrent(nn.Module):
         order = (~mask).to(torch.uint8).argsort(dim=1, stable=True)  # valid steps first, in their order
         outputs = self._run(_taken(x, order), lengths)
         return without_padding(_taken(outputs, order.argsort(dim=1)), mask), self._final(outputs, lengths)
+
+    def advance(self, x: Tensor, states: Sequence[Any] | None = None) -> tuple[Tensor, list[Any]]:
+        """Outputs [N, L, H] of the steps `x` [N, L, F] that come after those which left `states` behind (None: these are the first), and the
+        states behind them. In pieces of any lengths, the outputs are those of the whole sequence.
+
+        Raises `ValueError` for layers that read in both directions: they need the end of a sequence to begin.
+        """
+        if self.bidirectional:
+            raise ValueError("recurrent: layers that read in both directions can not go on from a state")
+        left = []
+        for number, (layer,) in enumerate(self.layers):  # type: ignore[misc]
+            if number > 0:
+                x = self.dropout(x)
+            x, state = layer(x, None if states is None else states[number])
+            left.append(state)
+        return x, left
 
     def _run(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Outputs [N, L, D·H] of sequences that fill their first `lengths` [N] steps; beyond these they mean nothing."""

@@ -28,6 +28,7 @@ from hubel.metrics.intervals import bootstrap, undefined, wilson
 from hubel.metrics.multilabel import f1_over_labels, per_label, subset_accuracy
 from hubel.metrics.ranking import average_precision, roc_auc
 from hubel.metrics.regression import mae, r2, rmse
+from hubel.metrics.sequences import next_symbol
 from hubel.metrics.summaries import classification, multilabel, regression
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "majority_accuracy",
     "mean",
     "multilabel",
+    "next_symbol",
     "per_class",
     "per_label",
     "proportion",

@@ -92,6 +92,23 @@ class CharacterLM(Net):
         """Raw scores [N, L, K] of the next symbol."""
         return self.head(self.dropout(self.features(x)))
 
+    def following(self, x: Tensor, state: Any = None, *, context: int) -> tuple[Tensor, Any]:
+        """Scores [N, K] of what follows `x` [N, L], read after what left `state` behind (None: after nothing), and the state behind it.
+
+        A recurrent network reads only `x`, and remembers all that came before; a transformer reads the last `context` symbols again.
+
+        >>> net = character_lm("gru", 16, inputs=30).eval()
+        >>> text = torch.arange(12).view(1, 12)
+        >>> scores, state = net.following(text[:, :8], context=12)
+        >>> torch.allclose(net.following(text[:, 8:], state, context=12)[0], net(text)[:, -1], atol=1e-6)
+        True
+        """
+        if isinstance(self.body, Recurrent):
+            h, state = self.body.advance(self.embed(self._symbols(x)), state)
+            return self.head(h[:, -1]), state
+        seen = (x if state is None else torch.cat([state, x], dim=1))[:, -context:]
+        return self(seen)[:, -1], seen
+
     def _symbols(self, x: Tensor) -> Tensor:
         """`x` [N, L] as int64, refused where it holds anything but numbers of symbols.
 

@@ -7,7 +7,8 @@ from hubel.objectives.contract import check
 from hubel.objectives.cross_entropy import CrossEntropy
 from hubel.objectives.gaussian import GaussianLikelihood
 from hubel.objectives.hinge import Hinge
-from hubel.objectives.objective import Objective, forward, mean_over_batch
+from hubel.objectives.next_symbol import NextSymbol
+from hubel.objectives.objective import Objective, Pieces, forward, mean_over_batch
 from hubel.objectives.squared_error import SquaredError
 from hubel.objectives.squared_log_error import SquaredLogError
 
@@ -18,7 +19,9 @@ __all__ = [
     "GaussianLikelihood",
     "Hinge",
     "Huber",
+    "NextSymbol",
     "Objective",
+    "Pieces",
     "SquaredError",
     "SquaredLogError",
     "WithAuxiliary",

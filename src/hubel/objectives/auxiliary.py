@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from hubel.core.errors import ContractError
 from hubel.core.types import Batch, Interval, Loss, Prediction
 from hubel.layers.auxiliary import auxiliary_scores
-from hubel.objectives.objective import Objective
+from hubel.objectives.objective import Objective, Pieces
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,12 @@ class WithAuxiliary:
 
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
         return self.objective.score(outputs, targets)
+
+    def scored(self, pieces: Pieces) -> dict[str, float]:
+        return self.objective.scored(pieces)
+
+    def answered(self, pieces: Pieces) -> Prediction:
+        return self.objective.answered(pieces)
 
     def metrics(
         self, prediction: Prediction, targets: np.ndarray, groups: np.ndarray | None = None

@@ -18,6 +18,7 @@ from hubel.objectives.auxiliary import WithAuxiliary
 from hubel.objectives.binary_cross_entropy import BinaryCrossEntropy
 from hubel.objectives.cross_entropy import CrossEntropy
 from hubel.objectives.ending import BOUNDS, ending
+from hubel.objectives.next_symbol import NextSymbol
 from hubel.objectives.objective import Objective
 from hubel.objectives.real_values import RealValues
 
@@ -63,7 +64,7 @@ def check(net: nn.Module, objective: Objective, batch: Batch) -> None:
         put_back(places, before)
     if isinstance(objective, RealValues):
         _check_reach(last, objective, batch)
-    elif isinstance(objective, CrossEntropy | BinaryCrossEntropy):
+    elif isinstance(objective, CrossEntropy | BinaryCrossEntropy | NextSymbol):
         _check_twice(last, objective)
 
 
@@ -144,7 +145,7 @@ def _size_remedy(outputs: Tensor, objective: Objective) -> str:
     return f"End the network with {objective.num_outputs} outputs, or choose the objective for {outputs.shape[1]}."
 
 
-def _check_twice(last: str, objective: CrossEntropy | BinaryCrossEntropy) -> None:
+def _check_twice(last: str, objective: CrossEntropy | BinaryCrossEntropy | NextSymbol) -> None:
     """An activation before a loss that applies softmax or sigmoid itself."""
     binary = isinstance(objective, BinaryCrossEntropy)
     loss = "binary cross-entropy" if binary else "cross-entropy"

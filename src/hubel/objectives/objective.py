@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from hubel.core.types import Batch, Interval, Loss, Prediction
+
+Pieces = Iterable[tuple[Tensor, Tensor]]
+"""Raw scores [n, ...] and their targets [n, ...] of some examples after others, in order: a part of the data as it is evaluated."""
 
 
 class Objective(Protocol):
@@ -46,6 +51,14 @@ class Objective(Protocol):
         """A few numbers cheap enough for every epoch, the headline first; `loss` among them."""
         ...
 
+    def scored(self, pieces: Pieces) -> dict[str, float]:
+        """`score` of scores that come in pieces, none of which has to be kept."""
+        ...
+
+    def answered(self, pieces: Pieces) -> Prediction:
+        """`read` of scores that come in pieces with their targets: what `metrics` needs, and no more where that would be much."""
+        ...
+
     def metrics(
         self, prediction: Prediction, targets: np.ndarray, groups: np.ndarray | None = None
     ) -> dict[str, Interval]:
@@ -67,13 +80,29 @@ class Objective(Protocol):
         ...
 
 
-class OneRowEach:
+class Whole:
+    """Objectives whose raw scores of a whole part are put together before they are read."""
+
+    def scored(self: Objective, pieces: Pieces) -> dict[str, float]:
+        return self.score(*together(pieces))
+
+    def answered(self: Objective, pieces: Pieces) -> Prediction:
+        return self.read(together(pieces)[0])
+
+
+class OneRowEach(Whole):
     """Objectives that ask for one row of K scores an example."""
 
     num_outputs: int
 
     def scores_shape(self, batch: Batch) -> tuple[int, ...]:
         return len(batch), self.num_outputs
+
+
+def together(pieces: Pieces) -> tuple[Tensor, Tensor]:
+    """All scores and all targets."""
+    scores, targets = zip(*pieces, strict=True)
+    return torch.cat(scores), torch.cat(targets)
 
 
 def forward(net: nn.Module, batch: Batch) -> Tensor:

@@ -43,6 +43,8 @@ def metric_names(evidence: Evidence) -> list[str]:
 
 def loss_unit(evidence: Evidence) -> str:
     """What a loss is counted in: nats for probabilities."""
+    if evidence.kind == "symbols":
+        return "loss (nats per symbol)"
     return "loss (nats)" if evidence.kind in ("classes", "labels") else "loss (of scaled targets)"
 
 

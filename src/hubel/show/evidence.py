@@ -23,7 +23,7 @@ from hubel.core.types import Interval
 FORMAT = 1
 LARGEST_ARRAY = 2 << 30  # bytes; a larger one is left out: the page could not show it
 
-Kind = Literal["classes", "labels", "values"]
+Kind = Literal["classes", "labels", "values", "symbols"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +77,16 @@ class Evidence:
         return tuple(str(name) for name in names) if isinstance(names, list) else ()
 
     @property
+    def alphabet(self) -> tuple[str, ...]:
+        """The symbols of a text; empty for everything else."""
+        symbols = self.part("objective").get("alphabet")
+        return tuple(str(symbol) for symbol in symbols) if isinstance(symbols, list) else ()
+
+    @property
     def kind(self) -> Kind:
-        """What was predicted: one of several classes, several yes/no labels, or real values."""
+        """What was predicted: one of several classes, several yes/no labels, real values, or the symbols that follow."""
+        if self.alphabet:
+            return "symbols"
         if not self.classes:
             return "values"
         targets = self.arrays.get("targets")
@@ -93,7 +101,7 @@ class Evidence:
         targets, values = self.arrays.get("targets"), self.arrays.get("values")
         if targets is None or values is None or len(targets) != len(values) or len(targets) == 0:
             return None
-        if targets.dtype.kind not in "biuf" or values.dtype.kind not in "biuf":
+        if targets.dtype.kind not in "biuf" or values.dtype.kind not in "biuf" or self.kind == "symbols":
             return None
         if self.kind == "classes":
             targets, values = targets.ravel(), values.ravel()
@@ -107,6 +115,26 @@ class Evidence:
         targets, values = targets.reshape(len(targets), -1), values.reshape(len(values), -1)
         whole = targets.shape == values.shape and np.isfinite(targets).all() and np.isfinite(values).all()
         return (targets.astype(np.float64), values.astype(np.float64)) if whole else None
+
+    @cached_property
+    def foretold(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Of a text: the numbers of the symbols that came, those thought likeliest, and the bits that each took, all [N, L]; else None."""
+        found = [self.arrays.get(name) for name in ("targets", "values", "surprisals")]
+        targets, values, bits = found
+        if self.kind != "symbols" or targets is None or values is None or bits is None:
+            return None
+        if (
+            targets.ndim != 2
+            or not targets.size
+            or values.shape != targets.shape
+            or bits.shape != targets.shape
+        ):
+            return None
+        if targets.dtype.kind not in "iu" or values.dtype.kind not in "iu" or bits.dtype.kind != "f":
+            return None
+        if not np.isfinite(bits).all() or not _are_numbers_of(self.alphabet, targets, values):
+            return None
+        return targets.astype(np.int64), values.astype(np.int64), bits.astype(np.float64)
 
     @cached_property
     def probabilities(self) -> np.ndarray | None:
@@ -124,7 +152,7 @@ class Evidence:
     @cached_property
     def ids(self) -> tuple[str, ...]:
         """The name of each scored example; its row number where no names are recorded."""
-        ids, predicted = self.arrays.get("ids"), self.predicted
+        ids, predicted = self.arrays.get("ids"), self.predicted or self.foretold
         count = len(predicted[0]) if predicted else 0
         if ids is not None and ids.ndim == 1 and len(ids) == count:
             return tuple(str(name) for name in ids)

@@ -19,6 +19,7 @@ from hubel.show.datacard import datacard
 from hubel.show.errors import errors
 from hubel.show.evidence import Evidence
 from hubel.show.examples import entering, mistakes
+from hubel.show.text import text
 from hubel.show.verdict import verdict
 
 LIMIT = 2_000_000  # bytes of the whole page
@@ -80,6 +81,7 @@ def _page(evidence: Evidence, pictures: int, rows: int) -> dict[str, Any]:
         "data": datacard(evidence, most=rows),
         "course": course(evidence),
         "errors": errors(evidence, most=rows),
+        "text": text(evidence),
         "mistakes": mistakes(evidence, budget=pictures),
         "entering": entering(evidence, budget=pictures),
         "choices": choices(evidence),

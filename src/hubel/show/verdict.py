@@ -12,7 +12,7 @@ from hubel.metrics import accuracy, chance_level, f1_over_labels, rmse
 from hubel.show import charts, wording
 from hubel.show.evidence import Evidence, as_number
 
-FIRST = ("accuracy", "micro_f1", "f1_micro", "subset_accuracy", "rmse")
+FIRST = ("bits_per_symbol", "accuracy", "micro_f1", "f1_micro", "subset_accuracy", "rmse")
 
 
 def verdict(evidence: Evidence) -> dict[str, Any]:
@@ -98,6 +98,8 @@ def _baselines(evidence: Evidence) -> dict[str, float]:
         )
     if evidence.kind == "labels":
         return {}
+    if evidence.kind == "symbols":
+        return _baselines_of_text(evidence)
     test, train = class_counts(evidence, evidence.scored), class_counts(evidence, "train")
     if not test and evidence.predicted is not None:
         counts = np.bincount(evidence.predicted[0], minlength=len(evidence.classes))
@@ -115,6 +117,16 @@ def _baselines(evidence: Evidence) -> dict[str, float]:
     if train is test:
         guess = chance_level(list(test.values()))
     return {"guessing": guess, "most frequent class": test.get(majority, 0) / total}
+
+
+def _baselines_of_text(evidence: Evidence) -> dict[str, float]:
+    """Bits per symbol without looking at what came before: all symbols alike, and each as frequent as it is in the scored text."""
+    found = {"all alike": math.log2(len(evidence.alphabet))}
+    if evidence.foretold is not None:
+        counts = np.bincount(evidence.foretold[0].ravel()).astype(np.float64)
+        shares = counts[counts > 0] / counts.sum()
+        found["frequencies"] = float(-(shares * np.log2(shares)).sum())
+    return found
 
 
 def _marks(baselines: dict[str, float]) -> list[tuple[float, str]]:
@@ -142,6 +154,13 @@ def _sentence(evidence: Evidence, name: str, score: Interval) -> str:
             else f"of the {evidence.scored} examples"
         )
         return f"{of} are classified correctly (accuracy)"
+    if name == "bits_per_symbol":
+        windows = (
+            f"{wording.number(count)} windows of the {evidence.scored} text"
+            if count
+            else f"the {evidence.scored} text"
+        )
+        return f"bits for each symbol of {windows}, foretold from those before it"
     return f"{wording.metric_name(name)} {where}"
 
 
@@ -157,6 +176,16 @@ def _comparison(name: str, score: Interval, baselines: dict[str, float], unit: s
         if score.low > best:
             return f"{told} The whole interval lies above both."
         return f"{told} The interval does not lie above both: nothing shows yet that the network has learned."
+    if "all alike" in baselines and name == "bits_per_symbol":
+        bits = {key: wording.number(float(f"{value:.3g}")) for key, value in baselines.items()}
+        told = f"Holding all symbols for equally likely would take {bits['all alike']} bits"
+        if "frequencies" in bits:
+            told += f", knowing how frequent each is {bits['frequencies']}"
+        if math.isnan(score.high):
+            return f"{told}."
+        if score.high < min(baselines.values()):
+            return f"{told}. The whole interval lies below."
+        return f"{told}. The interval does not lie below: nothing shows yet that the network has learned what follows what."
     if "mean of the targets" in baselines and name == "rmse":
         best = baselines["mean of the targets"]
         told = f"Always answering the mean of these targets would give {wording.number(float(f'{best:.4g}'))}{' ' + unit if unit else ''}."

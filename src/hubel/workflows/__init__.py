@@ -4,5 +4,16 @@ from hubel.workflows.crossval import cross_validate
 from hubel.workflows.fit import fit, resume
 from hubel.workflows.predict import evaluate, predict_files
 from hubel.workflows.runs import demo, list_runs, report
+from hubel.workflows.write import write
 
-__all__ = ["cross_validate", "demo", "evaluate", "fit", "list_runs", "predict_files", "report", "resume"]
+__all__ = [
+    "cross_validate",
+    "demo",
+    "evaluate",
+    "fit",
+    "list_runs",
+    "predict_files",
+    "report",
+    "resume",
+    "write",
+]

@@ -24,6 +24,7 @@ from hubel.fitting.rules import Backprop
 from hubel.nets.symmetrized import one_view
 from hubel.objectives import BinaryCrossEntropy, CrossEntropy, Objective, SquaredError
 from hubel.workflows.pretrained import pretrained_net
+from hubel.workflows.text_choices import next_symbol_of, text_net
 
 DEFAULT_BUDGET = 325.0  # seconds of training
 MANY = 10_000  # training examples from which on the width follows the time
@@ -47,6 +48,8 @@ class Pace:
 
 def choose_objective(train: Dataset) -> tuple[Objective, str]:
     """The question that the type of the targets asks, and why."""
+    if train.alphabet is not None and train.classes is None:
+        return next_symbol_of(train)
     if train.is_multilabel:
         assert train.classes is not None
         num = len(train.classes)
@@ -72,6 +75,8 @@ def choose_objective(train: Dataset) -> tuple[Objective, str]:
 def choose_net(train: Dataset, objective: Objective, seed: int, budget: float) -> tuple[nn.Module, str]:
     """The default network for inputs of this kind and for this much time, with weights that follow from the seed."""
     with random.torch_seeded(seed, "initial weights"):
+        if train.kind == "symbols":
+            return text_net(train, objective)
         if train.kind == "features":
             net = nets.mlp((100, 100), inputs=train.shape[0], outputs=objective.num_outputs)
             return net, f"a table of {train.shape[0]} features: two hidden layers of 100"
@@ -145,6 +150,8 @@ def _compact(width: int, train: Dataset, objective: Objective) -> nn.Module:
 def made_net(make: Callable[..., nn.Module], train: Dataset, objective: Objective, seed: int) -> nn.Module:
     """The network of a function of `inputs` and `outputs`, with weights that follow from the seed."""
     inputs = train.shape[0] if len(train.shape) == 1 else train.shape
+    if train.alphabet is not None:
+        inputs = len(train.alphabet)
     with random.torch_seeded(seed, "initial weights"):
         net = make(inputs=inputs, outputs=objective.num_outputs)
     if not isinstance(net, nn.Module):

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from hubel.core import files
 from hubel.core.types import Interval, Prediction
 from hubel.data import Dataset
-from hubel.fitting.run import outputs_of
+from hubel.fitting.run import examples_within, pieces_of
+from hubel.objectives import NextSymbol
+from hubel.objectives.objective import Pieces, together
 from hubel.workflows import folders
 from hubel.workflows.display import Display
+from hubel.workflows.write import start_of_a_text, written
 
 if TYPE_CHECKING:
     from hubel.objectives import Objective
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 NUM_WORST = 24
 NUM_ENTERING = 16
+NUM_WRITTEN = 600  # symbols
+TO_CALIBRATE = 2**22  # raw scores
 
 
 def conclude(folder: Path, setting: Setting, training: Training, stopped: str, display: Display) -> None:
@@ -36,12 +40,15 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
     part = setting.prepared.part(name)
     scores: dict[str, Interval] = {}
     if len(part):
-        outputs = _outputs(setting, training, part)
-        prediction = objective.read(outputs)
+        prediction = objective.answered(_pieces(setting, training, part))
         scores = objective.metrics(prediction, np.asarray(part.targets), part.groups)
         write_predictions(folder, part, prediction, entering(training))
+    more: dict[str, Any] = {}
+    if isinstance(objective, NextSymbol) and objective.alphabet is not None:
+        more["written"] = sample(setting, training, objective)
     folders.update(
         folder,
+        **more,
         status="finished",
         stopped=stopped,
         objective=objective,
@@ -53,7 +60,9 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
     display.say(f"{stopped[0].upper()}{stopped[1:]}.")
     if scores:
         headline = setting.objective.headline
-        display.say(f"{name.capitalize()} {headline}: {score_text(headline, scores[headline])}")
+        display.say(
+            f"{name.capitalize()} {headline.replace('_', ' ')}: {score_text(headline, scores[headline])}"
+        )
     display.say(f"Run:    {folder}")
     try:
         files.write_text(folder / "report.html", report(folder))
@@ -75,15 +84,21 @@ def _calibrated(setting: Setting, training: Training) -> Objective:
     part = setting.prepared.part("validation")
     if not len(part):
         return setting.objective
-    outputs = _outputs(setting, training, part)
-    return setting.objective.calibrated(outputs, torch.from_numpy(np.array(part.targets)))
+    part = part.view(_enough_to_calibrate(setting.objective, part))
+    outputs, targets = together(_pieces(setting, training, part))
+    return setting.objective.calibrated(outputs, targets)
 
 
-def _outputs(setting: Setting, training: Training, part: Dataset) -> torch.Tensor:
-    """Raw scores of a part with the chosen weights."""
-    scaling = setting.prepared.scaling
-    return outputs_of(
-        training.net, scaling, training.precision, part.inputs, setting.device, lengths=part.lengths
+def _enough_to_calibrate(objective: Objective, part: Dataset) -> np.ndarray:
+    """Rows of a part, evenly over it, that have `TO_CALIBRATE` raw scores or all that there are: one number is found as well from these."""
+    count = examples_within(objective, part, TO_CALIBRATE, most=len(part))
+    return np.linspace(0, len(part) - 1, count).round().astype(np.int64)
+
+
+def _pieces(setting: Setting, training: Training, part: Dataset) -> Pieces:
+    """Raw scores and targets of a part with the chosen weights."""
+    return pieces_of(
+        training.net, setting.objective, setting.prepared.scaling, training.precision, part, setting.device
     )
 
 
@@ -93,7 +108,8 @@ def score_text(name: str, score: Interval) -> str:
         text = f"{score.value:.2%} [{score.low:.2%}, {score.high:.2%}]"
     else:
         text = f"{score.value:.4g} [{score.low:.4g}, {score.high:.4g}]"
-    return text + (f" ({score.level:.0%} interval, {score.count:,} examples)" if score.count else "")
+    counted = "windows" if name == "bits_per_symbol" else "examples"
+    return text + (f" ({score.level:.0%} interval, {score.count:,} {counted})" if score.count else "")
 
 
 def write_predictions(
@@ -112,6 +128,8 @@ def write_predictions(
         content["probabilities"] = prediction.probabilities.astype(np.float32)
     worst = worst_rows(part, prediction)
     content["worst_rows"] = worst
+    if prediction.surprisals is not None:
+        content["surprisals"] = prediction.surprisals.astype(np.float32)
     if len(part.shape) == 3:
         content["worst_pictures"] = np.asarray(part.inputs[worst])
     content |= entered
@@ -123,6 +141,8 @@ def write_predictions(
 def worst_rows(part: Dataset, prediction: Prediction) -> np.ndarray:
     """Rows of the examples with the greatest error, worst first: least probability of the truth, or largest deviation."""
     targets = np.asarray(part.targets)
+    if prediction.surprisals is not None:
+        return np.argsort(-prediction.surprisals.mean(1), kind="stable")[:NUM_WORST].astype(np.int64)
     if prediction.probabilities is None:
         error = np.abs(prediction.values - targets.reshape(prediction.values.shape)).sum(1)
     elif targets.ndim == 2:
@@ -139,12 +159,27 @@ def worst_rows(part: Dataset, prediction: Prediction) -> np.ndarray:
 def entering(training: Training) -> dict[str, np.ndarray]:
     """The first batch of the first epoch, exactly as it entered the network."""
     batch = next(training.batches.epoch(1))
+    if training.job.train.alphabet is not None:
+        return {
+            "entering_symbols": batch.inputs[:NUM_ENTERING].cpu().numpy(),
+            "entering_targets": batch.targets[:NUM_ENTERING].cpu().numpy(),
+        }
     if batch.inputs.ndim != 4:
         return {}
     return {
         "entering_pictures": batch.inputs[:NUM_ENTERING].float().cpu().contiguous().numpy(),
         "entering_targets": batch.targets[:NUM_ENTERING].cpu().numpy(),
     }
+
+
+def sample(setting: Setting, training: Training, objective: NextSymbol) -> dict[str, Any]:
+    """A text that the network writes at the end of its fit, and what it was asked."""
+    assert objective.alphabet is not None
+    asked = {"length": NUM_WRITTEN, "temperature": 1.0, "seed": setting.recipe.seed}
+    net = training.net.eval()
+    start = start_of_a_text(objective.alphabet)
+    symbols = written(net, objective, start, setting.device, context=setting.prepared.whole.shape[0], **asked)
+    return {**asked, "text": "".join(symbols)}
 
 
 def _ids(part: Dataset) -> np.ndarray:

@@ -15,12 +15,13 @@ from hubel.data.batches import Batches
 from hubel.fitting import Plateau, Precision, Recipe, Run, probe
 from hubel.fitting.precision import SHARE
 from hubel.fitting.recipe import default_batch_size
-from hubel.objectives import Objective, SquaredError, check
+from hubel.objectives import NextSymbol, Objective, SquaredError, check
 from hubel.workflows import choices, folders
 from hubel.workflows.display import Display
 from hubel.workflows.memory import within_memory
 from hubel.workflows.prepare import Prepared, prepare
 from hubel.workflows.pretrained import published_scaling, useful_epochs
+from hubel.workflows.text_choices import asked_of_text, net_like
 
 NetMaker = Callable[..., nn.Module]
 """A function of `inputs` and `outputs` that makes a network, such as those of `hubel.nets`."""
@@ -56,11 +57,9 @@ def decide(
     """All choices, said on the display, with network, objective and one real batch checked against each other."""
     if like is not None:
         given = {f.name for f in fields(recipe) if getattr(recipe, f.name) != f.default}
-        net = (
-            folders.fresh_net(like, recipe.seed if "seed" in given else like.recipe.seed)
-            if net is None
-            else net
-        )
+        seed = recipe.seed if "seed" in given else like.recipe.seed
+        if net is None:
+            net = net_like(like, data, seed) or folders.fresh_net(like, seed)
         recipe = _merged(like.recipe, recipe)
     if groups is not None:
         data = with_groups(data, groups)
@@ -221,6 +220,8 @@ def _merged(known: Recipe, given: Recipe) -> Recipe:
 
 def _asked_of(train: Dataset, objective: Objective) -> Objective:
     """The question of another run, asked of these data: their class names, their centre and scale, and not calibrated yet."""
+    if isinstance(objective, NextSymbol) and train.alphabet is not None:
+        return asked_of_text(train, objective)
     changes: dict[str, Any] = {}
     if train.classes is not None and getattr(objective, "classes", None) is not None:
         asked = objective.classes  # type: ignore[attr-defined]

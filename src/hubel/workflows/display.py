@@ -90,12 +90,12 @@ class Display:
         """An epoch ended: one line."""
         scores = row.get("validation", {})
         if not self._header:
-            names = "".join(f"{name:>12}" for name in scores)
+            names = "".join(f"{name:>{_width(name)}}" for name in scores)
             self.say(
                 f"{'epoch':>9}{'loss':>9}{'val. loss':>11}{names}{'learn. rate':>13}{'examples/s':>12}{'time':>13}{'left':>13}"
             )
             self._header = True
-        shown = "".join(f"{_score(name, value):>12}" for name, value in scores.items())
+        shown = "".join(f"{_score(name, value):>{_width(name)}}" for name, value in scores.items())
         validation = f"{row['validation_loss']:.4f}" if "validation_loss" in row else "–"
         where = f"{row['epoch']}/{epochs}"
         left = row["seconds"] / row["epoch"] * (epochs - row["epoch"])
@@ -125,6 +125,11 @@ class Display:
         if self._bar is not None:
             self._bar.stop()
             self._bar = self._task = None
+
+
+def _width(name: str) -> int:
+    """Characters of a column."""
+    return max(12, len(name) + 2)
 
 
 def _score(name: str, value: float) -> str:

@@ -20,6 +20,7 @@ from hubel.core.errors import DamagedRun, MemoryRanOut, NonFiniteLoss, is_out_of
 from hubel.data import PARTS, SplitRows
 from hubel.data.builtin import BUILTIN
 from hubel.data.source import dataset_of
+from hubel.data.texts import text_file
 from hubel.fitting import Checkpoints, Recipe, Run, codec, open_run
 from hubel.fitting import machine as machines
 from hubel.nets.made import is_as_made
@@ -52,8 +53,8 @@ def fit(
 ) -> Run:
     """Fit a network to labelled data and write a run folder with its evidence.
 
-    `source` is a path (a folder of class folders, a table of paths and labels, `.npz`, HDF5, FITS, IDX), the name of built-in
-    data ("digits", "fashion-mnist", …), a `Dataset`, or an array `x` [N, ...] with targets `y` [N] or [N, K]; the targets decide
+    `source` is a path (a folder of class folders, a table of paths and labels, `.npz`, HDF5, FITS, IDX, a text), the name of built-in
+    data ("digits", "opticks", "fashion-mnist", …), a `Dataset`, or an array `x` [N, ...] with targets `y` [N] or [N, K]; the targets decide
     the objective. `options` are those of `hubel.data.load` (or of `from_arrays`). Everything left out is chosen and written
     down with its reason. `like` takes network, objective and resolved recipe from another run, and its parts where the data are the same
     and none are asked for. `validation`, `test` are
@@ -83,15 +84,18 @@ def fit(
             names.describe(
                 {"options": dict(options or {})}
             )  # what can not be written down is refused now, not after measuring
-            data = dataset_of(source, y, options=options, progress=display.counting("reading"))
+            reading, shares = dict(options or {}), {"validation": validation, "test": test}
+            if text_file(source) is not None:  # a text is parted where it is cut into windows
+                reading |= {part: share for part, share in shares.items() if share is not None}
+                shares = dict.fromkeys(shares)
+            data = dataset_of(source, y, options=reading, progress=display.counting("reading"))
             setting = decide(
                 data,
                 net=net,
                 objective=objective,
                 recipe=recipe or Recipe(),
                 like=None if like is None else _opened(like),
-                validation=validation,
-                test=test,
+                **shares,
                 groups=groups,
                 budget=choices.DEFAULT_BUDGET if budget is None else budget,
                 device=machines.device_of(device),
@@ -99,7 +103,7 @@ def fit(
             )
             folder = folders.new_folder(out, data.name)
             with files.locked(folder):
-                loading = {"source": _place(source), "options": dict(options or {})}
+                loading = {"source": _place(source), "options": reading}
                 write_initial(folder, setting.net)  # before run.json: what is a run can be gone on with
                 folders.write_start(folder, setting, loading=loading, command=_command())
                 made.append(_train(folder, setting, display, checkpoint_seconds))

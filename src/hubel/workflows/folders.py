@@ -180,8 +180,12 @@ def show_data(display: Display, prepared: Prepared) -> None:
     rows = {
         "examples": f"{len(whole):,} of {' × '.join(map(str, whole.shape))}, {_depth(whole.inputs.dtype)}"
     }
+    if whole.alphabet is not None:
+        rows["symbols"] = f"{len(whole.alphabet):,}: {_symbols(whole.alphabet)}"
     if whole.classes is not None:
         rows["classes"] = f"{len(whole.classes)}: {_counts(whole.class_counts())}"
+    elif whole.alphabet is not None and whole.targets.ndim == 2:
+        rows["targets"] = "at every position the symbol that follows"
     else:
         targets = np.asarray(whole.targets, np.float64)
         rows["targets"] = f"real values from {targets.min():.4g} to {targets.max():.4g}"
@@ -202,7 +206,18 @@ def show_choices(display: Display, setting: Setting) -> None:
         "network": f"{names.net_word(made)}, {made['parameters']:,} parameters" + _because(why.get("net")),
         "objective": type(setting.objective).__name__ + _because(why.get("objective")),
     }
-    for name in ("epochs", "batch_size", "optimizer", "schedule", "augmentation", "average", "precision"):
+    for name in (
+        "epochs",
+        "batch_size",
+        "optimizer",
+        "schedule",
+        "max_grad_norm",
+        "augmentation",
+        "average",
+        "precision",
+    ):
+        if name == "max_grad_norm" and recipe.max_grad_norm is False:
+            continue
         value = getattr(recipe, name)
         text = ", ".join(type(v).__name__ for v in value) if isinstance(value, tuple) else str(value)
         text = type(value).__name__ if name in ("optimizer", "schedule") else text
@@ -223,6 +238,14 @@ def _because(reason: str | None) -> str:
 def _depth(dtype: np.dtype) -> str:
     kinds = {"u": "unsigned whole numbers", "i": "whole numbers", "f": "floating numbers"}
     return f"{8 * dtype.itemsize}-bit {kinds.get(dtype.kind, str(dtype))}"
+
+
+def _symbols(alphabet: tuple[str, ...], most: int = 60) -> str:
+    """The symbols in order, as Python writes what can not be seen."""
+    shown = [
+        repr(s)[1:-1] if not s.isprintable() or s.isspace() or len(s) > 1 else s for s in alphabet[:most]
+    ]
+    return " ".join(shown) + (" …" if len(alphabet) > most else "")
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -13,6 +13,7 @@ from hubel.core.errors import UnreadableData
 from hubel.core.types import Interval, Prediction
 from hubel.data.images import is_image
 from hubel.fitting import Run, open_run
+from hubel.workflows.predict_text import predict_texts
 
 ARRAYS = (".npy", ".npz")
 CHUNK = 256  # files read and answered at a time
@@ -27,6 +28,8 @@ def predict_files(
     skip_unreadable: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """An answer a file, in the order given: `{"file", "class", "probability", "top": [[class, probability], …]}`, or `"values"`.
+
+    A text is answered by `{"file", "symbols", "unknown", "bits_per_symbol", "perplexity", "accuracy"}`, over all of it.
 
     Files are read as the training data were (same size, channels, type), and refused where that is not possible. Folders stand
     for the pictures in them. With `skip_unreadable` a file that can not be read is answered by `{"file", "unreadable": why}`, and every
@@ -46,6 +49,9 @@ def predict_files(
     ['new.npy[0]', 'new.npy[1]']
     """
     known = run if isinstance(run, Run) else open_run(run, device=device)
+    if known.reading["kind"] == "text":
+        yield from predict_texts(known, paths, skip_unreadable=skip_unreadable)
+        return
     for part, stored in _read(_together(_files(paths)), known.reading, skip=skip_unreadable):
         if isinstance(stored, str):
             yield {"file": str(part[0]), "unreadable": stored}

@@ -54,7 +54,11 @@ def prepare(
         split, left_out = without_leaks(whole, split), len(found.leaked)
         sentence += f" The {left_out:,} training examples that also stand in validation or test were left out of training."
     elif len(found.leaked):
-        sentence += " They were kept: rows of a table may be equal by chance; where they are copies, give them a group."
+        sentence += (
+            " They were kept: a text may repeat itself."
+            if whole.alphabet is not None
+            else " They were kept: rows of a table may be equal by chance; where they are copies, give them a group."
+        )
     rows = {"train": split.train, "validation": split.validation, "test": split.test}
     return Prepared(
         whole=whole,

@@ -11,7 +11,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -28,7 +27,7 @@ from hubel.fitting.machine import threads
 from hubel.fitting.precision import Precision
 from hubel.fitting.recipe import Recipe
 from hubel.fitting.rules import Backprop
-from hubel.fitting.run import outputs_of
+from hubel.fitting.run import pieces_of
 from hubel.fitting.schedules import Progress
 from hubel.nets.symmetrized import one_view
 from hubel.objectives import Objective
@@ -201,8 +200,7 @@ class Training:
         at, job = self.position, self.job
         row: dict[str, Any] = {"epoch": at.epoch, "step": at.step, "loss": train_loss}
         if len(job.validation):
-            outputs = self._outputs(job.validation)
-            scores = job.objective.score(outputs, torch.from_numpy(np.asarray(job.validation.targets)))
+            scores = self._scores(job.validation)
             row |= {
                 "validation_loss": scores["loss"],
                 "validation": {k: v for k, v in scores.items() if k != "loss"},
@@ -218,12 +216,12 @@ class Training:
         """What would be kept if the training ended now: the average where there is one."""
         return self.net.state_dict() if self.average is None else self.average.values
 
-    def _outputs(self, part: Dataset) -> Tensor:
+    def _scores(self, part: Dataset) -> dict[str, float]:
         """Scores of one view of every example: averaging over mirrors and turns would cost up to eight times as much, every epoch."""
-        net = one_view(self.net)
+        job, net = self.job, one_view(self.net)
         with nullcontext() if self.average is None else swapped(self.net, self.average.values):
-            return outputs_of(
-                net, self.job.scaling, self.precision, part.inputs, self.job.device, lengths=part.lengths
+            return job.objective.scored(
+                pieces_of(net, job.objective, job.scaling, self.precision, part, job.device)
             )
 
     @property

@@ -1,0 +1,78 @@
+"""Which sources are texts: files by their name, and the text that hubel embeds.
+
+Embedded: the Queries with which Isaac Newton's *Opticks* ends, fourth edition, London 1730 (Newton died in 1727; no right is left in
+the book anywhere). The text is the Project Gutenberg transcription, prepared by Suzanne Lybarger, Steve Harris, Josephine Paolucci and
+the Online Distributed Proofreading Team, without its header, its marks of italics and the illustrations.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hubel.data.dataset import Dataset
+from hubel.data.text import SUFFIXES, is_text, load_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedded:
+    """A text that comes with the installation."""
+
+    name: str
+    title: str
+    file: str
+    licence: str
+
+    @property
+    def path(self) -> Path:
+        return Path(__file__).with_name(self.file)
+
+
+EMBEDDED = {
+    text.name: text
+    for text in (
+        Embedded(
+            name="opticks",
+            title="the Queries of I. Newton's Opticks (fourth edition, London 1730; Project Gutenberg's transcription)",
+            file="opticks.txt",
+            licence="public domain",
+        ),
+    )
+}
+
+
+def text_file(source: Any) -> Path | None:
+    """The file of a text: of its path, or of the name of an embedded one; None for everything else.
+
+    >>> text_file("opticks").name, text_file("digits")
+    ('opticks.txt', None)
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        return None
+    known = EMBEDDED.get(os.fspath(source).lower())
+    path = Path(source).expanduser() if known is None else known.path
+    return path if known is not None or (is_text(path) and path.is_file()) else None
+
+
+def load_as_text(source: Any, windows: Mapping[str, Any], others: Mapping[str, Any]) -> Dataset | None:
+    """The dataset of a text, cut as `windows` says (arguments of `load_text`; those that are None are left to it); None where `source` is
+    no text.
+
+    Raises `ValueError` where one of the `others` is given that mean nothing for a text, or one of `windows` for something else.
+    """
+    path = text_file(source)
+    meaningless = windows if path is None else others
+    if wrong := [f"{name}={value!r}" for name, value in meaningless.items() if value is not None]:
+        raise ValueError(
+            f"{wrong[0]} says how a text becomes windows, but {source} is no text ({', '.join(SUFFIXES)}): leave it out"
+            if path is None
+            else f"{wrong[0]} was given, but {source} is a text, whose target is the symbol that follows: leave it out"
+        )
+    if path is None:
+        return None
+    data = load_text(path, **{name: value for name, value in windows.items() if value is not None})
+    known = EMBEDDED.get(os.fspath(source).lower())
+    return data if known is None else replace(data, source=f"built-in {known.name}: {known.title}")
