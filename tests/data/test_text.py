@@ -1,5 +1,7 @@
 """Text: every byte that is no UTF-8 is named, windows are slices of the text, and nothing crosses from one part into another."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubel.core.errors import UnreadableData
-from hubel.data import alphabet_of, assign_parts, from_text, load_text, read_text, symbols_of, text_of
+from hubel.data import (
+    BUILTIN,
+    alphabet_of,
+    assign_parts,
+    cut_text,
+    from_text,
+    load,
+    load_text,
+    read_like,
+    read_text,
+    symbols_of,
+    synonyms,
+    text_of,
+)
 from hubel.data.batches import Batches
-from hubel.data.preprocessing import Scaling
+from hubel.data.preprocessing import scaling_of
+from hubel.data.text import in_alphabet, windows_of
+from hubel.data.texts import text_file
 
 characters = st.characters(codec="utf-8")
 
@@ -109,9 +126,9 @@ def test_characters_that_the_training_part_has_not_are_counted(tmp_path):
 
 def test_windows_travel_as_batches():
     data = from_text("hello world, " * 30, length=10, validation=0, test=0)
-    whole_numbers = Scaling(mean=(0.0,) * 10, std=(1.0,) * 10, dtype=str(data.inputs.dtype), shape=data.shape)
-    batch = next(Batches(data=data, scaling=whole_numbers, batch_size=8).epoch(1))
-    assert torch.equal(batch.inputs[:, 1:].long(), batch.targets[:, :-1].long())
+    batch = next(Batches(data=data, scaling=scaling_of(data), batch_size=8).epoch(1))
+    assert batch.inputs.dtype == torch.int64
+    assert torch.equal(batch.inputs[:, 1:], batch.targets[:, :-1].long())
     assert not data.is_multilabel
 
 
@@ -136,3 +153,160 @@ def test_windows_travel_as_batches():
 def test_refusals(options, said):
     with pytest.raises(ValueError, match=said):
         from_text("ab" * 50, **options)
+
+
+texts = st.text(st.sampled_from("ab cé\n.,🙂\t"), max_size=60)
+
+
+@given(text=texts)
+def test_words_put_together_are_the_text(text):
+    cut = cut_text(text, "words")
+    assert "".join(cut) == text
+    alphabet = alphabet_of(cut)
+    assert text_of(symbols_of(cut, alphabet), alphabet) == text
+    assert symbols_of(cut, alphabet).tolist() == [alphabet.index(symbol) for symbol in cut]
+
+
+@given(text=texts, least=st.integers(1, 4))
+def test_rare_symbols_are_not_in_the_alphabet(text, least):
+    alphabet = alphabet_of(text, least)
+    assert set(alphabet[:-1]) == {c for c in text if text.count(c) >= least}
+    shown = "".join(c if c in alphabet else "�" for c in text)
+    assert text_of(symbols_of(text, alphabet), alphabet) == shown
+
+
+def test_words_and_functions_of_the_users_own():
+    text = ("the light, the dark; the light. " * 20).strip()
+    words = from_text(text, length=8, tokens="words", validation=0, test=0)
+    assert words.alphabet == (
+        " dark",
+        " light",
+        " the",
+        ",",
+        ".",
+        ";",
+        "�",
+    )  # "the" without its space occurs once
+    assert words.reading["tokens"] == "words"
+    assert text_of(words.inputs[0], words.alphabet) == "� light, the dark; the light"
+    assert "1 words (the) do not occur in the training part often enough" in words.notes[1]
+    own = from_text(text, length=8, tokens=lambda t: t.split(" "), validation=0, test=0)
+    assert own.alphabet == ("dark;", "light,", "light.", "the", "�")
+    assert own.reading["tokens"] == "own"
+    with pytest.raises(TypeError, match="answered 3 among its symbols; expected strings"):
+        from_text(text, tokens=lambda t: [3, 4])
+    with pytest.raises(
+        ValueError, match='tokens is \'letters\'; expected "characters", "words", or a function'
+    ):
+        from_text(text, tokens="letters")
+
+
+def test_variants_of_the_training_part_are_trained_on_as_well():
+    text = "the light bends. " * 30
+    asked = []
+
+    def variants(training):
+        asked.append(training)
+        return [synonyms(training, {"light": ["ray"]}, share=1.0)]
+
+    data = from_text(text, length=10, variants=variants, validation=0.2, test=0.2)
+    plain = from_text(text, length=10, validation=0.2, test=0.2)
+    first = round(len(text) * 0.6)
+    assert asked == [text[:first]]
+    added = np.char.startswith(data.ids, "variant")
+    assert set(data.part[added]) == {"train"}
+    assert set(data.alphabet) == {*plain.alphabet, *"ray"}
+    shown = "".join(text_of(row, data.alphabet) for row in data.inputs[added])
+    assert text[:first].replace("light", "ray").startswith(shown)
+    assert len(shown) > first * 0.8
+    for part in ("train", "validation", "test"):
+        rows = ~added & (data.part == part)
+        assert [text_of(r, data.alphabet) for r in data.targets[rows]] == [
+            text_of(r, plain.alphabet) for r in plain.targets[plain.part == part]
+        ]
+    assert data.notes[1] == f"{added.sum()} windows of variants of the training part are trained on as well."
+
+
+def test_numbers_in_another_alphabet():
+    data = from_text("abcd" * 20, length=4, validation=0, test=0)
+    other = in_alphabet(data, ("b", "d", "z", "�"))
+    assert text_of(other.inputs[0], other.alphabet) == "�b�d"
+    assert text_of(other.targets[0], other.alphabet) == "b�d�"
+    assert in_alphabet(data, data.alphabet) is data
+
+
+@given(num=st.integers(2, 40), length=st.integers(1, 9))
+def test_windows_of_a_whole_text_foretell_every_symbol_once(num, length):
+    symbols = np.arange(num, dtype=np.uint8)
+    pieces = windows_of(symbols, length)
+    assert np.concatenate([targets.ravel() for _, targets in pieces]).tolist() == list(range(1, num))
+    for inputs, targets in pieces:
+        assert np.array_equal(inputs + 1, targets)
+        assert inputs.shape[1] == length or inputs.shape == (1, (num - 1) % length)
+
+
+def test_new_texts_are_read_like_the_training_text(tmp_path):
+    reading = from_text("abcab" * 20, length=4, validation=0, test=0).reading
+    (tmp_path / "new.txt").write_text("cabzabcab", encoding="utf-8")
+    rows = read_like(tmp_path / "new.txt", reading)
+    assert [text_of(row, reading["alphabet"]) for row in rows] == ["cab�", "abca"]
+    assert len(read_like([tmp_path / "new.txt"] * 2, reading)) == 4
+    assert read_like(torch.tensor([0, 1, 2]), reading).tolist() == [[0, 1, 2]]
+    with pytest.raises(ValueError, match="run from 0 to 4; the alphabet has 0 to 3"):
+        read_like(np.array([[0, 4]]), reading)
+    with pytest.raises(ValueError, match=r"received \[2\] float64; expected numbers of symbols"):
+        read_like(np.array([0.5, 1.0]), reading)
+    (tmp_path / "short.txt").write_text("abc", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"short\.txt is shorter than a window of 4 symbols"):
+        read_like(tmp_path / "short.txt", reading)
+    (tmp_path / "one.txt").write_text("a", encoding="utf-8")
+    with pytest.raises(UnreadableData, match=r"one\.txt has 1 symbols; expected at least 2"):
+        read_like(tmp_path / "one.txt", reading)
+    with pytest.raises(ValueError, match="a function of your own, which a folder does not hold"):
+        read_like(tmp_path / "new.txt", reading | {"tokens": "own"})
+
+
+def test_loading_a_text_by_its_name_and_what_means_nothing_for_it(tmp_path):
+    path = tmp_path / "a.md"
+    path.write_text("to be or not to be " * 20, encoding="utf-8")
+    data = load(path, length=10, step=5, validation=0, test=0.2)
+    assert (data.shape, data.name, set(data.part)) == ((10,), "a", {"train", "test"})
+    assert load(path, tokens="words", length=5).alphabet[1:4] == (" not", " or", " to")
+    for option in (
+        {"target": "label2"},
+        {"size": 8},
+        {"channels": "rgb"},
+        {"task": "classes"},
+        {"symmetries": []},
+    ):
+        with pytest.raises(ValueError, match=r"a.md is a text, whose target is the symbol that follows"):
+            load(path, **option)
+    for option in ({"length": 5}, {"tokens": "words"}, {"test": 0.1}):
+        with pytest.raises(
+            ValueError, match=r"says how a text becomes windows, but digits is no text \(.txt, "
+        ):
+            load("digits", **option)
+    with pytest.raises(FileNotFoundError, match=r"b.md does not exist. Did you mean \"a.md\""):
+        load(tmp_path / "b.md", length=5)
+    (tmp_path / "empty.txt").write_text("")
+    with pytest.raises(ValueError, match=r"empty.txt is empty: expected a text of at least 101 symbols"):
+        load(tmp_path / "empty.txt")
+
+
+def test_the_embedded_text_is_that_of_the_book():
+    """Its length and checksum, and what a reader knows it by."""
+    data = load("Opticks", length=200)
+    text = read_text(text_file("opticks"))
+    assert data.source.startswith("built-in opticks: the Queries of I. Newton")
+    assert hashlib.sha256(text.encode()).hexdigest() == (
+        "7947ae45ac1fd1c2c556929d7ab64522cf0e77372cf005e7212278d8ed136dc0"
+    )
+    assert text.startswith(
+        "Query 1. Do not Bodies act upon Light at a distance, and by their action bend its Rays;"
+    )
+    for number in range(2, 30):
+        assert text.count(f"\n\nQu. {number}. ") == 1
+    assert text.count("\n\nQuest. 3") == 2
+    assert "_" not in text
+    assert "Gutenberg" not in text
+    assert BUILTIN["opticks"].licence == "public domain"

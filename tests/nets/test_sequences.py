@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from hubel import nets
 from hubel.core import names
-from hubel.layers.recurrent import Cell
+from hubel.layers.recurrent import Cell, Recurrent
 from hubel.nets.made import Net
 
 FEATURES, STEPS = 6, 12
@@ -293,3 +293,36 @@ def test_other_refusals():
         nets.character_lm(inputs=6, outputs=0)
     with pytest.raises(ValueError, match="layers must be positive; received 0"):
         nets.transformer(8, layers=0, inputs=6, outputs=2)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn", "peephole_lstm", "transformer"])
+def test_what_follows_is_the_same_in_pieces_of_any_length(kind):
+    """A text read symbol by symbol, or in pieces, gives the scores of the whole text."""
+    torch.manual_seed(0)
+    net = nets.character_lm(kind, 16, layers=2, inputs=9).eval()
+    text = torch.randint(9, (3, 12), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        whole = net(text)
+        for pieces in ((1,) * 12, (5, 1, 6), (12,)):
+            state, end = None, 0
+            for length in pieces:
+                scores, state = net.following(text[:, end : end + length], state, context=12)
+                end += length
+                assert torch.allclose(scores, whole[:, end - 1], atol=1e-5)
+
+
+def test_a_transformer_looks_back_as_far_as_its_context():
+    torch.manual_seed(0)
+    net = nets.character_lm("transformer", 16, layers=1, inputs=9).eval()
+    text = torch.randint(9, (1, 12), generator=torch.Generator().manual_seed(1))
+    state = None
+    for end in range(12):
+        scores, state = net.following(text[:, end : end + 1], state, context=5)
+        first = max(0, end - 4)
+        assert torch.allclose(scores, net(text[:, first : end + 1])[:, -1], atol=1e-5)
+    assert state.shape == (1, 5)
+
+
+def test_layers_that_read_in_both_directions_do_not_go_on():
+    with pytest.raises(ValueError, match="read in both directions can not go on from a state"):
+        Recurrent("gru", 3, 4, bidirectional=True).advance(torch.zeros(1, 2, 3))

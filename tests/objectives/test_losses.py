@@ -22,6 +22,7 @@ from hubel.objectives import (
     GaussianLikelihood,
     Hinge,
     Huber,
+    NextSymbol,
     SquaredError,
     SquaredLogError,
 )
@@ -32,6 +33,10 @@ N = 12
 
 def classes(num, generator):
     return torch.randint(num, (N,), generator=generator)
+
+
+def symbols(num, generator):
+    return torch.randint(num, (N, 7), generator=generator)
 
 
 def distributions(num, generator):
@@ -74,14 +79,16 @@ CASES = {
     "with uncertainty": (GaussianLikelihood(4, center=(3.0, -1.0), scale=(2.0, 0.5)), reals),
     "hinge": (Hinge(1), two_classes),
     "hinge of classes": (Hinge(4), classes),
+    "symbols": (NextSymbol(5), symbols),
 }
 
 
 def case(name, seed=0):
     objective, targets = CASES[name]
     generator = torch.Generator().manual_seed(seed)
-    scores = torch.randn(N, objective.num_outputs, generator=generator, dtype=torch.float64)
-    return objective, scores, targets(getattr(objective, "num_values", objective.num_outputs), generator)
+    wanted = targets(getattr(objective, "num_values", objective.num_outputs), generator)
+    shape = objective.scores_shape(Batch(inputs=wanted, targets=wanted))
+    return objective, torch.randn(shape, generator=generator, dtype=torch.float64), wanted
 
 
 def loss_of(objective, scores, targets, weights=None, training=True):
@@ -128,7 +135,7 @@ class TestEvery:
             truth = targets.log()
         else:
             sure = F.one_hot(targets, objective.num_outputs).double()
-            smooth = objective.label_smoothing
+            smooth = getattr(objective, "label_smoothing", 0.0)
             truth = ((1 - smooth) * sure + smooth / objective.num_outputs).clamp_min(1e-9).log()
         least = loss_of(objective, truth, targets)
         for _ in range(20):
@@ -174,6 +181,20 @@ class TestEvery:
         assert found[objective.headline].value == pytest.approx(
             objective.score(scores, targets)[objective.headline], abs=1e-6
         )
+
+    def test_pieces_are_the_whole(self, name):
+        """What is scored and read piece by piece is what is scored and read at once."""
+        objective, scores, targets = case(name)
+        pieces = [(scores[a:b], targets[a:b]) for a, b in ((0, 5), (5, 6), (6, N))]
+        assert objective.scored(iter(pieces)) == pytest.approx(objective.score(scores, targets), rel=1e-6)
+        found = objective.metrics(objective.answered(iter(pieces)), targets.numpy())
+        whole = objective.metrics(objective.read(scores), targets.numpy())
+        assert list(found) == list(whole)
+        for metric, score in whole.items():
+            for end in ("value", "low", "high"):
+                assert getattr(found[metric], end) == pytest.approx(
+                    getattr(score, end), rel=1e-5, nan_ok=True
+                )
 
     def test_order_of_examples_does_not_matter(self, name):
         objective, scores, targets = case(name)

@@ -64,6 +64,8 @@ def load_as_text(source: Any, windows: Mapping[str, Any], others: Mapping[str, A
     Raises `ValueError` where one of the `others` is given that mean nothing for a text, or one of `windows` for something else.
     """
     path = text_file(source)
+    if path is None and isinstance(source, (str, os.PathLike)) and is_text(source):
+        return None  # there is no such file, which the caller says
     meaningless = windows if path is None else others
     if wrong := [f"{name}={value!r}" for name, value in meaningless.items() if value is not None]:
         raise ValueError(

@@ -117,7 +117,9 @@ def _prompted(prompt: str | Sequence[str], alphabet: Sequence[str], tokens: str)
         raise ValueError(
             "the text of this run was cut into symbols by a function of your own: pass the prompt as a list of symbols"
         )
-    cut = cut_text(prompt, tokens) if isinstance(prompt, str) else list(prompt)  # type: ignore[arg-type]
+    cut = list(cut_text(prompt, tokens) if isinstance(prompt, str) else prompt)  # type: ignore[arg-type]
+    if tokens == "words" and cut[0] not in alphabet and f" {cut[0]}" in alphabet:
+        cut[0] = f" {cut[0]}"  # as in the middle of a text
     if strange := sorted({symbol for symbol in cut if symbol not in alphabet}):
         warnings.warn(
             f"the prompt has {', '.join(map(repr, strange[:10]))}{', …' if len(strange) > 10 else ''}, which the alphabet of this network has "
