@@ -125,7 +125,7 @@ def _call(made: Mapping[str, Any]) -> str:
         return ""
     arguments = made.get("arguments")
     if not isinstance(arguments, Mapping):
-        skipped = ("name", "is", "parameters", "expected_initial_loss", "classes", "better")
+        skipped = ("name", "is", "parameters", "expected_initial_loss", "classes", "alphabet", "better")
         arguments = {key: value for key, value in made.items() if key not in skipped}
     told = ", ".join(f"{key}={_argument(value)}" for key, value in arguments.items())
     return f"{name}({told})"
