@@ -1,4 +1,4 @@
-"""Our side of P1, P2 and the overhead: a process that trains through `hubel.fitting.steps`, as a user's own loop would.
+"""Our side of P1, P2, P13 and the overhead: a process that trains through `hubel.fitting.steps`, as a user's own loop would.
 
 Precision, layout and threads are what hubel's probe chooses on this machine; its memory is emptied first, so that the time of
 the probe stands in the warm-up.
@@ -23,23 +23,30 @@ def build(network: str, folder: str, batch: int, seed: int = 0, setting: str = "
     import torch
 
     from hubel import fitting, nets, objectives
-    from hubel.data import from_arrays
+    from hubel.data import Dataset, from_arrays
     from hubel.data.batches import Batches
     from hubel.data.preprocessing import scaling_of
 
-    data = from_arrays(
-        np.load(Path(folder) / "x.npy"), np.load(Path(folder) / "y.npy").astype(np.int64), symmetries=()
-    )
+    x, y = np.load(Path(folder) / "x.npy"), np.load(Path(folder) / "y.npy")
+    if network == "text":
+        size = int(x.max()) + 1
+        data = Dataset(inputs=x, targets=y, alphabet=tuple(chr(32 + k) for k in range(size)))
+    else:
+        data = from_arrays(x, y.astype(np.int64), symmetries=())
     start = clock()
     torch.manual_seed(seed)
+    objective: Any = objectives.CrossEntropy(10)
     if network == "mnist":
         net, choice = nets.simple_cnn(inputs=data.shape), fitting.AdamW(learning_rate=1e-3, weight_decay=0.0)
+    elif network == "text":
+        net = nets.character_lm("lstm", 256, layers=1, dropout=0.0, inputs=size)
+        choice = fitting.AdamW(learning_rate=1e-3, weight_decay=0.0)
+        objective = objectives.NextSymbol(size)
     else:
         net, choice = (
             nets.resnet(20, inputs=data.shape),
             fitting.SGD(learning_rate=0.01, nesterov=False, weight_decay=0.0),
         )
-    objective = objectives.CrossEntropy(10)
     scaling = scaling_of(data)
     first = next(Batches(data=data, scaling=scaling, batch_size=batch).epoch(1))
     precision, _, why = fitting.probe(net, objective, first, seconds=60, device=torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""The peers' side of P1, P2 and P3: one process holds one framework in one setting. It runs in an environment without hubel.
+"""The peers' side of P1, P2, P3 and P13: one process holds one framework in one setting. It runs in an environment without hubel.
 
 Every class trains the same network on the same images [N, H, W, C] uint8: `train(images)` makes one pass over that many
 (whole batches of a fresh shuffle) and answers seconds; `evaluate()` is the test accuracy. "default" is the form in which the
@@ -49,16 +49,23 @@ class Keras:
         keras.utils.set_random_seed(seed)
         keras.mixed_precision.set_global_policy("mixed_bfloat16" if bfloat16 else "float32")
         shape = data.x.shape[1:]
-        self.x = data.x.astype("float32") / 255
-        self.y = keras.utils.to_categorical(data.y, 10)
+        optimizer: Any = "adam"
+        loss: Any = "categorical_crossentropy"
+        more: dict[str, Any] = {"steps_per_execution": 20, "jit_compile": jit} if pipeline else {}
+        if network == "text":
+            self.x, self.y = data.x.astype("int32"), data.y.astype("int32")
+            self.model = keras_text(keras, shape[0], int(data.x.max()) + 1)
+            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        else:
+            self.x = data.x.astype("float32") / 255
+            self.y = keras.utils.to_categorical(data.y, 10)
+            more["metrics"] = ["accuracy"]
         if network == "mnist":
             self.model = keras_mnist(keras, shape)
-            optimizer: Any = "adam"
-        else:
+        elif network != "text":
             self.model = keras_resnet20(keras, shape)
             optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
-        more = {"steps_per_execution": 20, "jit_compile": jit} if pipeline else {}
-        self.model.compile(loss="categorical_crossentropy", optimizer=optimizer, metrics=["accuracy"], **more)
+        self.model.compile(loss=loss, optimizer=optimizer, **more)
         self._made: dict[int, Any] = {}
 
     def train(self, images: int) -> float:
@@ -98,6 +105,17 @@ def keras_mnist(keras: Any, shape: tuple[int, ...]) -> Any:
         layers.Flatten(),
         layers.Dropout(0.5),
         layers.Dense(10, activation="softmax", dtype="float32"),
+    ])  # fmt: skip
+
+
+def keras_text(keras: Any, length: int, size: int) -> Any:
+    """One layer of 256 LSTM units over the characters, as in the text generation tutorial of tensorflow.org (which has a GRU)."""
+    layers = keras.layers
+    return keras.Sequential([
+        keras.Input(shape=(length,), dtype="int32"),
+        layers.Embedding(size, 256),
+        layers.LSTM(256, return_sequences=True),
+        layers.Dense(size, dtype="float32"),
     ])  # fmt: skip
 
 
@@ -172,12 +190,31 @@ def torch_resnet20(shape: tuple[int, ...]) -> Any:
     return nn.Sequential(*head, *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
 
 
+def torch_text(size: int) -> Any:
+    """The same in torch's own layers."""
+    from torch import nn
+
+    class Text(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Embedding(size, 256)
+            self.lstm = nn.LSTM(256, 256, batch_first=True)
+            self.head = nn.Linear(256, size)
+
+        def forward(self, x: Any) -> Any:
+            return self.head(self.lstm(self.embed(x))[0])
+
+    return Text()
+
+
 def torch_parts(network: str, data: Data, seed: int) -> tuple[Any, Any, Any]:
-    """Network, and images and classes as tensors [N, C, H, W] float32, [N]."""
+    """Network, and images and classes as tensors [N, C, H, W] float32, [N]; or characters [N, L] twice."""
     import torch
 
     torch.set_num_threads(THREADS)
     torch.manual_seed(seed)
+    if network == "text":
+        return torch_text(int(data.x.max()) + 1), torch.from_numpy(data.x).long(), torch.from_numpy(data.y)
     net = torch_mnist(data.x.shape[1:]) if network == "mnist" else torch_resnet20(data.x.shape[1:])
     x = torch.from_numpy(np.ascontiguousarray(data.x.transpose(0, 3, 1, 2))).float().div_(255)
     return net, x, torch.from_numpy(data.y)
@@ -187,7 +224,7 @@ def torch_optimizer(network: str, net: Any, *, fused: bool) -> Any:
     import torch
 
     more = {"fused": True} if fused else {}
-    if network == "mnist":
+    if network in ("mnist", "text"):
         return torch.optim.Adam(net.parameters(), lr=1e-3, **more)
     return torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, **more)
 
@@ -203,7 +240,8 @@ class TorchLoop:
 
         self.torch, self.batch, self.tuned, self.resident = torch, batch, tuned, resident
         self.net, self.x, self.y = torch_parts(network, data, seed)
-        if tuned:
+        self.images = self.x.ndim == 4
+        if tuned and self.images:
             self.net = self.net.to(memory_format=torch.channels_last)
             self.x = self.x.contiguous(memory_format=torch.channels_last)
         self.optimizer = torch_optimizer(network, self.net, fused=tuned)
@@ -228,12 +266,10 @@ class TorchLoop:
         start = clock()
         for x, y in self._batches(images):
             self.optimizer.zero_grad()
-            if self.tuned:
-                arranged = x.contiguous(memory_format=torch.channels_last)
-                with torch.autocast("cpu", dtype=torch.bfloat16):
-                    loss = self.loss(self.model(arranged), y)
-            else:
-                loss = self.loss(self.model(x), y)
+            arranged = x.contiguous(memory_format=torch.channels_last) if self.tuned and self.images else x
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.tuned):
+                scores = self.model(arranged)
+                loss = self.loss(scores.flatten(0, -2), y.flatten())  # a text has scores at every position
             loss.backward()
             self.optimizer.step()
         return clock() - start

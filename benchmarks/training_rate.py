@@ -1,4 +1,4 @@
-"""What P1 and P2 share: images a second of training one network, ours against every peer in turn."""
+"""What P1, P2 and P13 share: images (or characters) a second of training one network, ours against every peer in turn."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ EPOCH = 60_000  # images: the figure with warm-up inside is over one such epoch
 
 @dataclass
 class Rates:
-    """What was measured: images a second."""
+    """What was measured: images a second; or characters, `each` of them in one example."""
 
+    unit: str = "images/s"
+    each: int = 1
     compared: dict[str, Compared] = field(default_factory=dict)
     warm_up: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -43,7 +45,7 @@ class Rates:
         return self.compared[name].ratio if name in self.compared else None
 
     def rows(self) -> list[dict[str, Any]]:
-        unit = "images/s"
+        unit = self.unit
         rows = [row("hubel", self.ours, unit, note=self.precision, **self._warm("hubel", self.ours.median))]
         for name, pair in self.compared.items():
             if name == "hubel alone":
@@ -58,7 +60,7 @@ class Rates:
         seconds = self.warm_up[name]
         return {
             "warm_up_seconds": rounded(seconds),
-            "first_epoch_rate": rounded(EPOCH / (seconds + EPOCH / rate)),
+            "first_epoch_rate": rounded(self.each * EPOCH / (seconds + self.each * EPOCH / rate)),
         }
 
 
@@ -71,9 +73,11 @@ def measure(
     images: int,
     batch: int,
     after: Callable[[Worker], None] = lambda ours: None,
+    unit: str = "images/s",
+    each: int = 1,
 ) -> Rates:
     """Start all sides, warm them up, and measure in turn; `after` may ask our worker for more between warm-up and pairs."""
-    rates = Rates()
+    rates = Rates(unit=unit, each=each)
     with contextlib.ExitStack() as stack:
         ours = stack.enter_context(
             Worker([sys.executable, str(HERE / "hubel_worker.py")], threads=given.threads)
@@ -110,7 +114,7 @@ def measure(
             say(f"{name}: warm-up {answer['warm_up_seconds']:.1f} s")
 
         def rate(worker: Worker) -> Callable[[], float]:
-            return lambda: images / worker.ask("train", images=images)["seconds"]
+            return lambda: each * images / worker.ask("train", images=images)["seconds"]
 
         sides = {name: rate(worker) for name, worker in workers.items()} or {
             "hubel alone": lambda: float("inf")
