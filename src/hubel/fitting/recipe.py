@@ -179,6 +179,8 @@ def default_schedule() -> tuple[Schedule, str]:
 
 def default_augmentation(data: Dataset, epochs: int) -> tuple[tuple[Augmentation, ...], str]:
     """What the declared symmetries allow, and nothing else."""
+    if data.alphabet is not None:
+        return (), "a text has no symmetry that could be assumed (variants: hubel.data.from_text)"
     if len(data.shape) != 3 or not data.symmetries:
         return (
             (),
