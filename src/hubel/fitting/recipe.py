@@ -27,6 +27,7 @@ from hubel.fitting.precision import Precision
 from hubel.fitting.schedules import Linear, Schedule
 from hubel.layers.peephole_lstm import PeepholeLSTM
 
+WINDOWS = 16  # of text in a batch
 LONG = 20  # epochs from which on rectangles are erased as well
 SHIFT = 0.04  # of the side; on Fashion-MNIST (11 epochs, one seed) 1 pixel was 0.3 points above 2
 
@@ -110,7 +111,7 @@ class Recipe:
             chosen[name] = (given, "given") if given is not None else choice()
             return chosen[name][0]
 
-        batch_size = fill("batch_size", lambda: default_batch_size(len(data)))
+        batch_size = fill("batch_size", lambda: batch_size_of(data))
         if batch_size > len(data):
             chosen["batch_size"] = (
                 len(data),
@@ -139,6 +140,17 @@ class Recipe:
         return resolved, {name: why for name, (_, why) in chosen.items()}
 
 
+def batch_size_of(train: Dataset) -> tuple[int, str]:
+    """Windows of text hold many symbols each, so that few make a batch; of everything else as many as the number of examples allows."""
+    if train.alphabet is None:
+        return default_batch_size(len(train))
+    size = min(WINDOWS, len(train))
+    return size, (
+        f"{size * train.shape[0]:,} symbols a step, {-(-len(train) // size):,} steps an epoch: on the embedded text many small steps were "
+        "better than fewer large ones in the same time"
+    )
+
+
 def default_batch_size(num_train: int) -> tuple[int, str]:
     """128 for enough data, smaller so that an epoch has at least 8 steps."""
     size = 128
@@ -156,6 +168,8 @@ def default_optimizer(net: nn.Module, batch_size: int) -> tuple[OptimizerChoice,
         return Muon(
             normalize=True
         ), "momentum made orthogonal: 0.9 points above AdamW after 4 epochs of Fashion-MNIST"
+    if inside == "hubel.nets.character_lm":
+        return AdamW(learning_rate=0.01), "LATER"
     if getattr(net, "published", None) is not None:
         return AdamW(learning_rate=1.5e-3, before_last=0.2), (
             "fine-tuning: the layers that hold published weights learn a fifth as fast as the fresh last one"

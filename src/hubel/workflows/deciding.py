@@ -14,7 +14,7 @@ from hubel.data import Dataset, SplitRows
 from hubel.data.batches import Batches
 from hubel.fitting import Plateau, Precision, Recipe, Run, probe
 from hubel.fitting.precision import SHARE
-from hubel.fitting.recipe import default_batch_size
+from hubel.fitting.recipe import batch_size_of
 from hubel.objectives import NextSymbol, Objective, SquaredError, check
 from hubel.workflows import choices, folders
 from hubel.workflows.display import Display
@@ -96,7 +96,7 @@ def decide(
     _refuse_blind_stopping(recipe, prepared)
     first = Batches(data=train, scaling=prepared.scaling, batch_size=32, seed=recipe.seed, device=device)
     within_memory(lambda size: check(fitted, objective, next(first.in_order(size))), first.batch_size)
-    wanted = recipe.batch_size or default_batch_size(len(train))[0]
+    wanted = recipe.batch_size or batch_size_of(train)[0]
 
     def resolved(net: nn.Module) -> tuple[tuple[Recipe, dict[str, str], list[dict[str, Any]]], int]:
         return within_memory(

@@ -177,10 +177,10 @@ def fresh_net(run: Run, seed: int) -> nn.Module:
 def show_data(display: Display, prepared: Prepared) -> None:
     """What was found."""
     whole = prepared.whole
-    rows = {
-        "examples": f"{len(whole):,} of {' × '.join(map(str, whole.shape))}, {_depth(whole.inputs.dtype)}"
-    }
+    shape = " × ".join(map(str, whole.shape))
+    rows = {"examples": f"{len(whole):,} of {shape}, {_depth(whole.inputs.dtype)}"}
     if whole.alphabet is not None:
+        rows["examples"] = f"{len(whole):,} windows of {shape} symbols"
         rows["symbols"] = f"{len(whole.alphabet):,}: {_symbols(whole.alphabet)}"
     if whole.classes is not None:
         rows["classes"] = f"{len(whole.classes)}: {_counts(whole.class_counts())}"
