@@ -21,7 +21,7 @@ from hubel.workflows.display import Display
 from hubel.workflows.memory import within_memory
 from hubel.workflows.prepare import Prepared, prepare
 from hubel.workflows.pretrained import published_scaling, useful_epochs
-from hubel.workflows.text_choices import asked_of_text, net_like
+from hubel.workflows.text_choices import asked_of_text, net_like, useful_passes
 
 NetMaker = Callable[..., nn.Module]
 """A function of `inputs` and `outputs` that makes a network, such as those of `hubel.nets`."""
@@ -196,7 +196,7 @@ def _resolve(
             len(train),
             len(prepared.rows["validation"]),
             budget,
-            useful=useful_epochs(net, len(train)),
+            useful=useful_epochs(net, len(train)) or useful_passes(train, made.steps_per_epoch),
         )
 
     resolved, why = recipe.resolve(train, net, choose_precision=choose_precision, choose_epochs=choose_epochs)
