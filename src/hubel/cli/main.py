@@ -47,6 +47,10 @@ Channels = Annotated[
         help='"rgb" or "grey" converts pictures; "first" or "last": where arrays have their channels.'
     ),
 ]
+Kind = Annotated[
+    str | None,
+    typer.Option(help='"volumes": files or arrays of four axes are volumes, not pictures with channels.'),
+]
 Nan = Annotated[str, typer.Option(help='NaN and infinite values: "refuse", or set to "zero".')]
 Task = Annotated[
     str | None, typer.Option(help="What whole numbers are, where that is not plain: classes or values.")
@@ -89,6 +93,18 @@ def fit(
     net: Annotated[
         str | None, typer.Option(help="Network: " + ", ".join(words.NETS) + " (default: chosen).")
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help='Published weights for --net: a .safetensors or .pth file, or "hf:OWNER/REPO" (fetched with --download).'
+        ),
+    ] = None,
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='A layer that keeps its weights, by name, or "all-but-last"; several times for several.'
+        ),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the training part (default: what the budget allows).")
     ] = None,
@@ -118,6 +134,7 @@ def fit(
     size: Size = None,
     resize: Resize = "pad",
     channels: Channels = None,
+    kind: Kind = None,
     nan: Nan = "refuse",
     task: Task = None,
     skip_unreadable: Skip = False,
@@ -133,7 +150,7 @@ def fit(
 
     run = workflows.fit(  # pyright: ignore[reportCallIssue] - the function, not the file
         data,
-        net=None if net is None else words.net_maker(net),
+        net=words.net_of(net, weights=weights, download=download),
         recipe=words.recipe(
             epochs=epochs,
             batch_size=batch_size,
@@ -143,11 +160,12 @@ def fit(
             patience=patience,
             precision=precision,
             seed=seed,
+            frozen=freeze,
         ),
         out=out,
         like=like,
         options=words.load_options(
-            target, size, resize, channels, nan, task, skip_unreadable, symmetry, download
+            target, size, resize, channels, kind, nan, task, skip_unreadable, symmetry, download
         ),
         validation=validation,
         test=test,

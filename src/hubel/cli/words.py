@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from typing import Any
@@ -16,17 +17,23 @@ class WrongWords(ValueError):
 NETS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "compact": ("compact", ()),
     "mlp": ("mlp", ()),
+    "perceptron": ("perceptron", ()),
     "lenet": ("lenet", ()),
     "alexnet": ("alexnet", ()),
+    "zfnet": ("zfnet", ()),
+    "nin": ("nin", ()),
     "googlenet": ("googlenet", ()),
     "inception_v3": ("inception_v3", ()),
     **{f"vgg{depth}": ("vgg", (depth,)) for depth in (11, 13, 16, 19)},
     "simple_cnn": ("simple_cnn", ()),
+    "strided_cnn": ("strided_cnn", ()),
     **{f"resnet{depth}": ("resnet", (depth,)) for depth in (18, 20, 32, 34, 44, 50, 56, 101, 110, 152)},
     **{f"densenet{depth}": ("densenet", (depth,)) for depth in (121, 161, 169, 201)},
     "efficientnet_lite0": ("efficientnet_lite0", ()),
+    "mobilenet_v1": ("mobilenet_v1", ()),
     "mobilenet_v2": ("mobilenet_v2", ()),
     "nasnet_mobile": ("nasnet_mobile", ()),
+    "vision_transformer": ("vision_transformer", ()),
     "xception": ("xception", ()),
 }
 OPTIMIZERS = {
@@ -49,15 +56,40 @@ SCHEDULES = {
 }
 
 
-def net_maker(word: str) -> Callable[..., Any]:
-    """The network function of a word; called with `inputs` and `outputs` once these are known."""
+def net_of(word: str | None, *, weights: str | None, download: bool) -> Callable[..., Any] | None:
+    """The network function of a word, None where none was named."""
+    if word is None and weights is not None:
+        raise WrongWords("--weights belong to a network: name it as well, such as --net resnet18")
+    return None if word is None else net_maker(word, weights=weights, download=download)
+
+
+def net_maker(word: str, *, weights: str | None = None, download: bool = False) -> Callable[..., Any]:
+    """The network function of a word; called with `inputs` and `outputs` once these are known. `weights` are published ones."""
     from hubel import nets
 
     if word not in NETS:
         raise WrongWords(f"there is no network {word!r}.{nearest(word, NETS)}")
     name, arguments = NETS[word]
     function = getattr(nets, name)
-    return lambda *, inputs, outputs: function(*arguments, inputs=inputs, outputs=outputs)
+    more: dict[str, Any] = {}
+    if weights is not None:
+        if "weights" not in inspect.signature(function).parameters:
+            raise WrongWords(f"there are no published weights for {word}: leave --weights out")
+        more = {"weights": weights, "download": download}
+    return lambda *, inputs, outputs: function(*arguments, inputs=inputs, outputs=outputs, **more)
+
+
+def freeze(layers: list[str] | None) -> Any:
+    """The layers that keep their weights; "all-but-last" is what it says."""
+    from hubel.fitting import Freeze
+
+    if not layers:
+        return False
+    if "all-but-last" in layers:
+        if len(layers) > 1:
+            raise WrongWords("--freeze all-but-last freezes the other layers too: leave them out")
+        return Freeze()
+    return Freeze(layers=tuple(layers))
 
 
 def recipe(
@@ -70,6 +102,7 @@ def recipe(
     patience: int | None,
     precision: str | None,
     seed: int,
+    frozen: list[str] | None = None,
 ) -> Any:
     """The recipe of the options."""
     from hubel import fitting
@@ -99,6 +132,7 @@ def recipe(
             schedule=None if schedule is None else getattr(fitting, SCHEDULES[schedule])(),
             early_stopping=None if patience is None else fitting.EarlyStopping(patience=patience),
             precision=None if precision is None else all_threads(precision),  # type: ignore[arg-type]
+            freeze=freeze(frozen),
             seed=seed,
         )
     except (ValueError, TypeError) as error:
@@ -110,6 +144,7 @@ def load_options(
     size: str | None,
     resize: str,
     channels: str | None,
+    kind: str | None,
     nan: str,
     task: str | None,
     skip_unreadable: bool,
@@ -127,6 +162,7 @@ def load_options(
     given = {
         "resize": resize,
         "channels": channels,
+        "kind": kind,
         "nan": nan,
         "task": task,
         "skip_unreadable": skip_unreadable,
@@ -135,6 +171,7 @@ def load_options(
     usual = {
         "resize": "pad",
         "channels": None,
+        "kind": None,
         "nan": "refuse",
         "task": None,
         "skip_unreadable": False,

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from hubel.core import random
+from hubel.core.layout import arranged
 from hubel.core.types import Batch
 from hubel.data.augmentation import Augmentation, Draw, Mixup, augment
 from hubel.data.dataset import Dataset
@@ -27,7 +28,7 @@ from hubel.data.rows import Rows, gather
 class Batches:
     """The training part as batches, or any part in order.
 
-    `layout` is "contiguous" (N, C, H, W in memory) or "channels_last".
+    `layout` is "contiguous" (N, C, H, W or N, C, D, H, W in memory) or "channels_last".
     """
 
     data: Dataset
@@ -96,9 +97,7 @@ class Batches:
         inputs = self.scaling(stored, lengths)
         if draw is not None and self.augmentation:
             inputs = augment(inputs, self.augmentation, draw)
-        if inputs.ndim == 4:
-            wanted = torch.channels_last if self.layout == "channels_last" else torch.contiguous_format
-            inputs = inputs.contiguous(memory_format=wanted)
+        inputs = arranged(inputs, self.layout)
         weights = None if self._weights is None else self._weights[places].to(self.device)
         targets = (
             stored if self._targets is None else self._targets[places].to(self.device, non_blocking=True)

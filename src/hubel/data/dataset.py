@@ -25,7 +25,9 @@ BESIDE = (
 SYMMETRIES = (
     "flip_horizontal",
     "flip_vertical",
+    "flip_depth",
     "rotate_90",
+    "rotate_cube",
     "rotate",
     "shift",
     "scale",
@@ -35,13 +37,15 @@ SYMMETRIES = (
     "background",
     "occlusion",
 )
+OF_VOLUMES_ALONE = ("flip_depth", "rotate_cube")
+NOT_OF_VOLUMES = ("rotate", "scale", "occlusion")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
     """Labelled examples, as they were stored.
 
-    `inputs` [N, C, H, W] (or [N, F]) keep the stored type: `uint8` stays `uint8`, 16 bits stay 16 bits. They may be
+    `inputs` [N, C, H, W] (or [N, C, D, H, W], [N, F]) keep the stored type: `uint8` stays `uint8`, 16 bits stay 16 bits. They may be
     memory-mapped, and the memory order may be channels-last. `targets` are class numbers [N] (int64, with `classes`),
     several yes/no labels [N, K] (uint8, with `classes`), or real values [N, K] (floating, with `target_names`, `units`); the inputs
     themselves (the same array) where a network is to give back what it was shown.
@@ -52,7 +56,8 @@ class Dataset:
     `symmetries` are the changes that leave a label true *because the user or the built-in set says so*; none is assumed.
     Most are shown to the network as augmentation. "background" says that a constant added to a channel of one picture means
     nothing (the sky, a dark current, an offset of the detector): each picture's own mean is taken off. "occlusion" says that a
-    label stays true where part of the picture is hidden.
+    label stays true where part of the picture is hidden. Of volumes [C, D, H, W] `flip_horizontal`, `flip_vertical` and `rotate_90` change
+    every plane [H, W] alike, `flip_depth` mirrors the order of the planes, and `rotate_cube` makes all 24 rotations of a cube.
     `channels` [C] are the names of the channels. `source` says where the examples come from (a path, a built-in set, arrays).
     `notes` say what the reader did (resized, skipped), in full sentences for the user. `reading` records the steps from files or
     arrays to rows, which `read_like` repeats for new data; it is empty for a Dataset made by hand.
@@ -97,6 +102,14 @@ class Dataset:
             raise ValueError(
                 f"unknown symmetries {sorted(unknown)}; expected some of {', '.join(SYMMETRIES)}"
             )
+        if self.symmetries and num:
+            volumes = self.inputs.ndim == 5
+            meaningless = sorted(self.symmetries & set(NOT_OF_VOLUMES if volumes else OF_VOLUMES_ALONE))
+            if meaningless:
+                raise ValueError(
+                    f"the symmetries {', '.join(meaningless)} are not defined for {'volumes' if volumes else 'other data than volumes'} "
+                    f"{list(self.inputs.shape)}: leave them out"
+                )
 
     def _check_lengths(self) -> None:
         if self.lengths is None or not len(self.lengths):

@@ -1,6 +1,6 @@
 """A FITS cube: many pictures in one image HDU, their labels in a table HDU of the same file.
 
-The cube is the first image HDU with three axes [N, H, W] or four [N, C, H, W] (NumPy's order, FITS's reversed). The table is the first with N rows
+The cube is the first image HDU with three axes [N, H, W], four [N, C, H, W] or five [N, C, D, H, W] (NumPy's order, FITS's reversed). The table is the first with N rows
 and the column of labels: `target`, or the one that the cube's header names in LABELCOL. Its columns group, split and weight are
 used where they are. Values are BZERO + BSCALE × stored, as astropy gives them.
 """
@@ -30,7 +30,7 @@ def read_fits_cube(path: Path, target: str = "label") -> StoredArrays:
                 u
                 for u in units
                 if isinstance(u, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU)
-                and len(u.shape) in (3, 4)
+                and len(u.shape) in (3, 4, 5)
             ]
             tables = [
                 u
@@ -41,7 +41,9 @@ def read_fits_cube(path: Path, target: str = "label") -> StoredArrays:
                 shapes = ", ".join(
                     f"{getattr(u, 'name', '') or 'HDU'} {getattr(u, 'shape', ())}" for u in units
                 )
-                raise ValueError(f"{path} has no cube of pictures [N, H, W] or [N, C, H, W]; it has {shapes}")
+                raise ValueError(
+                    f"{path} has no cube of pictures [N, H, W] or [N, C, H, W], or of volumes [N, C, D, H, W]; it has {shapes}"
+                )
             cube: Any = images[0]
             if target == "label" and "LABELCOL" in cube.header:
                 target = str(cube.header["LABELCOL"]).strip()

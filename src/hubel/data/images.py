@@ -64,7 +64,7 @@ def is_image(path: Path) -> bool:
 
 def look(path: Path) -> Header:
     """The header of an image file; raises `UnreadableData` with the reason where there is none to read."""
-    with _named(path):
+    with named(path):
         name = path.name.lower()
         if name.endswith(PILLOW):
             return _look_pillow(path)
@@ -76,7 +76,7 @@ def look(path: Path) -> Header:
 
 def decode(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
     """The values [C, H, W] of an image file and the names of its channels; raises `UnreadableData` with the reason."""
-    with _named(path):
+    with named(path):
         return _decode(path)
 
 
@@ -97,7 +97,8 @@ def strict_libraries() -> Iterator[None]:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def named(path: Path) -> Iterator[None]:
+    """Inside, whatever a library raises is `UnreadableData` with the reason; the caller names the file."""
     try:
         yield
     except (MissingExtra, MemoryError):
@@ -228,6 +229,31 @@ def _is_plain(image: Any) -> bool:
 
 
 def _with_tifffile(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    series = tiff_series(path)
+    pixels, axes = series.values, series.axes
+    others = [k for k, letter in enumerate(axes) if letter not in "YX"]
+    if len(others) > 1 or "Y" not in axes or "X" not in axes:
+        raise ValueError(
+            f"it has the axes {axes} {pixels.shape}; expected rows, columns and at most one axis of channels"
+        )
+    pixels = np.moveaxis(pixels, others[0], 0) if others else pixels[None]
+    pixels, _ = stored_values(_oriented(pixels, series.orientation), "it")
+    colours = series.is_colour and len(pixels) in (3, 4)
+    return pixels, (RGB if len(pixels) == 3 else RGBA) if colours else numbered(len(pixels))
+
+
+@dataclass(frozen=True, slots=True)
+class TiffSeries:
+    """The one array in a TIFF, and the meaning of its axes in letters (Y rows, X columns, Z depth, C or S channels, others)."""
+
+    values: np.ndarray
+    axes: str
+    is_colour: bool
+    orientation: int
+
+
+def tiff_series(path: Path) -> TiffSeries:
+    """The array of a TIFF without its axes of length 1; refused where there are several, or the file is not whole."""
     try:
         import tifffile
     except ImportError as error:
@@ -251,24 +277,16 @@ def _with_tifffile(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
             )
         page: Any = series.pages[0]
         photometric, orientation = int(page.photometric), int(page.tags.valueof(274, default=1))
-        pixels, axes = series.asarray(), series.axes
-    for axis in [
-        k
-        for k, (letter, n) in enumerate(zip(axes, pixels.shape, strict=True))
-        if n == 1 and letter not in "YX"
-    ][::-1]:
-        pixels, axes = pixels.squeeze(axis), axes[:axis] + axes[axis + 1 :]
-    others = [k for k, letter in enumerate(axes) if letter not in "YX"]
-    if len(others) > 1 or "Y" not in axes or "X" not in axes:
-        raise ValueError(
-            f"it has the axes {axes} {pixels.shape}; expected rows, columns and at most one axis of channels"
-        )
-    pixels = np.moveaxis(pixels, others[0], 0) if others else pixels[None]
-    pixels, _ = stored_values(_oriented(pixels, orientation), "it")
+        values, axes = series.asarray(), series.axes
     if photometric not in (0, 1, 2):
         raise ValueError(f"its colours are of kind {page.photometric.name}; convert it to RGB")
-    colours = photometric == 2 and len(pixels) in (3, 4)
-    return pixels, (RGB if len(pixels) == 3 else RGBA) if colours else _numbered(len(pixels))
+    for axis in [
+        k
+        for k, (letter, n) in enumerate(zip(axes, values.shape, strict=True))
+        if n == 1 and letter not in "YX"
+    ][::-1]:
+        values, axes = values.squeeze(axis), axes[:axis] + axes[axis + 1 :]
+    return TiffSeries(values, axes, photometric == 2, orientation)
 
 
 def _refuse_lost_pages(tiff: Any) -> None:
@@ -293,11 +311,21 @@ def _oriented(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return pixels[:, :, ::-1] if orientation in (2, 3, 6, 7) else pixels
 
 
-def _numbered(num: int) -> tuple[str, ...]:
+def numbered(num: int) -> tuple[str, ...]:
+    """Names for channels that have none."""
     return GREY if num == 1 else tuple(f"channel {k + 1}" for k in range(num))
 
 
 def _fits(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    pixels = fits_values(path)
+    if pixels.ndim not in (2, 3):
+        raise ValueError(f"its picture has the shape {pixels.shape}; expected [H, W] or [C, H, W]")
+    pixels, _ = stored_values(pixels if pixels.ndim == 3 else pixels[None], "it")
+    return pixels, numbered(len(pixels))
+
+
+def fits_values(path: Path) -> np.ndarray:
+    """The first array with two or more axes in a FITS file."""
     try:
         from astropy.io import fits
     except ImportError as error:
@@ -311,11 +339,7 @@ def _fits(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
         unit: Any = next(pictures, None)
         if unit is None:
             raise ValueError("it has no HDU with a picture")
-        pixels = np.asarray(unit.data)
-    if pixels.ndim not in (2, 3):
-        raise ValueError(f"its picture has the shape {pixels.shape}; expected [H, W] or [C, H, W]")
-    pixels, _ = stored_values(pixels if pixels.ndim == 3 else pixels[None], "it")
-    return pixels, _numbered(len(pixels))
+        return np.asarray(unit.data)
 
 
 def _npy(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -324,4 +348,4 @@ def _npy(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
         raise ValueError(f"it has the shape {pixels.shape}; expected [H, W], [H, W, C] or [C, H, W]")
     pixels, _ = stored_values(pixels, "it")
     pixels = rows_of(pixels[None], layout_of((1, *pixels.shape)))[0]
-    return pixels, _numbered(len(pixels))
+    return pixels, numbered(len(pixels))

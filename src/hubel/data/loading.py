@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from hubel.core.errors import nearest
 from hubel.data.archives import StoredArrays, read_hdf5, read_npy, read_npz
-from hubel.data.arrays import from_arrays
+from hubel.data.arrays import Kind, from_arrays
 from hubel.data.builtin import BUILTIN, load_builtin
 from hubel.data.dataset import Dataset
 from hubel.data.fits_cube import read_fits_cube
@@ -32,6 +32,7 @@ def load(
     size: int | tuple[int, int] | str | None = None,
     resize: Resize = "pad",
     channels: Literal["rgb", "grey", "first", "last"] | None = None,
+    kind: Kind | None = None,
     nan: Literal["refuse", "zero"] = "refuse",
     task: Task | None = None,
     skip_unreadable: bool = False,
@@ -47,7 +48,8 @@ def load(
     cube, IDX files); or a name: digits, fashion-mnist, mnist, cifar-10, cifar-100 (write ./digits for a folder of that name).
 
     `target` names the column or array of labels (several columns: several targets). `size`, `resize`: see `hubel.data.sizes`. `channels`:
-    "rgb" or "grey" converts pictures, "first" or "last" says where arrays have their channels. `nan="zero"` sets NaN and infinite values to
+    "rgb" or "grey" converts pictures, "first" or "last" says where arrays have their channels. `kind="volumes"`: files (or arrays of four
+    axes) are volumes, with the pages of a TIFF, the planes of a FITS cube or the first axis of an array as depth. `nan="zero"` sets NaN and infinite values to
     zero instead of refusing them. `task`: see `hubel.data.targets`. `symmetries` are changes that leave every label true, by your word.
     `download` permits the network for a built-in name. `progress(done, total)` is told how far reading is. What was done is in
     `Dataset.notes`.
@@ -64,15 +66,21 @@ def load(
             f"load takes a path or a name, but received {type(source).__name__}; for arrays use hubel.data.from_arrays(x, y)"
         )
     if isinstance(source, str) and source.lower() in BUILTIN:
-        _refuse_unused(source, size=size, channels=channels, target=None if target == "label" else target)
+        _refuse_unused(
+            source, size=size, channels=channels, kind=kind, target=None if target == "label" else target
+        )
         return load_builtin(source.lower(), download=download, symmetries=symmetries, progress=progress)
+    if kind not in (None, "volumes"):
+        raise ValueError(f'kind={kind!r} is not known; expected "volumes", or nothing')
     path = Path(source).expanduser()
     if not path.exists():
         raise FileNotFoundError(_not_there(path))
     declared = frozenset(() if symmetries is None else symmetries)
     listing = _listing(path, target)
     if listing is not None:
-        options = PictureOptions(size=size, resize=resize, channels=channels, nan=nan)
+        if kind == "volumes" and (size is not None or channels is not None or resize != "pad"):
+            raise ValueError("volumes are kept as they are; size, resize and channels are for pictures")
+        options = PictureOptions(size=size, resize=resize, channels=channels, nan=nan, kind=kind)
         data = load_pictures(
             listing,
             options,
@@ -85,7 +93,7 @@ def load(
         )
     else:
         _refuse_unused(source, size=size, channels=channels if channels in ("rgb", "grey") else None)
-        data = _arrays(path, target, channels=channels, nan=nan, task=task, symmetries=declared)
+        data = _arrays(path, target, channels=channels, kind=kind, nan=nan, task=task, symmetries=declared)
     return replace(data, source=str(path.absolute()))
 
 
@@ -97,9 +105,18 @@ def _listing(path: Path, target: str | Sequence[str]) -> Listing | None:
 
 
 def _refuse_unused(
-    source: Any, *, size: Any = None, channels: str | None = None, target: str | Sequence[str] | None = None
+    source: Any,
+    *,
+    size: Any = None,
+    channels: str | None = None,
+    kind: str | None = None,
+    target: str | Sequence[str] | None = None,
 ) -> None:
     """An option that could change nothing is a misunderstanding."""
+    if kind is not None:
+        raise ValueError(
+            f"kind={kind!r} is for files and arrays that could be pictures; {source} is built in"
+        )
     if size is not None or channels is not None:
         given = f"size={size!r}" if size is not None else f"channels={channels!r}"
         raise ValueError(f"{source} holds arrays, which are kept as they are; {given} is for image files")
@@ -118,6 +135,7 @@ def _arrays(
     target: str | Sequence[str],
     *,
     channels: Any,
+    kind: Kind | None,
     nan: Any,
     task: Task | None,
     symmetries: frozenset[str],
@@ -132,6 +150,7 @@ def _arrays(
         found.y,
         classes=found.classes,
         channels=channels,
+        kind=kind,
         task=task,
         name=_name(path),
         nan=nan,

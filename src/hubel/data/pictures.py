@@ -12,10 +12,12 @@ from hubel.data import decoded_cache
 from hubel.data.arrays import checked_weights
 from hubel.data.dataset import Dataset
 from hubel.data.decoding import decode_all, look_at_all, refuse_unreadable
+from hubel.data.images import look
 from hubel.data.listing import Listing
-from hubel.data.reading import Progress, plan_reading, sizes_note
+from hubel.data.reading import Progress, plan_reading, plan_volumes, sizes_note
 from hubel.data.sizes import Resize
 from hubel.data.targets import Task, read_targets
+from hubel.data.volumes import look_volume
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,7 @@ class PictureOptions:
     resize: Resize = "pad"
     channels: Any = None
     nan: str = "refuse"
+    kind: str | None = None
 
 
 def load_pictures(
@@ -77,19 +80,14 @@ def _decode(
     states = decoded_cache.states_of(
         listing.paths
     )  # before decoding: a file that changes meanwhile is decoded again next time
-    headers, failed = look_at_all(listing.paths, progress)
+    volumes = options.kind == "volumes"
+    headers, failed = look_at_all(listing.paths, progress, look=look_volume if volumes else look)
     seen = [k for k, header in enumerate(headers) if header is not None]
     good = [header for header in headers if header is not None]
     if not seen:
         refuse_unreadable(failed, listing.ids, skip_unreadable)
-    reading = plan_reading(
-        [listing.ids[k] for k in seen],
-        good,
-        size=options.size,
-        resize=options.resize,
-        convert=options.channels,
-        nan=options.nan,
-    )
+    names = [listing.ids[k] for k in seen]
+    reading = plan_volumes(names, good, nan=options.nan) if volumes else _plan_pictures(names, good, options)
     room = decoded_cache.Room(
         (len(seen), *reading["shape"]), np.dtype(reading["dtype"]), listing.paths, options, cache
     )
@@ -101,5 +99,16 @@ def _decode(
         if broken:
             for new, old in enumerate(rows):
                 out[new] = out[old]
-        notes = sizes_note(good, reading)
+        notes = () if volumes else sizes_note(good, reading)
         return room.keep(len(rows), reading, failed, notes, states)
+
+
+def _plan_pictures(names: list[str], headers: list[Any], options: PictureOptions) -> dict[str, Any]:
+    return plan_reading(
+        names,
+        headers,
+        size=options.size,
+        resize=options.resize,
+        convert=options.channels,
+        nan=options.nan,
+    )

@@ -18,6 +18,7 @@ from hubel.data.reading import Progress
 from hubel.data.sizes import fit_size
 from hubel.data.storage import room_for
 from hubel.data.targets import as_numpy
+from hubel.data.volumes import one_volume
 
 ARRAYS = (".npy", ".npz")
 
@@ -28,7 +29,7 @@ def read_like(
     *,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """Rows [N, C, H, W] (or [N, F]) of new data, by the steps that `Dataset.reading` records.
+    """Rows [N, C, H, W] (or [N, C, D, H, W], [N, F]) of new data, by the steps that `Dataset.reading` records.
 
     `source` is one file or several: image files, one row each; or `.npy` and `.npz` files of arrays (in a `.npz` the only array, or x, inputs, images
     or data). It may also be an array or a tensor, of one example or of many. The same file gives the same bits as when it was loaded.
@@ -82,6 +83,8 @@ def _file_rows(path: Path, reading: Mapping[str, Any]) -> np.ndarray:
         x = mapped_npy(path)
         if reading["kind"] == "images" and (x.ndim == 2 or (x.ndim == 3 and _is_one_picture(path, reading))):
             return _picture_rows([path], reading, None)
+        if reading["kind"] == "volumes" and (x.ndim == 3 or x.shape in one_volume(reading)):
+            return _picture_rows([path], reading, None)
         return _array_rows(x, reading, str(path))
     if not path.name.lower().endswith(".npz"):
         return _picture_rows([path], reading, None)
@@ -122,7 +125,8 @@ def _as_rows(x: np.ndarray, shape: tuple[int, ...], layout: str) -> np.ndarray |
     """`x` as rows of `shape`, tried first as examples in the layout of training, then in the others; a single example too."""
     if len(shape) < 3:  # features, or steps of a sequence
         return x if x.shape[1:] == shape else x[None] if x.shape == shape else None
-    for candidate in (layout, "NCHW", "NHWC", "NHW"):
+    others = ("NCHW", "NHWC", "NHW") if len(shape) == 3 else ("NCDHW", "NDHWC", "NDHW")
+    for candidate in (layout, *others):
         for examples in (x, x[None]):
             if examples.ndim == len(candidate) and (rows := rows_of(examples, candidate)).shape[1:] == shape:
                 return rows

@@ -13,8 +13,9 @@ from typing import Any, Literal
 import numpy as np
 
 from hubel.core.errors import UnreadableData
-from hubel.data.images import GREY, GREY_ALPHA, RGB, RGBA, Header, decode
+from hubel.data.images import GREY, GREY_ALPHA, RGB, RGBA, Header, decode, numbered
 from hubel.data.sizes import Resize, common_size, fit_size
+from hubel.data.volumes import VolumeHeader, volume_like
 
 Convert = Literal["rgb", "grey"]
 Progress = Callable[[int, int], None]
@@ -44,8 +45,8 @@ def plan_reading(
     remedy = 'Say channels="rgb" or channels="grey" (--channels) to convert them all, or make them alike'
     if any(names not in _CONVERTIBLE for names in channels):
         remedy = "Make them alike"
-    _all_equal(paths, [f"{'+'.join(names)} ({len(names)})" for names in channels], "channels", remedy)
-    _all_equal(
+    all_equal(paths, [f"{'+'.join(names)} ({len(names)})" for names in channels], "channels", remedy)
+    all_equal(
         paths,
         [h.dtype for h in headers],
         "value types",
@@ -65,7 +66,9 @@ def plan_reading(
 
 
 def row_of(path: Path, reading: Mapping[str, Any]) -> np.ndarray:
-    """The row [C, H, W] of an image file; raises `UnreadableData` with the reason (the caller names the file)."""
+    """The row [C, H, W] of an image file, or [C, D, H, W] of a volume; raises `UnreadableData` with the reason (the caller names the file)."""
+    if reading["kind"] == "volumes":
+        return finite_or_zero(volume_like(path, reading), reading["nan"])
     pixels, channels = decode(path)
     pixels = _converted(pixels, channels, reading["convert"])
     names = _converted_names(channels, reading["convert"])
@@ -77,13 +80,41 @@ def row_of(path: Path, reading: Mapping[str, Any]) -> np.ndarray:
         raise UnreadableData(f"it has the channels {'+'.join(names)}, expected {said}")
     if pixels.dtype.name != reading["dtype"]:
         raise UnreadableData(f"its values are {pixels.dtype.name}, expected {reading['dtype']}")
-    if pixels.dtype.kind == "f" and not (finite := np.isfinite(pixels)).all():
-        if reading["nan"] == "refuse":
-            raise UnreadableData(
-                f'{pixels.size - finite.sum():,} of its values are NaN or infinite (nan="zero" sets them to zero)'
-            )
-        pixels = np.where(finite, pixels, pixels.dtype.type(0))
+    pixels = finite_or_zero(pixels, reading["nan"])
     return fit_size(pixels, tuple(reading["size"]), reading["resize"])
+
+
+def finite_or_zero(values: np.ndarray, nan: str) -> np.ndarray:
+    """`values` without NaN and infinite ones: refused, or set to zero."""
+    if values.dtype.kind != "f" or (finite := np.isfinite(values)).all():
+        return values
+    if nan == "refuse":
+        raise UnreadableData(
+            f'{values.size - finite.sum():,} of its values are NaN or infinite (nan="zero" sets them to zero)'
+        )
+    return np.where(finite, values, values.dtype.type(0))
+
+
+def plan_volumes(
+    paths: Sequence[str], headers: Sequence[VolumeHeader], *, nan: str = "refuse"
+) -> dict[str, Any]:
+    """The reading that all these volumes share. Raises `ValueError` where their shapes or types differ."""
+    if nan not in ("refuse", "zero"):
+        raise ValueError(f'nan={nan!r} is not known; expected "refuse" or "zero"')
+    shapes = [" × ".join(map(str, h.shape)) for h in headers]
+    remedy = (
+        "Resample them to one shape first (scipy.ndimage.zoom), or cut them: volumes are not resized here"
+    )
+    all_equal(paths, shapes, "shapes (channels × depth × rows × columns)", remedy, of="volumes")
+    remedy = "Convert them to one type: the scale of the values may differ too"
+    all_equal(paths, [h.dtype for h in headers], "value types", remedy, of="volumes")
+    return {
+        "kind": "volumes",
+        "shape": list(headers[0].shape),
+        "dtype": headers[0].dtype,
+        "channels": list(numbered(headers[0].shape[0])),
+        "nan": nan,
+    }
 
 
 def sizes_note(headers: Sequence[Header], reading: Mapping[str, Any]) -> tuple[str, ...]:
@@ -108,7 +139,10 @@ def _colour(names: Sequence[str]) -> bool:
     return tuple(names) in _CONVERTIBLE
 
 
-def _all_equal(paths: Sequence[str], values: Sequence[str], what: str, remedy: str) -> None:
+def all_equal(
+    paths: Sequence[str], values: Sequence[str], what: str, remedy: str, *, of: str = "pictures"
+) -> None:
+    """Refuse files that differ in `what`, with the number and examples of each kind."""
     kinds: dict[str, list[int]] = {}
     for k, value in enumerate(values):
         kinds.setdefault(value, []).append(k)
@@ -118,7 +152,7 @@ def _all_equal(paths: Sequence[str], values: Sequence[str], what: str, remedy: s
         f"{len(rows):,} {value}: {', '.join(paths[k] for k in rows[:3])}{' …' if len(rows) > 3 else ''}"
         for value, rows in sorted(kinds.items(), key=lambda item: -len(item[1]))
     ]
-    raise ValueError(f"the pictures have different {what}: {'; '.join(told)}. {remedy}")
+    raise ValueError(f"the {of} have different {what}: {'; '.join(told)}. {remedy}")
 
 
 def _converted_names(channels: tuple[str, ...], convert: str | None) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from hubel.fitting.averaging import MovingAverage
 from hubel.fitting.checkpoints import Checkpoints
+from hubel.fitting.freezing import Freeze
 from hubel.fitting.loop import StepRule, steps
 from hubel.fitting.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Momentum, Muon, RMSProp
 from hubel.fitting.penalties import L1, L2, Lp, MaxNorm, Penalty
@@ -38,6 +39,7 @@ __all__ = [
     "Cosine",
     "EarlyStopping",
     "Exponential",
+    "Freeze",
     "Linear",
     "Lp",
     "MaxNorm",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,10 +18,12 @@ from hubel.data.augmentation import (
     Contrast,
     Erase,
     Flip,
+    RotateCube,
     RotateQuarter,
     Shift,
 )
 from hubel.data.dataset import Dataset
+from hubel.fitting.freezing import Freeze
 from hubel.fitting.optimizers import AdamW, Muon, OptimizerChoice
 from hubel.fitting.penalties import L1, Penalty
 from hubel.fitting.precision import Precision
@@ -50,7 +53,7 @@ class Recipe:
 
     `epochs` passes over the training part · `batch_size` examples a step · `augmentation` in order (an empty tuple for none) ·
     `max_grad_norm` clips the whole gradient · `average` is the decay of a moving average of the weights, which is then what is
-    evaluated and kept · `early_stopping` · `penalties` such as `L1` or `MaxNorm` · `precision` number format, layout, threads · `seed` decides everything random.
+    evaluated and kept · `early_stopping` · `penalties` such as `L1` or `MaxNorm` · `freeze` layers that keep their weights · `precision` number format, layout, threads · `seed` decides everything random.
 
     Raises `ValueError` for a number out of its range, `TypeError` for a seed that is no whole number.
 
@@ -68,6 +71,7 @@ class Recipe:
     early_stopping: EarlyStopping | Literal[False] | None = None
     precision: Precision | None = None
     penalties: tuple[Penalty, ...] = ()
+    freeze: Freeze | Literal[False] = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -88,6 +92,15 @@ class Recipe:
     def is_resolved(self) -> bool:
         """Whether no field is left to choose."""
         return all(getattr(self, f.name) is not None for f in dataclasses.fields(self))
+
+    @contextmanager
+    def frozen(self, net: nn.Module) -> Iterator[None]:
+        """Inside, the layers of `net` that this recipe freezes take no gradient."""
+        if not self.freeze:
+            yield
+            return
+        with self.freeze.applied(net):
+            yield
 
     def resolve(
         self,
@@ -135,6 +148,7 @@ class Recipe:
             self.penalties,
             "given" if self.penalties else "none: weight decay is the optimizer's",
         )
+        chosen["freeze"] = (self.freeze, "given" if self.freeze else "all layers learn")
         chosen["seed"] = (self.seed, "given" if self.seed else "default")
         resolved = Recipe(**{name: value for name, (value, _) in chosen.items()})
         return resolved, {name: why for name, (_, why) in chosen.items()}
@@ -173,7 +187,7 @@ def default_schedule() -> tuple[Schedule, str]:
 
 def default_augmentation(data: Dataset, epochs: int) -> tuple[tuple[Augmentation, ...], str]:
     """What the declared symmetries allow, and nothing else."""
-    if len(data.shape) != 3 or not data.symmetries:
+    if len(data.shape) not in (3, 4) or not data.symmetries:
         return (
             (),
             "no symmetry was declared for these data, so nothing is changed (--symmetry flip_horizontal, …)",
@@ -184,7 +198,11 @@ def default_augmentation(data: Dataset, epochs: int) -> tuple[tuple[Augmentation
         found.append(Flip(axis="horizontal"))
     if "flip_vertical" in data.symmetries:
         found.append(Flip(axis="vertical"))
-    if data.symmetries & {"rotate_90", "rotate"} and data.shape[1] == data.shape[2]:
+    if "flip_depth" in data.symmetries:
+        found.append(Flip(axis="depth"))
+    if "rotate_cube" in data.symmetries and len(set(data.shape[1:])) == 1:
+        found.append(RotateCube())
+    elif data.symmetries & {"rotate_90", "rotate", "rotate_cube"} and data.shape[-1] == data.shape[-2]:
         found.append(RotateQuarter())
     if "shift" in data.symmetries:
         found.append(Shift(pixels=max(1, round(side * SHIFT))))

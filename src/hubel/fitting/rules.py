@@ -19,7 +19,7 @@ class Backprop:
     """The gradient of the mean loss of a batch, given to a torch optimizer.
 
     `max_grad_norm` clips the whole gradient. `autocast` makes the context of the forward pass (lower precision). `penalties` are added
-    to the loss (and answered as `penalty`), and act on the weights after the step.
+    to the loss (and answered as `penalty`), and act on the weights after the step. `still` modules are in evaluation mode throughout.
     The gradient's norm is always computed: it is what shows that a step is finite.
 
     `update` raises `FloatingPointError` where the loss or its gradient is not finite (weights, buffers and optimizer are then as
@@ -40,6 +40,7 @@ class Backprop:
         max_grad_norm: float | None = None,
         autocast: AbstractContextManager[object] | None = None,
         penalties: Sequence[Penalty] = (),
+        still: Sequence[nn.Module] = (),
     ):
         self.optimizer = optimizer
         self.max_grad_norm = max_grad_norm
@@ -47,6 +48,7 @@ class Backprop:
         self.highest = [float(group["lr"]) for group in optimizer.param_groups]
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.penalties = tuple(penalties)
+        self.still = tuple(still)
         self._copies: list[Tensor] = []
 
     @property
@@ -59,6 +61,8 @@ class Backprop:
         places = places_of(net)
         before = self._kept([buffer for *_, buffer in places])
         self._forget_gradients()
+        for module in self.still:
+            module.eval()
         with self.autocast:
             loss = objective(net, batch)
         loss = self._with_penalties(loss, net)

@@ -74,7 +74,11 @@ class MLP(Net):
         """The last hidden layer [N, F] (the flattened input where there is none)."""
         if tuple(x.shape[1:]) != self.inputs:
             sizes = ", ".join(map(str, self.inputs))
-            raise ValueError(f"mlp expects [N, {sizes}]; received {list(x.shape)}")
+            first = "body.0" if len(self.body) else "head"
+            raise ValueError(
+                f"mlp expects [N, {sizes}]; received {list(x.shape)}, of which layer {first} would get {math.prod(x.shape[1:])} values, "
+                f"and it was made for {math.prod(self.inputs)}"
+            )
         return self.body(x.flatten(1))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,11 +7,14 @@ type and range that the objective asks. A log_softmax before cross-entropy passe
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from hubel.core import random
 from hubel.core.buffers import places_of, put_back
+from hubel.core.capture import entered
 from hubel.core.errors import ContractError, is_out_of_memory
 from hubel.core.types import Batch
 from hubel.objectives.auxiliary import WithAuxiliary
@@ -82,14 +85,18 @@ def _check_batch(batch: Batch) -> None:
 
 def _outputs(net: nn.Module, batch: Batch) -> Tensor:
     try:
-        with random.torch_seeded(0, "contract", device=batch.inputs.device), torch.enable_grad():
+        with (
+            random.torch_seeded(0, "contract", device=batch.inputs.device),
+            torch.enable_grad(),
+            entered(net) as under_way,
+        ):
             outputs = net(*batch.arguments)
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        asked = ""
+        asked = _place(under_way)
         if batch.lengths is not None and isinstance(error, TypeError):
-            asked = (
+            asked += (
                 ". Sequences of different lengths are given as net(inputs [N, L, F], lengths [N]): let forward take both, or cut the "
                 "sequences to one length"
             )
@@ -102,6 +109,15 @@ def _outputs(net: nn.Module, batch: Batch) -> Tensor:
             "Wrap it in a module that returns the scores only"
         )
     return outputs
+
+
+def _place(under_way: list[tuple[str, nn.Module, tuple[Any, ...]]]) -> str:
+    """The layer in which it failed, and what it was given."""
+    if not under_way or not under_way[-1][0]:
+        return ""
+    name, layer, inputs = under_way[-1]
+    shapes = ", ".join(str(list(value.shape)) for value in inputs if isinstance(value, Tensor))
+    return f" (in layer {name}, {type(layer).__name__}, which received {shapes})"
 
 
 def _check_outputs(outputs: Tensor, objective: Objective, expected: tuple[int, ...]) -> None:

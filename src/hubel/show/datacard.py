@@ -51,7 +51,8 @@ def _shape(value: Any) -> str | None:
     if not isinstance(value, list) or not value:
         return None
     text = wording.shape(value)
-    return f"{text} (channels × rows × columns)" if len(value) == 3 else text
+    axes = {3: "channels × rows × columns", 4: "channels × depth × rows × columns"}.get(len(value))
+    return f"{text} ({axes})" if axes else text
 
 
 def _target(data: Mapping[str, Any]) -> str | None:

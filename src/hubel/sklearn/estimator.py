@@ -28,7 +28,7 @@ from hubel.objectives import Objective, check
 from hubel.sklearn import storage
 from hubel.sklearn.defaults import is_double, refuse_blind_stopping, settled
 from hubel.sklearn.examples import kept_types, rows_like
-from hubel.sklearn.training import batches_of, device_of, one_pass, rule_of, train
+from hubel.sklearn.training import batches_of, device_of, one_pass, optimizer_of, rule_of, train
 from hubel.workflows import choices, fit
 from hubel.workflows.prepare import prepare
 from hubel.workflows.pretrained import published_scaling
@@ -168,12 +168,11 @@ class NetEstimator(BaseEstimator):
             self.loss_curve_, self.validation_curve_, self.n_iter_, self._steps = [], [], 0, 0
         self._same_shape(data.inputs)
         if self._optimizer is None:
-            assert self.recipe_.optimizer is not None
-            self._optimizer = self.recipe_.optimizer.build(self.net_)
+            self._optimizer = optimizer_of(self.net_, self.recipe_)
         batches = batches_of(self.net_, self.recipe_, self.scaling_, data)
         rule = rule_of(self.net_, self.recipe_, self._optimizer)
         self.n_iter_ += 1
-        with threads(_precision(self.recipe_).threads):
+        with threads(_precision(self.recipe_).threads), self.recipe_.frozen(self.net_):
             loss = one_pass(
                 self.net_, self.objective_, batches, rule, epoch=self.n_iter_, first_step=self._steps
             )

@@ -1,8 +1,21 @@
 """Whole jobs: they write runs, show progress, and call the rooms below in order."""
 
 from hubel.workflows.crossval import cross_validate
+from hubel.workflows.features import features
 from hubel.workflows.fit import fit, resume
 from hubel.workflows.predict import evaluate, predict_files
+from hubel.workflows.recognize import top_classes
 from hubel.workflows.runs import demo, list_runs, report
 
-__all__ = ["cross_validate", "demo", "evaluate", "fit", "list_runs", "predict_files", "report", "resume"]
+__all__ = [
+    "cross_validate",
+    "demo",
+    "evaluate",
+    "features",
+    "fit",
+    "list_runs",
+    "predict_files",
+    "report",
+    "resume",
+    "top_classes",
+]

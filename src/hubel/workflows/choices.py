@@ -81,8 +81,10 @@ def choose_net(train: Dataset, objective: Objective, seed: int, budget: float) -
         if (found := pretrained_net(train, objective)) is not None:
             return found
         width = 48 if len(train) >= MANY else 32
+        if train.kind == "volumes":
+            width = 32 if len(train) >= MANY else 16
         net = _compact(width, train, objective)
-        return net, f"pictures: a small residual network {width} channels wide{_mirrored(net)}"
+        return net, f"{train.kind}: a small residual network {width} channels wide{_mirrored(net)}"
 
 
 def other_width(
@@ -104,7 +106,7 @@ def other_width(
         other = _compact(WIDTHS[place], train, objective)
     why = "would get few" if WIDTHS[place] < width else "has time for"
     reason = f"since {width} {why} {epochs} epochs{_mirrored(other)}"
-    return other, f"pictures: a small residual network {WIDTHS[place]} channels wide, {reason}"
+    return other, f"{train.kind}: a small residual network {WIDTHS[place]} channels wide, {reason}"
 
 
 def _better_place(place: int, epochs: int) -> int:
@@ -137,7 +139,7 @@ def _compact(width: int, train: Dataset, objective: Objective) -> nn.Module:
     net = nets.compact(width, inputs=train.shape, outputs=objective.num_outputs)
     wanted = {"rotate_90"} if "rotate" in train.symmetries else set()
     declared = (set(train.symmetries) | wanted) & set(nets.GENERATORS)
-    if train.shape[1] != train.shape[2]:
+    if train.shape[-1] != train.shape[-2]:
         declared -= {"rotate_90"}
     return nets.symmetrized(net, sorted(declared)) if declared else net
 

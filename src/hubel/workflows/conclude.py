@@ -112,8 +112,8 @@ def write_predictions(
         content["probabilities"] = prediction.probabilities.astype(np.float32)
     worst = worst_rows(part, prediction)
     content["worst_rows"] = worst
-    if len(part.shape) == 3:
-        content["worst_pictures"] = np.asarray(part.inputs[worst])
+    if len(part.shape) in (3, 4):
+        content["worst_pictures"] = middle_slices(np.asarray(part.inputs[worst]))
     content |= entered
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **content)  # type: ignore[arg-type]
@@ -139,12 +139,40 @@ def worst_rows(part: Dataset, prediction: Prediction) -> np.ndarray:
 def entering(training: Training) -> dict[str, np.ndarray]:
     """The first batch of the first epoch, exactly as it entered the network."""
     batch = next(training.batches.epoch(1))
-    if batch.inputs.ndim != 4:
+    if batch.inputs.ndim not in (4, 5):
         return {}
     return {
-        "entering_pictures": batch.inputs[:NUM_ENTERING].float().cpu().contiguous().numpy(),
+        "entering_pictures": middle_slices(batch.inputs[:NUM_ENTERING].float().cpu().contiguous().numpy()),
         "entering_targets": batch.targets[:NUM_ENTERING].cpu().numpy(),
     }
+
+
+def middle_slices(examples: np.ndarray) -> np.ndarray:
+    """Volumes [m, C, D, H, W] as pictures: their middle planes [H, W], [D, W] and [D, H] side by side, with NaN between and below them
+    (float32); pictures [m, C, H, W] as they are.
+
+    >>> middle_slices(np.zeros((2, 1, 3, 5, 4))).shape
+    (2, 1, 5, 17)
+    """
+    if examples.ndim == 4:
+        return examples
+    depth, height, width = examples.shape[2:]
+    planes = (
+        examples[:, :, depth // 2],
+        examples[:, :, :, height // 2],
+        examples[:, :, :, :, width // 2],
+    )
+    gap = max(2, width // 16)
+    whole = np.full(
+        (*examples.shape[:2], max(height, depth), sum(p.shape[3] for p in planes) + 2 * gap),
+        np.nan,
+        np.float32,
+    )
+    left = 0
+    for plane in planes:
+        whole[:, :, : plane.shape[2], left : left + plane.shape[3]] = plane
+        left += plane.shape[3] + gap
+    return whole
 
 
 def _ids(part: Dataset) -> np.ndarray:

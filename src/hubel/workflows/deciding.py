@@ -200,7 +200,10 @@ def _resolve(
             useful=useful_epochs(net, len(train)),
         )
 
-    resolved, why = recipe.resolve(train, net, choose_precision=choose_precision, choose_epochs=choose_epochs)
+    with recipe.frozen(net):
+        resolved, why = recipe.resolve(
+            train, net, choose_precision=choose_precision, choose_epochs=choose_epochs
+        )
     return resolved, why, measured
 
 

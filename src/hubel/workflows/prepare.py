@@ -50,7 +50,7 @@ def prepare(
     found = duplicates(whole, split)
     sentence = str(found) if found else ""
     left_out = 0
-    if len(found.leaked) and len(whole.shape) == 3:
+    if len(found.leaked) and len(whole.shape) in (3, 4):
         split, left_out = without_leaks(whole, split), len(found.leaked)
         sentence += f" The {left_out:,} training examples that also stand in validation or test were left out of training."
     elif len(found.leaked):

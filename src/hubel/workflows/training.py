@@ -95,12 +95,14 @@ class Training:
         self.epochs: int = recipe.epochs
         self.schedule = recipe.schedule
         self.net = self.precision.place(job.net, job.device)
-        self.optimizer = recipe.optimizer.build(self.net)
+        with recipe.frozen(self.net):
+            self.optimizer = recipe.optimizer.build(self.net)
         self.rule = Backprop(
             self.optimizer,
             max_grad_norm=recipe.max_grad_norm or None,
             autocast=self.precision.autocast(job.device),
             penalties=recipe.penalties,
+            still=recipe.freeze.norms(self.net) if recipe.freeze else (),
         )
         self.average = MovingAverage(self.net, recipe.average) if recipe.average else None
         self.best: dict[str, Tensor] | None = None
@@ -124,7 +126,8 @@ class Training:
 
     def run(self, watcher: Watcher) -> str:
         """Train to the end, to early stopping or to an interruption; answers why it stopped. Chosen weights are written at the end."""
-        with threads(self.precision.threads), interruptible() as interrupted:
+        recipe = self.job.recipe
+        with threads(self.precision.threads), recipe.frozen(self.net), interruptible() as interrupted:
             while self._goes_on():
                 self._epoch(watcher, interrupted)
                 if interrupted() and self._goes_on():
