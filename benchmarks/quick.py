@@ -19,6 +19,7 @@ SCRIPTS = (
     "p9_memory",
     "overhead",
     "small_data",
+    "zoo",
 )
 
 

@@ -8,10 +8,12 @@ from hubel.core.errors import UnreadableData
 from hubel.data import from_arrays, load, read_like
 from hubel.data.arrays import layout_of
 from hubel.data.augmentation import (
+    Affine,
     Brightness,
     Colour,
     Contrast,
     Draw,
+    Erase,
     Flip,
     RotateCube,
     RotateQuarter,
@@ -283,6 +285,12 @@ def test_brightness_contrast_and_colour_act_on_whole_volumes():
     stretched = Colour()(x, DRAW)
     slopes = stretched.std(dim=(2, 3, 4)) / x.std(dim=(2, 3, 4))
     assert slopes.std() > 0.01
+
+
+@pytest.mark.parametrize("change", [Affine(degrees=10), Erase()])
+def test_changes_of_pictures_are_refused(change):
+    with pytest.raises(ValueError, match=r"is for pictures \[N, C, H, W\]; received \(8, 2, 4, 4, 4\)"):
+        change(batch(), DRAW)
 
 
 def test_symmetries_that_mean_nothing_are_refused():

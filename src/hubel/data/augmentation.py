@@ -191,7 +191,7 @@ class Affine:
     fill: Fill = "edge"
 
     def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
-        num, _, height, width = inputs.shape
+        num, _, height, width = _of_pictures(inputs, "Affine")
         angle = draw.uniform("affine/angle", num, -self.degrees, self.degrees) * (math.pi / 180)
         zoom = draw.uniform("affine/zoom", num, -1.0, 1.0).mul(math.log1p(self.zoom)).exp()
         aspect = draw.uniform("affine/aspect", num, -1.0, 1.0).mul(math.log1p(self.aspect) / 2).exp()
@@ -269,7 +269,7 @@ class Erase:
     area: tuple[float, float] = (0.02, 0.25)
 
     def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
-        num, _, height, width = inputs.shape
+        num, _, height, width = _of_pictures(inputs, "Erase")
         generator = draw.generator("erase")
         chosen, area, ratio, top, left = torch.rand(5, num, generator=generator)
         size = (self.area[0] + area * (self.area[1] - self.area[0])) * height * width
@@ -328,6 +328,15 @@ class Mixup:
         )
         share = (one / (one + two)).to(values).view(-1, *(1,) * (values.ndim - 1))
         return share * values + (1 - share) * values[other]
+
+
+def _of_pictures(inputs: Tensor, name: str) -> tuple[int, int, int, int]:
+    if inputs.ndim != 4:
+        raise ValueError(
+            f"{name} is for pictures [N, C, H, W]; received {tuple(inputs.shape)}: leave it out of the augmentation"
+        )
+    num, channels, height, width = inputs.shape
+    return num, channels, height, width
 
 
 def _column(values: Tensor, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
