@@ -8,6 +8,7 @@ import pytest
 import scipy.ndimage
 import torch
 
+from hubel.core.layout import arranged
 from hubel.data import augmentation
 from hubel.data.augmentation import (
     Affine,
@@ -19,6 +20,7 @@ from hubel.data.augmentation import (
     Flip,
     Mixup,
     Noise,
+    RotateCube,
     RotateQuarter,
     Shift,
 )
@@ -38,9 +40,15 @@ def pictures(num=16, channels=3, height=12, width=12, dtype=torch.float32):
     return torch.randn(num, channels, height, width, generator=torch.Generator().manual_seed(1)).to(dtype)
 
 
+def examples(kind):
+    """Pictures, or the volumes that a change asks for."""
+    volumes = torch.randn(16, 2, 5, 5, 5, generator=torch.Generator().manual_seed(1))
+    return volumes if kind is RotateCube else pictures()
+
+
 @pytest.mark.parametrize("kind", EVERY)
 def test_keeps_shape_type_and_input_and_repeats_itself(kind):
-    x = pictures()
+    x = examples(kind)
     before = x.clone()
     change = kind()
     once, again = change(x, draw(len(x))), change(x, draw(len(x)))
@@ -55,9 +63,9 @@ def test_keeps_shape_type_and_input_and_repeats_itself(kind):
 
 @pytest.mark.parametrize("kind", EVERY)
 def test_layout_does_not_matter(kind):
-    x = pictures()
+    x = examples(kind)
     plain = kind()(x, draw(len(x)))
-    other = kind()(x.contiguous(memory_format=torch.channels_last), draw(len(x)))
+    other = kind()(arranged(x, "channels_last"), draw(len(x)))
     assert torch.allclose(plain, other, atol=1e-6)
 
 
