@@ -270,6 +270,12 @@ def test_a_shift_moves_along_all_three_axes():
     assert (out.view(64, -1).sum(1) == 1).all()
     for axis in range(3):
         assert set(found[:, axis].tolist()) == {2, 3, 4, 5, 6}
+    x = torch.arange(5 * 7 * 9.0).view(1, 1, 5, 7, 9).expand(64, -1, -1, -1, -1)
+    moved = Shift(pixels=1)(x, Draw(0, 1, 0, torch.arange(64)))
+    change = moved[:, 0, 2, 3, 4] - x[:, 0, 2, 3, 4]  # of the middle voxel, by whole steps along each axis
+    allowed = {63 * a + 9 * b + c for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1)}
+    assert set(change.tolist()) <= allowed
+    assert len(set(change.tolist())) > 20
     edge = Shift(pixels=1, fill="mean")(torch.ones(64, 1, 3, 3, 3), Draw(0, 1, 0, torch.arange(64)))
     assert set(edge.view(64, -1).sum(1).tolist()) == {8.0, 12.0, 18.0, 27.0}
 

@@ -18,7 +18,6 @@ from hubel.data.reading import Progress
 from hubel.data.sizes import fit_size
 from hubel.data.storage import room_for
 from hubel.data.targets import as_numpy
-from hubel.data.volumes import one_volume
 
 ARRAYS = (".npy", ".npz")
 
@@ -82,8 +81,6 @@ def _file_rows(path: Path, reading: Mapping[str, Any]) -> np.ndarray:
     if path.name.lower().endswith(".npy"):
         x = mapped_npy(path)
         if reading["kind"] == "images" and (x.ndim == 2 or (x.ndim == 3 and _is_one_picture(path, reading))):
-            return _picture_rows([path], reading, None)
-        if reading["kind"] == "volumes" and (x.ndim == 3 or x.shape in one_volume(reading)):
             return _picture_rows([path], reading, None)
         return _array_rows(x, reading, str(path))
     if not path.name.lower().endswith(".npz"):

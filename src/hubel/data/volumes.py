@@ -61,12 +61,6 @@ def volume_like(path: Path, reading: Mapping[str, Any]) -> np.ndarray:
     return np.asarray(volume)
 
 
-def one_volume(reading: Mapping[str, Any]) -> tuple[tuple[int, ...], ...]:
-    """The shapes of arrays with four axes that are one volume with channels (first or last), rather than several without."""
-    channels, *sides = reading["shape"]
-    return (channels, *sides), (*sides, channels)
-
-
 def _of_npy(path: Path) -> np.ndarray:
     values = np.load(path, mmap_mode="r", allow_pickle=False)
     if values.ndim not in (3, 4):

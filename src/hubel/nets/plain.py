@@ -90,7 +90,7 @@ def reductions_of(net: str, convolutions: Iterable[nn.Module]) -> Reductions:
     A pooling that rounds up, ⌈(n - k) / s⌉ + 1, makes as many positions as one of kernel k - (s - 1) that rounds down.
 
     >>> reductions_of("toy", [nn.Conv2d(3, 8, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]).layers
-    (Reduction(layer='features.2', kernel=2, stride=2, padding=0),)
+    (Reduction(layer='features.2', kernel=2, stride=2, padding=0, least=2),)
     """
     found = []
     for number, layer in enumerate(convolutions):
