@@ -12,11 +12,13 @@ from .fitting import Run as Run
 from .fitting import open_run as open_run
 from .workflows import cross_validate as cross_validate
 from .workflows import demo as demo
+from .workflows import encode as encode
 from .workflows import evaluate as evaluate
 from .workflows import features as features
 from .workflows import fit as fit
 from .workflows import report as report
 from .workflows import resume as resume
+from .workflows import sample as sample
 from .workflows import top_classes as top_classes
 
 __version__: str

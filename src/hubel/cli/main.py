@@ -35,7 +35,9 @@ Device = Annotated[str, typer.Option(help='"auto", "cpu", "cuda", "cuda:1" or "m
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 Target = Annotated[
     list[str] | None,
-    typer.Option(help="Column or array of the labels (default: label); several times for several."),
+    typer.Option(
+        help='Column or array of the labels (default: label); several times for several. "self": the examples themselves.'
+    ),
 ]
 Size = Annotated[
     str | None, typer.Option(help='Size of pictures, "96" or "96x128" (default: their median, at most 224).')
@@ -105,6 +107,9 @@ def fit(
             help='A layer that keeps its weights, by name, or "all-but-last"; several times for several.'
         ),
     ] = None,
+    latent: Annotated[
+        int | None, typer.Option(help="Values of the code, with --target self (default: 32 for pictures).")
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the training part (default: what the budget allows).")
     ] = None,
@@ -150,7 +155,7 @@ def fit(
 
     run = workflows.fit(  # pyright: ignore[reportCallIssue] - the function, not the file
         data,
-        net=words.net_of(net, weights=weights, download=download),
+        net=words.net_of(net, weights=weights, download=download, latent=_for_itself(latent, target)),
         recipe=words.recipe(
             epochs=epochs,
             batch_size=batch_size,
@@ -218,6 +223,23 @@ def predict(
 
 
 @app.command()
+def sample(
+    run: RunFolder,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Where to: .png (a sheet of pictures), .npz or .npy.")
+    ],
+    number: Annotated[int, typer.Option("--number", "-n", help="How many.")] = 64,
+    seed: Annotated[int, typer.Option(help="Decides which.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """New examples, made by a generative network (fitted with --target self)."""
+    from hubel import workflows
+
+    workflows.write_samples(workflows.sample(run, number, seed=seed, device=device), out)
+    print(out)
+
+
+@app.command()
 def evaluate(
     run: RunFolder,
     data: Annotated[
@@ -269,6 +291,15 @@ def main() -> None:
         if os.environ.get("HUBEL_TRACEBACK"):
             raise
         sys.exit(_said(error))
+
+
+def _for_itself(latent: int | None, target: list[str] | None) -> int | None:
+    """`latent`, refused where the target is not the example itself."""
+    if latent is not None and target != ["self"]:
+        raise words.WrongWords(
+            "--latent is the size of a code, which networks for --target self have: say both"
+        )
+    return latent
 
 
 def _said(error: Exception) -> int:

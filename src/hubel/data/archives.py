@@ -40,10 +40,10 @@ _PART_OF = {word: part for part, words in PART_WORDS.items() for word in words}
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StoredArrays:
-    """What a file of arrays holds: the arguments of `from_arrays`, and notes."""
+    """What a file of arrays holds: the arguments of `from_arrays`, and notes; no `y` only where the input is its own target."""
 
     x: np.ndarray
-    y: np.ndarray
+    y: np.ndarray | None = None
     groups: np.ndarray | None = None
     weights: np.ndarray | None = None
     part: np.ndarray | None = None
@@ -60,9 +60,11 @@ def part_of(word: str) -> str | None:
     return _PART_OF.get(word.strip().casefold())
 
 
-def read_npz(path: Path, target: str = "label") -> StoredArrays:
-    """The arrays of a `.npz` file."""
+def read_npz(path: Path, target: str | None = "label") -> StoredArrays:
+    """The arrays of a `.npz` file; no `target` where the inputs are wanted and targets may be missing."""
     with opened_npz(path) as archive:
+        if target is None and len(archive.files) == 1:
+            return StoredArrays(x=archive[archive.files[0]])
         if sorted(archive.files) == ["arr_0", "arr_1"]:
             return StoredArrays(x=archive["arr_0"], y=archive["arr_1"])
         return collect(archive.files, lambda name: archive[name], path, target)
@@ -82,8 +84,8 @@ def opened_npz(path: Path) -> Iterator[Any]:
         raise UnreadableData(f"{path} can not be read as .npz: {error}") from error
 
 
-def read_npy(path: Path) -> StoredArrays:
-    """`NAME.npy`, memory-mapped, and its targets beside it.
+def read_npy(path: Path, target: str | None = "label") -> StoredArrays:
+    """`NAME.npy`, memory-mapped, and its targets beside it, which have to be there unless no `target` is asked for.
 
     Targets are looked for as NAME_labels.npy, NAME_targets.npy and NAME_y.npy; then NAME with images or data replaced by
     labels; then NAME with a word x replaced by y (x.npy: y.npy, x_train.npy: y_train.npy).
@@ -105,6 +107,8 @@ def read_npy(path: Path) -> StoredArrays:
                 y=np.array(mapped_npy(beside)),
                 notes=(f"The targets are those of {name}.",),
             )
+    if target is None:
+        return StoredArrays(x=_held(mapped_npy(path)))
     raise ValueError(f"{path} has no targets beside it; expected one of {', '.join(names)}")
 
 
@@ -126,7 +130,7 @@ def mapped_npy(path: Path) -> np.ndarray:
         raise UnreadableData(f"{path} can not be read as .npy: {error}") from error
 
 
-def read_hdf5(path: Path, target: str = "label") -> StoredArrays:
+def read_hdf5(path: Path, target: str | None = "label") -> StoredArrays:
     """The datasets of an HDF5 file, in groups or not; what does not fit in memory stays mapped to the file."""
     try:
         import h5py
@@ -144,9 +148,11 @@ def read_hdf5(path: Path, target: str = "label") -> StoredArrays:
 
 
 def collect(
-    names: Iterable[str], fetch: Callable[[str], np.ndarray], path: Path, target: str
+    names: Iterable[str], fetch: Callable[[str], np.ndarray], path: Path, target: str | None
 ) -> StoredArrays:
-    """Sort stored names into roles and parts, and put the parts together in the order train, validation, test."""
+    """Sort stored names into roles and parts, and put the parts together in the order train, validation, test; without a `target`,
+    what there are of targets is taken, and may be missing.
+    """
     table: dict[str, dict[str | None, str]] = {}
     ignored = []
     for name in names:
@@ -169,8 +175,8 @@ def collect(
     )
 
 
-def _role(name: str, target: str) -> tuple[str | None, str | None]:
-    if target != "label" and name == target:
+def _role(name: str, target: str | None) -> tuple[str | None, str | None]:
+    if target not in (None, "label") and name == target:
         return "y", None
     words = [w for w in re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()) if w]
     if words == ["class", "names"]:
@@ -186,12 +192,12 @@ def _role(name: str, target: str) -> tuple[str | None, str | None]:
 
 
 def _complete(
-    table: Mapping[str, Mapping[str | None, str]], names: list[str], path: Path, target: str
+    table: Mapping[str, Mapping[str | None, str]], names: list[str], path: Path, target: str | None
 ) -> None:
     there = f" The file has: {', '.join(names[:20]) or 'no arrays'}."
-    for role in ("x", "y"):
+    for role in ("x",) if target is None else ("x", "y"):
         if role not in table:
-            if role == "y" and target != "label":
+            if role == "y" and target != "label" and target is not None:
                 raise ValueError(f"{path} has no array {target!r}.{nearest(target, names)}")
             raise ValueError(
                 f"{path} has no array for {'the inputs' if role == 'x' else 'the targets'}; expected a name such as "

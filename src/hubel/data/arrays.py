@@ -17,7 +17,7 @@ from hubel.core.errors import UnreadableData
 from hubel.data.archives import part_column
 from hubel.data.dataset import Dataset
 from hubel.data.storage import in_slices, room_for
-from hubel.data.targets import Task, as_numpy, read_targets
+from hubel.data.targets import SELF, Targets, Task, as_numpy, read_targets
 
 Nan = Literal["refuse", "zero"]
 Channels = Literal["first", "last"]
@@ -42,8 +42,10 @@ def from_arrays(
     symmetries: Iterable[str] = (),
     target_names: Sequence[str] | None = None,
     units: Sequence[str] | None = None,
+    labels: Sequence[Any] | None = None,
 ) -> Dataset:
-    """Examples `x` [N, H, W], [N, H, W, C], [N, C, H, W], [N, C, D, H, W], [N, D, H, W, C] or [N, F] with targets `y` as a data set.
+    """Examples `x` [N, H, W], [N, H, W, C], [N, C, H, W], [N, C, D, H, W], [N, D, H, W, C] or [N, F] with targets `y` as a data set;
+    `y="self"` makes them their own target, with `labels` [N] beside them as words that nothing learns.
 
     `kind="volumes"` says that four axes are volumes [N, D, H, W] of one channel.
 
@@ -61,17 +63,25 @@ def from_arrays(
     inputs = rows_of(stored, layout)
     if len(inputs) == 0:
         raise ValueError("x has no examples")
-    found = read_targets(y, classes=classes, task=task, ids=ids)
+    itself = isinstance(y, str)
+    if itself and y != SELF:
+        raise ValueError(f'y is {y!r}; expected one target per example, or "{SELF}" for the input itself')
+    found = (
+        Targets(values=np.zeros((len(inputs), 1), np.float32))
+        if itself
+        else read_targets(y, classes=classes, task=task, ids=ids)
+    )
     if len(found.values) != len(inputs):
         raise ValueError(
             f"x has {len(inputs):,} examples, but y has {len(found.values):,}: there must be one target per example"
         )
     inputs, counted = finite(inputs, nan, ids)
-    return Dataset(
+    data = Dataset(
         inputs=inputs,
         targets=found.values,
         classes=found.classes,
         name=name,
+        labels=None if labels is None else np.array([str(label) for label in labels]),
         ids=np.array([str(i) for i in (range(len(inputs)) if ids is None else ids)]),
         groups=None if groups is None else np.asarray(groups),
         weights=None if weights is None else checked_weights(weights),
@@ -83,6 +93,7 @@ def from_arrays(
         notes=(*notes, *_flat_pictures(inputs), *found.notes, *counted),
         reading=reading_of(inputs, layout, nan),
     )
+    return data.as_its_own_target() if itself else data
 
 
 def layout_of(shape: tuple[int, ...], channels: Channels | None = None, kind: Kind | None = None) -> str:

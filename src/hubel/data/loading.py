@@ -17,6 +17,7 @@ from hubel.data.fits_cube import read_fits_cube
 from hubel.data.folders import list_folder
 from hubel.data.idx import is_idx, read_idx
 from hubel.data.images import FITS
+from hubel.data.itself import labels_of, list_unlabelled, says_self
 from hubel.data.listing import Listing
 from hubel.data.pictures import PictureOptions, load_pictures
 from hubel.data.reading import Progress
@@ -47,7 +48,8 @@ def load(
     the columns path and label and, where they are, group, split and weight; arrays (`.npz`, `.npy` with its labels beside it, HDF5, a FITS
     cube, IDX files); or a name: digits, fashion-mnist, mnist, cifar-10, cifar-100 (write ./digits for a folder of that name).
 
-    `target` names the column or array of labels (several columns: several targets). `size`, `resize`: see `hubel.data.sizes`. `channels`:
+    `target` names the column or array of labels (several columns: several targets); "self" asks for the input itself, so that labels
+    may be missing (a flat folder of pictures, an array alone). `size`, `resize`: see `hubel.data.sizes`. `channels`:
     "rgb" or "grey" converts pictures, "first" or "last" says where arrays have their channels. `kind="volumes"`: files (or arrays of four
     axes) are volumes, with the pages of a TIFF, the planes of a FITS cube or the first axis of an array as depth. `nan="zero"` sets NaN and infinite values to
     zero instead of refusing them. `task`: see `hubel.data.targets`. `symmetries` are changes that leave every label true, by your word.
@@ -59,7 +61,9 @@ def load(
     >>> load("digits")
     Dataset('digits': 1,797 examples of 1 × 8 × 8 uint8, 10 classes)
     """
+    itself = says_self(target)
     if isinstance(source, Dataset):
+        source = source.as_its_own_target() if itself else source
         return source if symmetries is None else replace(source, symmetries=frozenset(symmetries))
     if not isinstance(source, (str, os.PathLike)):
         raise TypeError(
@@ -67,9 +71,14 @@ def load(
         )
     if isinstance(source, str) and source.lower() in BUILTIN:
         _refuse_unused(
-            source, size=size, channels=channels, kind=kind, target=None if target == "label" else target
+            source,
+            size=size,
+            channels=channels,
+            kind=kind,
+            target=None if itself or target == "label" else target,
         )
-        return load_builtin(source.lower(), download=download, symmetries=symmetries, progress=progress)
+        data = load_builtin(source.lower(), download=download, symmetries=symmetries, progress=progress)
+        return data.as_its_own_target() if itself else data
     if kind not in (None, "volumes"):
         raise ValueError(f'kind={kind!r} is not known; expected "volumes", or nothing')
     path = Path(source).expanduser()
@@ -94,14 +103,23 @@ def load(
     else:
         _refuse_unused(source, size=size, channels=channels if channels in ("rgb", "grey") else None)
         data = _arrays(path, target, channels=channels, kind=kind, nan=nan, task=task, symmetries=declared)
-    return replace(data, source=str(path.absolute()))
+    data = replace(data, source=str(path.absolute()))
+    return data.as_its_own_target() if itself and not data.is_its_own_target else data
 
 
 def _listing(path: Path, target: str | Sequence[str]) -> Listing | None:
+    itself = says_self(target)
     if path.is_dir():
-        _refuse_unused(path, target=None if target == "label" else target)
-        return None if _has_idx(path) else list_folder(path)
-    return list_table(path, target) if is_table(path) else None
+        _refuse_unused(path, target=None if itself or target == "label" else target)
+        return None if _has_idx(path) else list_unlabelled(path) if itself else list_folder(path)
+    if not is_table(path):
+        return None
+    if not itself:
+        return list_table(path, target)
+    try:
+        return list_table(path, "label")
+    except ValueError:  # no labels, or not for all: the pictures alone are what is asked for
+        return list_table(path, None)
 
 
 def _refuse_unused(
@@ -144,11 +162,13 @@ def _arrays(
         raise ValueError(
             f"several target columns ({', '.join(target)}) are for tables; {path} holds arrays, whose targets may be a matrix [N, K]"
         )
-    found = _stored(path, target)
+    itself = says_self(target)
+    found = _stored(path, None if itself else target)
     data = from_arrays(
         found.x,
-        found.y,
-        classes=found.classes,
+        target if itself else found.y,
+        classes=None if itself else found.classes,
+        labels=labels_of(found.y, found.classes) if itself else None,
         channels=channels,
         kind=kind,
         task=task,
@@ -162,18 +182,18 @@ def _arrays(
     return replace(data, notes=(*found.notes, *data.notes))
 
 
-def _stored(path: Path, target: str) -> StoredArrays:
+def _stored(path: Path, target: str | None) -> StoredArrays:
     name = path.name.lower()
     if path.is_dir() or is_idx(path):
         return read_idx(path)
     if name.endswith(".npz"):
         return read_npz(path, target)
     if name.endswith(".npy"):
-        return read_npy(path)
+        return read_npy(path, target)
     if name.endswith((".h5", ".hdf5", ".hdf", ".he5")):
         return read_hdf5(path, target)
     if name.endswith(FITS):
-        return read_fits_cube(path, target)
+        return read_fits_cube(path, target or "label")
     raise ValueError(
         f"{path} is of a kind that hubel does not load; expected a folder of class folders, a table ({', '.join(TABLES)}), arrays (.npz, .npy, "
         ".h5, .fits, IDX), or one of the names " + ", ".join(BUILTIN)

@@ -16,7 +16,7 @@ from hubel.data.images import look
 from hubel.data.listing import Listing
 from hubel.data.reading import Progress, plan_reading, plan_volumes, sizes_note
 from hubel.data.sizes import Resize
-from hubel.data.targets import Task, read_targets
+from hubel.data.targets import Targets, Task, read_targets
 from hubel.data.volumes import look_volume
 
 
@@ -42,12 +42,16 @@ def load_pictures(
     cache: bool = True,
     progress: Progress | None = None,
 ) -> Dataset:
-    """The pictures of a list, with their labels.
+    """The pictures of a list, with their labels (where it has none: with zeros in their place).
 
     Raises `UnreadableData` naming every file that can not be read (unless they may be skipped), `ValueError` where the pictures do
     not go together.
     """
-    found = read_targets(listing.y, classes=listing.classes, task=task, ids=listing.ids)
+    found = (
+        Targets(values=np.zeros((len(listing.paths), 1), np.float32))
+        if listing.y is None
+        else read_targets(listing.y, classes=listing.classes, task=task, ids=listing.ids)
+    )
     decoded = decoded_cache.recall(listing.paths, options) if cache else None
     if decoded is None:
         decoded = _decode(listing, options, skip_unreadable, cache, progress)

@@ -8,7 +8,9 @@ from typing import Any
 
 from hubel.data.arrays import from_arrays
 from hubel.data.dataset import Dataset
+from hubel.data.itself import says_self
 from hubel.data.loading import load
+from hubel.data.targets import SELF
 
 
 def dataset_of(
@@ -18,7 +20,12 @@ def dataset_of(
     options: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
-    """The dataset behind what a user gave: a Dataset, arrays `x, y`, or a path or built-in name (read with `options`)."""
+    """The dataset behind what a user gave: a Dataset, arrays `x, y`, or a path or built-in name (read with `options`).
+
+    Where `y` is "self", the examples are their own target.
+    """
+    if isinstance(y, str):
+        return _itself(source, y, dict(options or {}), progress)
     if isinstance(source, Dataset):
         if y is not None:
             raise TypeError("received a Dataset and y; a Dataset holds its targets already: leave y out")
@@ -29,6 +36,18 @@ def dataset_of(
         return load(source, progress=progress, **dict(options or {}))
     if y is None:
         raise TypeError(
-            f"received a {type(source).__name__} without targets; expected fit(x, y), a Dataset, a path, or the name of built-in data"
+            f"received a {type(source).__name__} without targets; expected fit(x, y), fit(x, 'self') for the input itself, a Dataset, a path, or the name of built-in data"
         )
     return from_arrays(source, y, **dict(options or {}))
+
+
+def _itself(
+    source: Any, y: str, options: dict[str, Any], progress: Callable[[int, int], None] | None
+) -> Dataset:
+    if not says_self(y):
+        raise TypeError(f'y is {y!r}; expected one target per example, or "{SELF}" for the input itself')
+    if isinstance(source, Dataset):
+        return source.as_its_own_target()
+    if isinstance(source, (str, os.PathLike)):
+        return load(source, progress=progress, **{**options, "target": SELF})
+    return from_arrays(source, SELF, **options)

@@ -35,15 +35,15 @@ def is_table(path: Path) -> bool:
     return path.suffix.lower() in TABLES
 
 
-def list_table(path: Path, target: str | Sequence[str] = "label") -> Listing:
-    """The pictures that a table names; raises `ValueError` naming columns, rows and files that are missing."""
+def list_table(path: Path, target: str | Sequence[str] | None = "label") -> Listing:
+    """The pictures that a table names, with their labels, or without any where no `target` is asked for; raises `ValueError` naming columns, rows and files that are missing."""
     table = _read(path)
     if not table or not next(iter(table.values())):
         raise UnreadableData(
             f"{path} has no rows; expected one row an example, with the columns path and label"
         )
     names = [str(n) for n in _column(table, "path", path)]
-    targets = [target] if isinstance(target, str) else list(target)
+    targets = [target] if isinstance(target, str) else list(target or ())
     labels = [_column(table, name, path) for name in targets]
     keep, notes = _without_repeats(names, labels, path)
     names = [names[k] for k in keep]
@@ -55,10 +55,10 @@ def list_table(path: Path, target: str | Sequence[str] = "label") -> Listing:
     return Listing(
         paths=_existing([path.parent / name for name in names], names, path),
         ids=[n.encode("utf-8", "replace").decode() for n in names],
-        y=_typed(labels[0]) if len(labels) == 1 else _matrix(labels, targets, path),
+        y=_together(labels, targets, path) if labels else None,
         classes=tuple(targets) if len(labels) > 1 and _yes_no(labels) else None,
         target_names=tuple(targets)
-        if (len(labels) > 1 and not _yes_no(labels)) or _real(labels[0])
+        if (len(labels) > 1 and not _yes_no(labels)) or (len(labels) == 1 and _real(labels[0]))
         else None,
         part=None if split is None else part_column(split, f"{path}: the column split"),
         groups=None if groups is None else np.array(groups, dtype=np.str_),
@@ -67,6 +67,10 @@ def list_table(path: Path, target: str | Sequence[str] = "label") -> Listing:
         else np.array([_number(w, path, "weight") for w in weights], dtype=np.float32),
         notes=notes,
     )
+
+
+def _together(labels: list[list[Any]], targets: list[str], path: Path) -> np.ndarray:
+    return _typed(labels[0]) if len(labels) == 1 else _matrix(labels, targets, path)
 
 
 def _read(path: Path) -> dict[str, list[Any]]:

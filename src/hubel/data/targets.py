@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 Task = Literal["classes", "labels", "values"]
+SELF = "self"  # the word for the input itself
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from hubel.core.types import Interval
 from hubel.data import Dataset
+from hubel.data.preprocessing import Scaling
 from hubel.data.source import dataset_of
+from hubel.objectives import Objective, OwnTarget
 
 if TYPE_CHECKING:
     from hubel.fitting.run import Run
+
+MOST_VALUES = 2**25  # of the examples on which a network itself is asked
 
 
 def evaluate(run: Run, data: Any, y: Any, options: Mapping[str, Any] | None) -> dict[str, Interval]:
@@ -25,9 +31,33 @@ def evaluate(run: Run, data: Any, y: Any, options: Mapping[str, Any] | None) -> 
     else:
         loading = {**(run.about["loading"].get("options") or {}), **dict(options or {})}
         whole = dataset_of(data, y, options=loading if isinstance(data, (str, Path)) else options)
+        if run.about["data"].get("own_target") and not whole.is_its_own_target:
+            whole = whole.as_its_own_target()
         part = with_classes_of(run, whole)
     prediction = run.objective.read(run.outputs(part.inputs, lengths=part.lengths))
-    return run.objective.metrics(prediction, np.asarray(part.targets), part.groups)
+    scores = run.objective.metrics(prediction, np.asarray(part.targets), part.groups)
+    return scores | of_network(run.objective, run.net, run.scaling, part, run.device)
+
+
+@torch.no_grad()
+def of_network(
+    objective: Objective, net: nn.Module, scaling: Scaling, part: Dataset, device: torch.device
+) -> dict[str, Interval]:
+    """Scores that need the network beside its answers: bounds, densities and samples, for examples that are their own target; on
+    evenly many of them where they are many.
+    """
+    if not isinstance(objective, OwnTarget):
+        return {}
+    most = max(1_000, MOST_VALUES // max(1, objective.num_outputs))
+    rows = np.linspace(0, len(part) - 1, min(most, len(part))).astype(np.int64)
+    inputs = scaling(torch.from_numpy(np.array(part.inputs[rows])).to(device))
+    modes = [(module, module.training) for module in net.modules()]
+    net.eval()
+    try:
+        return objective.of_network(net, inputs, None if part.groups is None else part.groups[rows])
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def own_test(run: Run) -> Dataset:

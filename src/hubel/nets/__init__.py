@@ -2,14 +2,19 @@
 
 `hubel.nets.NAME(..., inputs=(C, H, W), outputs=K)` returns a module that maps [N, C, H, W] to raw scores
 [N, K], carries `made_by`, and has `features(x)` [N, F], what the last linear layer reads. `compact` takes volumes (C, D, H, W) too;
-`enet` and `unet` answer for every pixel, [N, K, H, W], and `features` is then the mean over positions. Networks of sequences
+`enet` and `unet` answer for every pixel, [N, K, H, W], and `features` is then the mean over positions. Networks whose target is the
+input itself (`autoencoder`, `conv_autoencoder`, `variational_autoencoder`, `dcgan`, `realnvp`) take the number of values of an example
+for `outputs`, or nothing. Networks of sequences
 take F (or (L, F)) for `inputs`, [N, L, F] for x, and lengths [N] or a mask [N, L] beside it. Initial weights depend
 on torch's global generator alone.
 """
 
 from hubel.nets.alexnet import alexnet
+from hubel.nets.autoencoder import autoencoder
 from hubel.nets.character_lm import character_lm
 from hubel.nets.compact import compact
+from hubel.nets.conv_autoencoder import conv_autoencoder
+from hubel.nets.dcgan import dcgan
 from hubel.nets.densenet import densenet
 from hubel.nets.efficientnet import efficientnet_lite0
 from hubel.nets.enet import enet
@@ -22,6 +27,7 @@ from hubel.nets.mobilenet_v1 import mobilenet_v1
 from hubel.nets.nasnet import nasnet_mobile
 from hubel.nets.nin import nin
 from hubel.nets.perceptron import perceptron
+from hubel.nets.realnvp import realnvp
 from hubel.nets.recurrent import recurrent
 from hubel.nets.resnet import resnet
 from hubel.nets.shape_check import LayerShapes as LayerShapes
@@ -33,15 +39,22 @@ from hubel.nets.symmetrized import Symmetrized as Symmetrized
 from hubel.nets.symmetrized import symmetrized
 from hubel.nets.transformer import transformer
 from hubel.nets.unet import unet
+from hubel.nets.variational_autoencoder import variational_autoencoder
 from hubel.nets.vgg import vgg
 from hubel.nets.vision_transformer import vision_transformer
 from hubel.nets.xception import xception
 from hubel.nets.zfnet import zfnet
 
+OF_THEMSELVES = ("autoencoder", "conv_autoencoder", "dcgan", "realnvp", "variational_autoencoder")
+"""Networks whose target is their own input."""
+
 __all__ = [
     "alexnet",
+    "autoencoder",
     "character_lm",
     "compact",
+    "conv_autoencoder",
+    "dcgan",
     "densenet",
     "efficientnet_lite0",
     "enet",
@@ -54,6 +67,7 @@ __all__ = [
     "nasnet_mobile",
     "nin",
     "perceptron",
+    "realnvp",
     "recurrent",
     "resnet",
     "simple_cnn",
@@ -61,6 +75,7 @@ __all__ = [
     "symmetrized",
     "transformer",
     "unet",
+    "variational_autoencoder",
     "vgg",
     "vision_transformer",
     "xception",

@@ -23,7 +23,7 @@ from hubel.core.types import Interval
 FORMAT = 1
 LARGEST_ARRAY = 2 << 30  # bytes; a larger one is left out: the page could not show it
 
-Kind = Literal["classes", "labels", "values"]
+Kind = Literal["classes", "labels", "values", "itself"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,9 @@ class Evidence:
 
     @property
     def kind(self) -> Kind:
-        """What was predicted: one of several classes, several yes/no labels, or real values."""
+        """What was predicted: one of several classes, several yes/no labels, real values, or the example itself."""
+        if self.part("data").get("own_target") is True:
+            return "itself"
         if not self.classes:
             return "values"
         targets = self.arrays.get("targets")
@@ -91,6 +93,8 @@ class Evidence:
         Each is [N] of class numbers (int64), [N, K] of yes/no labels (booleans), or [N, K] of real values (float64).
         """
         targets, values = self.arrays.get("targets"), self.arrays.get("values")
+        if self.kind == "itself":
+            return None
         if targets is None or values is None or len(targets) != len(values) or len(targets) == 0:
             return None
         if targets.dtype.kind not in "biuf" or values.dtype.kind not in "biuf":

@@ -19,6 +19,7 @@ from hubel.show.datacard import datacard
 from hubel.show.errors import errors
 from hubel.show.evidence import Evidence
 from hubel.show.examples import entering, mistakes
+from hubel.show.itself import itself
 from hubel.show.verdict import verdict
 
 LIMIT = 2_000_000  # bytes of the whole page
@@ -81,6 +82,7 @@ def _page(evidence: Evidence, pictures: int, rows: int) -> dict[str, Any]:
         "course": course(evidence),
         "errors": errors(evidence, most=rows),
         "mistakes": mistakes(evidence, budget=pictures),
+        "itself": itself(evidence, budget=pictures),
         "entering": entering(evidence, budget=pictures),
         "choices": choices(evidence),
         "reproduction": reproduction(evidence),

@@ -239,7 +239,7 @@ class NetEstimator(BaseEstimator):
                 f"net is {self.net!r}; expected a torch.nn.Module, a function of inputs and outputs that makes one (such as "
                 "functools.partial(hubel.nets.mlp, (50,))), or None"
             )
-        return choices.made_net(self.net, data, objective, recipe.seed)
+        return choices.made_net(self.net, data, objective.num_outputs, recipe.seed)
 
     def _placed(self, net: nn.Module, recipe: Recipe) -> nn.Module:
         return _precision(recipe).place(net, machines.device_of(self.device))

@@ -144,11 +144,11 @@ def _compact(width: int, train: Dataset, objective: Objective) -> nn.Module:
     return nets.symmetrized(net, sorted(declared)) if declared else net
 
 
-def made_net(make: Callable[..., nn.Module], train: Dataset, objective: Objective, seed: int) -> nn.Module:
+def made_net(make: Callable[..., nn.Module], train: Dataset, outputs: int, seed: int) -> nn.Module:
     """The network of a function of `inputs` and `outputs`, with weights that follow from the seed."""
     inputs = train.shape[0] if len(train.shape) == 1 else train.shape
     with random.torch_seeded(seed, "initial weights"):
-        net = make(inputs=inputs, outputs=objective.num_outputs)
+        net = make(inputs=inputs, outputs=outputs)
     if not isinstance(net, nn.Module):
         raise TypeError(
             f"net={make!r} made a {type(net).__name__}; expected a torch.nn.Module, or a function of inputs and outputs that makes one"

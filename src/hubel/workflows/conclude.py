@@ -14,9 +14,12 @@ import torch
 from hubel.core import files
 from hubel.core.types import Interval, Prediction
 from hubel.data import Dataset
+from hubel.fitting.evaluation import of_network
 from hubel.fitting.run import outputs_of
+from hubel.objectives import OwnTarget
 from hubel.workflows import folders
 from hubel.workflows.display import Display
+from hubel.workflows.given_back import DRAWN, baselines, shown_of
 
 if TYPE_CHECKING:
     from hubel.objectives import Objective
@@ -35,11 +38,28 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
     name = "test" if len(setting.prepared.rows["test"]) else "validation"
     part = setting.prepared.part(name)
     scores: dict[str, Interval] = {}
+    about: dict[str, Any] = {}
     if len(part):
         outputs = _outputs(setting, training, part)
         prediction = objective.read(outputs)
         scores = objective.metrics(prediction, np.asarray(part.targets), part.groups)
-        write_predictions(folder, part, prediction, entering(training))
+        scores |= of_network(objective, training.net, setting.prepared.scaling, part, setting.device)
+        if isinstance(objective, OwnTarget):
+            shown = shown_of(
+                training.net,
+                objective,
+                setting.prepared.scaling,
+                part,
+                prediction,
+                precision=training.precision,
+                seed=setting.recipe.seed,
+                device=setting.device,
+            )
+            shown |= {name: middle_slices(shown[name]) for name in DRAWN if name in shown}
+            about["baselines"] = baselines(training.net, objective, setting.prepared.part("train"), part)
+            write_arrays(folder, shown | entering(training))
+        else:
+            write_predictions(folder, part, prediction, entering(training))
     folders.update(
         folder,
         status="finished",
@@ -49,11 +69,17 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
         scored_part=name,
         test={metric: score.as_json() for metric, score in scores.items()},
         test_looks=1 if name == "test" and scores else 0,
+        **about,
     )
     display.say(f"{stopped[0].upper()}{stopped[1:]}.")
     if scores:
         headline = setting.objective.headline
         display.say(f"{name.capitalize()} {headline}: {score_text(headline, scores[headline])}")
+    if "frechet_distance" in scores:
+        samples, halves = scores["frechet_distance"], scores["frechet_of_halves"]
+        display.say(
+            f"Samples: Fréchet distance {samples} (between two halves of the data {halves.value:.3g})"
+        )
     display.say(f"Run:    {folder}")
     try:
         files.write_text(folder / "report.html", report(folder))
@@ -114,7 +140,11 @@ def write_predictions(
     content["worst_rows"] = worst
     if len(part.shape) in (3, 4):
         content["worst_pictures"] = middle_slices(np.asarray(part.inputs[worst]))
-    content |= entered
+    write_arrays(folder, content | entered)
+
+
+def write_arrays(folder: Path, content: dict[str, np.ndarray]) -> None:
+    """`predictions.npz`, whole or not at all."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **content)  # type: ignore[arg-type]
     files.write_bytes(folder / "predictions.npz", buffer.getbuffer())
@@ -141,9 +171,10 @@ def entering(training: Training) -> dict[str, np.ndarray]:
     batch = next(training.batches.epoch(1))
     if batch.inputs.ndim not in (4, 5):
         return {}
+    targets = {"entering_targets": batch.targets[:NUM_ENTERING].cpu().numpy()}
     return {
         "entering_pictures": middle_slices(batch.inputs[:NUM_ENTERING].float().cpu().contiguous().numpy()),
-        "entering_targets": batch.targets[:NUM_ENTERING].cpu().numpy(),
+        **({} if training.job.train.is_its_own_target else targets),
     }
 
 

@@ -15,8 +15,8 @@ from hubel.data.batches import Batches
 from hubel.fitting import Plateau, Precision, Recipe, Run, probe
 from hubel.fitting.precision import SHARE
 from hubel.fitting.recipe import default_batch_size
-from hubel.objectives import Objective, SquaredError, check
-from hubel.workflows import choices, folders
+from hubel.objectives import Objective, OwnTarget, SquaredError, check
+from hubel.workflows import choices, folders, itself
 from hubel.workflows.display import Display
 from hubel.workflows.memory import within_memory
 from hubel.workflows.prepare import Prepared, prepare
@@ -79,14 +79,19 @@ def decide(
     reasons: dict[str, str] = {}
     if objective is None and like is not None:
         objective = _asked_of(train, like.objective)
-    if objective is None:
+    if objective is None and not train.is_its_own_target:
         objective, reasons["objective"] = choices.choose_objective(train)
     ours = net is None
+    if train.is_its_own_target or isinstance(objective, OwnTarget):
+        net, objective, why = itself.choose(train, net, objective, recipe)
+        reasons |= why
+    assert objective is not None
     if net is None:
         net, reasons["net"] = choices.choose_net(train, objective, recipe.seed, budget)
     elif not isinstance(net, nn.Module):
-        net = choices.made_net(net, train, objective, recipe.seed)
+        net = choices.made_net(net, train, objective.num_outputs, recipe.seed)
     prepared = replace(prepared, scaling=published_scaling(net, prepared.scaling))
+    objective = itself.with_scaling(objective, prepared.scaling)
     fitted = net.to(device)
     if recipe.precision is not None and (recipe.precision.dtype == "float64") != own64:
         has, asks = ("float64", recipe.precision.dtype) if own64 else ("float32", "float64")
@@ -224,6 +229,8 @@ def _merged(known: Recipe, given: Recipe) -> Recipe:
 
 def _asked_of(train: Dataset, objective: Objective) -> Objective:
     """The question of another run, asked of these data: their class names, their centre and scale, and not calibrated yet."""
+    if isinstance(objective, OwnTarget):
+        return replace(objective, scaling=None)
     changes: dict[str, Any] = {}
     if train.classes is not None and getattr(objective, "classes", None) is not None:
         asked = objective.classes  # type: ignore[attr-defined]

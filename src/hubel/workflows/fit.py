@@ -19,6 +19,7 @@ from hubel.core import files, names
 from hubel.core.errors import DamagedRun, MemoryRanOut, NonFiniteLoss, is_out_of_memory
 from hubel.data import PARTS, SplitRows
 from hubel.data.builtin import BUILTIN
+from hubel.data.itself import says_self
 from hubel.data.source import dataset_of
 from hubel.fitting import Checkpoints, Recipe, Run, codec, open_run
 from hubel.fitting import machine as machines
@@ -54,7 +55,7 @@ def fit(
 
     `source` is a path (a folder of class folders, a table of paths and labels, `.npz`, HDF5, FITS, IDX), the name of built-in
     data ("digits", "fashion-mnist", …), a `Dataset`, or an array `x` [N, ...] with targets `y` [N] or [N, K]; the targets decide
-    the objective. `options` are those of `hubel.data.load` (or of `from_arrays`). Everything left out is chosen and written
+    the objective. With `y="self"` the examples are their own target: an autoencoder is fitted, or the generative network that `net` names. `options` are those of `hubel.data.load` (or of `from_arrays`). Everything left out is chosen and written
     down with its reason. `like` takes network, objective and resolved recipe from another run, and its parts where the data are the same
     and none are asked for. `validation`, `test` are
     fractions; `groups` [N] tie examples that must stay in one part; `budget` is the training time in seconds (325).
@@ -75,6 +76,8 @@ def fit(
     'all 2 epochs done'
     """
     made: list[Run] = []
+    if says_self(y) and isinstance(source, (str, os.PathLike)):
+        y, options = None, {**dict(options or {}), "target": y}  # what a resumed run reads again
 
     def alone() -> Path:
         if out is not None:

@@ -24,6 +24,8 @@ from hubel.workflows.prepare import Prepared
 if TYPE_CHECKING:
     from hubel.workflows.deciding import Setting
 
+ENOUGH = 1_000  # examples from which the loss before learning is known well, where they are their own target
+
 
 def new_folder(out: Path | str | None, name: str) -> Path:
     """A new run folder: `out`, or runs/DATE-NAME-N with the next free N.
@@ -116,6 +118,7 @@ def about_data(prepared: Prepared) -> dict[str, Any]:
         "shape": list(whole.shape),
         "dtype": str(whole.inputs.dtype),
         "classes": None if whole.classes is None else list(whole.classes),
+        "own_target": whole.is_its_own_target,
         "target_names": names.describe(whole.target_names),
         "units": names.describe(whole.units),
         "channels": names.describe(whole.channels),
@@ -182,6 +185,10 @@ def show_data(display: Display, prepared: Prepared) -> None:
     }
     if whole.classes is not None:
         rows["classes"] = f"{len(whole.classes)}: {_counts(whole.class_counts())}"
+    elif whole.is_its_own_target:
+        rows["targets"] = "the examples themselves" + (
+            "" if whole.labels is None else " (labels are only shown)"
+        )
     else:
         targets = np.asarray(whole.targets, np.float64)
         rows["targets"] = f"real values from {targets.min():.4g} to {targets.max():.4g}"
@@ -234,5 +241,6 @@ def _counts(counts: dict[str, int]) -> str:
 
 def _expected_initial_loss(setting: Setting) -> float | None:
     train = setting.prepared.part("train")
-    value = setting.objective.expected_initial_loss(torch.from_numpy(np.array(train.targets)))
+    targets = np.array(train.targets[:ENOUGH] if train.is_its_own_target else train.targets)
+    value = setting.objective.expected_initial_loss(torch.from_numpy(targets))
     return float(value) if np.isfinite(value) else None

@@ -13,6 +13,7 @@ from hubel.core.errors import UnreadableData
 from hubel.core.types import Interval, Prediction
 from hubel.data.images import is_image
 from hubel.fitting import Run, open_run
+from hubel.objectives import OwnTarget
 
 ARRAYS = (".npy", ".npz")
 CHUNK = 256  # files read and answered at a time
@@ -26,7 +27,8 @@ def predict_files(
     device: str = "auto",
     skip_unreadable: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """An answer a file, in the order given: `{"file", "class", "probability", "top": [[class, probability], …]}`, or `"values"`.
+    """An answer a file, in the order given: `{"file", "class", "probability", "top": [[class, probability], …]}`, or `"values"`; where
+    the target was the example itself, how unusual it is: the error of its reconstruction, or −ln p.
 
     Files are read as the training data were (same size, channels, type), and refused where that is not possible. Folders stand
     for the pictures in them. With `skip_unreadable` a file that can not be read is answered by `{"file", "unreadable": why}`, and every
@@ -53,7 +55,10 @@ def predict_files(
         ids = [str(path) for path in part]
         if part[0].suffix in ARRAYS:  # one file holds many examples
             ids = [f"{part[0]}[{row}]" for row in range(len(stored))]
-        for answer in _answers(known, known.predict(stored), ids):
+        prediction = known.predict(stored)
+        own = isinstance(known.objective, OwnTarget)
+        answers = _surprises(known, prediction, stored, ids) if own else _answers(known, prediction, ids)
+        for answer in answers:
             yield answer | {"unreadable": ""} if skip_unreadable else answer
 
 
@@ -104,6 +109,15 @@ def _files(paths: Sequence[Path | str]) -> list[Path]:
         else:
             raise FileNotFoundError(f"{path} does not exist")
     return found
+
+
+def _surprises(
+    run: Run, prediction: Prediction, stored: np.ndarray, ids: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """How unusual each example is to a network whose target was the example itself."""
+    assert isinstance(run.objective, OwnTarget)
+    for name, value in zip(ids, run.objective.surprise(prediction, stored), strict=True):
+        yield {"file": name, "values": {"surprise": float(value)}}
 
 
 def _answers(run: Run, prediction: Prediction, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
