@@ -17,8 +17,10 @@ SCRIPTS = (
     "p3_time_to_accuracy",
     "p8_first_answer",
     "p9_memory",
+    "p14_autoencoder",
     "overhead",
     "small_data",
+    "generated_examples",
     "zoo",
 )
 

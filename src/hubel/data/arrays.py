@@ -42,7 +42,7 @@ def from_arrays(
     symmetries: Iterable[str] = (),
     target_names: Sequence[str] | None = None,
     units: Sequence[str] | None = None,
-    labels: Sequence[Any] | None = None,
+    labels: Sequence[Any] | np.ndarray | None = None,
 ) -> Dataset:
     """Examples `x` [N, H, W], [N, H, W, C], [N, C, H, W], [N, C, D, H, W], [N, D, H, W, C] or [N, F] with targets `y` as a data set;
     `y="self"` makes them their own target, with `labels` [N] beside them as words that nothing learns.

@@ -171,6 +171,10 @@ def default_optimizer(net: nn.Module, batch_size: int) -> tuple[OptimizerChoice,
         return Muon(
             normalize=True
         ), "momentum made orthogonal: 0.9 points above AdamW after 4 epochs of Fashion-MNIST"
+    if inside == "hubel.nets.conv_autoencoder":
+        return AdamW(learning_rate=5e-3), (
+            "batch norm bears fast steps: after 300 steps on digits (one seed) a tenth less error than at 0.002"
+        )
     if inside == "hubel.nets.dcgan":
         return AdamW(learning_rate=2e-4, betas=(0.5, 0.999), weight_decay=0.0), (
             "as published for DCGAN: two networks that learn from each other bear neither fast steps nor much momentum"

@@ -99,12 +99,15 @@ class PictureDecoder(nn.Module):
         self.sides = halvings(inputs[1:])
         widths = channels(width, len(self.sides) - 1)
         self.small = (widths[-1], *self.sides[-1])
-        self.first = nn.Linear(latent, math.prod(self.small), bias=False)
+        self.first = nn.Linear(latent, math.prod(self.small))  # its biases hold the mean picture
         self.first_norm = nn.BatchNorm2d(widths[-1])
-        back = (*reversed(widths), widths[0])
+        back = (
+            *reversed(widths),
+            max(1, widths[0] // 2),
+        )  # at full size half as many: most of the work is there
         self.refine = nn.ModuleList(nn.Conv2d(a, b, 3, 1, 1, bias=False) for a, b in pairwise(back))
         self.norms = nn.ModuleList(nn.BatchNorm2d(w) for w in back[1:])
-        self.last = nn.Conv2d(widths[0], inputs[0], 3, 1, 1)
+        self.last = nn.Conv2d(back[-1], inputs[0], 3, 1, 1)
         initialize(self)
 
     def forward(self, z: Tensor) -> Tensor:

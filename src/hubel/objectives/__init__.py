@@ -10,7 +10,7 @@ from hubel.objectives.gaussian import GaussianLikelihood
 from hubel.objectives.hinge import Hinge
 from hubel.objectives.log_likelihood import LogLikelihood
 from hubel.objectives.objective import Objective, forward, mean_over_batch
-from hubel.objectives.own_target import OwnTarget
+from hubel.objectives.own_target import OwnTarget as OwnTarget
 from hubel.objectives.reconstruction import Reconstruction
 from hubel.objectives.squared_error import SquaredError
 from hubel.objectives.squared_log_error import SquaredLogError
@@ -26,7 +26,6 @@ __all__ = [
     "Huber",
     "LogLikelihood",
     "Objective",
-    "OwnTarget",
     "Reconstruction",
     "SquaredError",
     "SquaredLogError",

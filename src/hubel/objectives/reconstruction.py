@@ -74,9 +74,14 @@ class GivesBack(OwnTarget, ABC):
             self._as_shown(targets),
             prediction.values,
             spread=np.asarray(self.known_scaling.std),
-            peak=PEAKS.get(self.known_scaling.dtype) if len(self.known_scaling.shape) == 3 else None,
+            peak=self._peak(targets),
             groups=groups,
         )
+
+    def _peak(self, targets: np.ndarray) -> float | None:
+        """The greatest value that pictures of this type can store, where they make use of it."""
+        peak = PEAKS.get(self.known_scaling.dtype) if len(self.known_scaling.shape) == 3 else None
+        return peak if peak is not None and targets.max() > peak / 2 else None
 
     @property
     def surprise_name(self) -> str:

@@ -55,7 +55,9 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
                 seed=setting.recipe.seed,
                 device=setting.device,
             )
-            shown |= {name: middle_slices(shown[name]) for name in DRAWN if name in shown}
+            shown |= {
+                name: middle_slices(shown[name]) for name in DRAWN if name in shown and shown[name].ndim == 5
+            }
             about["baselines"] = baselines(training.net, objective, setting.prepared.part("train"), part)
             write_arrays(folder, shown | entering(training))
         else:
