@@ -51,7 +51,7 @@ def test_writes_a_page_and_its_numbers(name, folder):
         "loads something"
     )
     assert "<script" not in page and "http" not in page.split("<body>")[0].replace("http-equiv", "")
-    drawings = re.findall(r'<svg class="chart".*?</svg>', page, re.DOTALL)
+    drawings = re.findall(r'<svg class="chart.*?</svg>', page, re.DOTALL)
     assert len(drawings) == len(study.figures) >= 2
     for drawing in drawings:
         assert len(re.findall(r'class="name"[^>]*>[^<]+<', drawing)) == 2, "an axis without a name"

@@ -59,7 +59,7 @@ def plot(
     y_values = [v for _, _, ys in shown for v in ys] + ([level[0]] if level else [])
     width = SIDE + 40 if square else WIDTH
     longest = max((len(c.name) for c in curves), default=0)
-    right = width - 12 if square else width - (16 + 7 * longest)
+    right = width - 12 if square else width - (18 + 7.5 * longest)
     bottom = TOP + right - LEFT if square else HEIGHT - BOTTOM
     if square:
         both = scale([*x_values, *y_values], 0, 1)
@@ -71,7 +71,7 @@ def plot(
     if level:
         y = up(level[0])
         parts.append(f'<path class="level" d="M{LEFT} {y:.1f}H{right}"/>')
-        parts.append(text(LEFT + 6, y - 5, level[1], "start", "note"))
+        parts.append(text(right - 4, y - 5, level[1], "end", "note"))
     ends = []
     for curve, xs, ys in shown:
         places = [(across(a), up(b)) for a, b in zip(xs, ys, strict=True)]
@@ -82,7 +82,7 @@ def plot(
     heights = _apart([y for *_, y in ends], bottom)
     for (curve, *_), y in zip(ends, heights, strict=True):
         parts.append(text(right + 8, y + 4, curve.name, "start", f"label {curve.kind}"))
-    return svg(width, bottom + BOTTOM, parts, alt)
+    return svg(width, bottom + BOTTOM, parts, alt, "chart square" if square else "chart")
 
 
 def regions(
@@ -108,7 +108,7 @@ def regions(
         parts += _drawn(
             [(across(float(a)), up(float(b))) for a, b in zip(curve.x, curve.y, strict=True)], curve
         )
-    return svg(SIDE + 40, bottom + BOTTOM, parts, alt)
+    return svg(SIDE + 40, bottom + BOTTOM, parts, alt, "chart square")
 
 
 def _drawn(places: list[tuple[float, float]], curve: Curve) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,7 +62,7 @@ def study_page(study: Study) -> str:
     >>> table = StudyTable(caption="Errors", columns=("width", "error (m)"), rows=((4, 0.25),))
     >>> study = Study(name="a", title="A <b>", question="Why?", seen="So.", figures=(), tables=(table,), numbers={}, sources=("B (1901)",))
     >>> page = study_page(study)
-    >>> "A &lt;b&gt;" in page, "<td" in page, "http" in page
+    >>> "A &lt;b&gt;" in page, "<td" in page, "://" in page
     (True, True, False)
     """
     import jinja2
@@ -79,7 +80,7 @@ def study_page(study: Study) -> str:
     return environment.get_template("study.html").render(
         study=study,
         kicker=f"study · {form} · {wording.duration(study.seconds)}",
-        paragraphs=[" ".join(part.split()) for part in study.seen.strip().split("\n\n")],
+        paragraphs=[_prose(part) for part in study.seen.strip().split("\n\n")],
         tables=[
             {"caption": t.caption, "columns": t.columns, "rows": [[_cell(v) for v in row] for row in t.rows]}
             for t in study.tables
@@ -90,14 +91,28 @@ def study_page(study: Study) -> str:
     )
 
 
+def _prose(text: str) -> str:
+    """A paragraph on one line, its numbers with a real minus sign.
+
+    >>> _prose("the power -0.5,  an error of 3e-08 (well-known)")
+    'the power −0.5, an error of 3e−8 (well-known)'
+    """
+    line = " ".join(text.split())
+    return re.sub(r"(?<=\de)-0*(?=\d)|(?<![\w-])-(?=\d)", "−", line)
+
+
 def _cell(value: Any) -> str:
     """A number in the digits that a reader wants; words as they are.
 
-    >>> _cell(-7), _cell(-0.000123456), _cell(3.14159), _cell(True)
-    ('−7', '−0.000123', '3.14', 'yes')
+    >>> _cell(-7), _cell(-0.000123456), _cell(3.14159), _cell(4123.4), _cell(True), _cell(None)
+    ('−7', '−0.000123', '3.14', '4\u202f123', 'yes', '–')
     """
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, float):
+    if value is None:
+        return "–"
+    if isinstance(value, float) and abs(value) < 1000:
         return f"{value:.3g}".replace("-", "−")
+    if isinstance(value, float) and abs(value) < 1e6:
+        value = round(value)
     return wording.number(value)

@@ -153,8 +153,9 @@ def _grouped(quick: bool, seed: int) -> dict[str, Any]:
     with torch.no_grad():
         groups = net(x).argmax(1).numpy()
         points = {WAYS[0]: x.numpy(), WAYS[1]: encoder(x).numpy(), WAYS[2]: net.features(x).numpy()}
-    found = {
-        way: (some, KMeans(GROUPS, n_init=10, random_state=seed).fit(some).labels_)
+    means: Any = KMeans  # whose types say n_init is a word
+    found: dict[str, tuple[np.ndarray, np.ndarray]] = {
+        way: (some, means(GROUPS, n_init=10, random_state=seed).fit(some).labels_)
         for way, some in points.items()
     }
     found[WAYS[3]] = (points[WAYS[2]], groups)

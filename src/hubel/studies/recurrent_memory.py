@@ -134,7 +134,7 @@ def _recurrent_memory(quick: bool, seed: int) -> Study:
 
 def at_rest(gain: float, length: int) -> list[float]:
     """|dh_T / dh_{T-k}| / sqrt(H) (Frobenius) for k = 0, 1, … in an RNN at h = 0 whose recurrent matrix is `gain` times orthogonal."""
-    layer = nn.RNN(1, HIDDEN, batch_first=True).double()
+    layer: Any = nn.RNN(1, HIDDEN, batch_first=True).double()
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     nn.init.orthogonal_(layer.weight_hh_l0, gain=gain, generator=torch_generator(0, "at rest"))
@@ -143,7 +143,7 @@ def at_rest(gain: float, length: int) -> list[float]:
 
 def cell_gradient(bias: float, length: int) -> list[float]:
     """The same of |dc_T / dc_{T-k}| in an LSTM whose gates see nothing but their bias."""
-    layer = nn.LSTM(1, HIDDEN, batch_first=True).double()
+    layer: Any = nn.LSTM(1, HIDDEN, batch_first=True).double()
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     with torch.no_grad():

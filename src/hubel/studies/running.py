@@ -81,7 +81,7 @@ def descend(
 
     >>> x = torch.linspace(-1, 1, 8).unsqueeze(1)
     >>> from hubel import fitting, nets, objectives
-    >>> choice = fitting.SGD(learning_rate=0.3)
+    >>> choice = fitting.SGD(learning_rate=0.1, weight_decay=0)
     >>> net = nets.mlp((), inputs=1, outputs=1)
     >>> losses = descend(net, objectives.SquaredError(1), [Batch(inputs=x, targets=3 * x)], optimizer=choice, num_steps=100)
     >>> losses[-1] < 1e-6
@@ -119,6 +119,18 @@ def settle(
     )
     for _ in steps(net, objective, [batch] * num_steps, rule=Closure(optimizer)):
         pass
+
+
+def smoothed(losses: Sequence[float], window: int = 15) -> list[float]:
+    """The mean of the last `window` losses (of all so far, where there are fewer) at every step.
+
+    >>> smoothed([4.0, 2.0, 0.0], window=2)
+    [4.0, 3.0, 1.0]
+    """
+    sums = np.cumsum([0.0, *losses])
+    at = np.arange(1, len(sums))
+    first = np.maximum(at - window, 0)
+    return ((sums[at] - sums[first]) / (at - first)).tolist()
 
 
 def slope(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> float:

@@ -34,11 +34,11 @@ def structural_risk(*, quick: bool = False, seed: int = 0, out: Path | str | Non
     return run_study(_structural_risk, quick=quick, seed=seed, out=out)
 
 
-def confidence(capacity: float, num: int, eta: float = 0.05) -> float:
+def confidence(capacity: float, num: float, eta: float = 0.05) -> float:
     """Vapnik's confidence term for a family of VC dimension `capacity` and `num` training examples.
 
     >>> round(confidence(5, 2000), 3), confidence(5, 100) > confidence(5, 1000)
-    (0.147, True)
+    (0.146, True)
     """
     return math.sqrt((capacity * (math.log(2 * num / capacity) + 1) - math.log(eta / 4)) / num)
 
@@ -59,10 +59,10 @@ def _structural_risk(quick: bool, seed: int) -> Study:
         name="structural_risk",
         title="Vapnik's bound and structural risk minimization",
         question="Can one say before any test how much worse a classifier will do on new data, and choose its capacity by that?",
-        seen=f"""The training error can only fall with the capacity h, the confidence term can only rise; their sum has a minimum, and structural
+        seen=f"""The least training error of a family can only fall with its capacity h, the confidence term can only rise; their sum has a minimum, and structural
         risk minimization stops there: at degree {chosen} of the polynomial for {num} examples, where the error on new data is
         {new.mean(axis=0)[chosen]:.3f}; the least, {new.mean(axis=0)[best]:.3f}, is at degree {best}. (The true class changes at {len(CHANGES)} points,
-        which degree {len(CHANGES)} could follow; logistic regression, which fits probabilities and not the number of errors, needs two more to put the
+        which degree {len(CHANGES)} could follow; logistic regression, which fits probabilities and not the number of errors, needs more to put the
         changes where they are.) The bound held for all degrees at once in {held:.0%} of {draws} training sets; it promises 95 %.
         It is far from tight ({bounds.mean(axis=0)[chosen]:.2f} where the error is {new.mean(axis=0)[chosen]:.2f}), since it covers every distribution of
         the data and the unluckiest classifier of the family: it ranks, it does not predict. With {small} examples it exceeds

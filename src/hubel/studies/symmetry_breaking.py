@@ -25,9 +25,9 @@ from hubel.nets import mlp
 from hubel.objectives import CrossEntropy
 from hubel.show.plot import Curve, plot
 from hubel.show.study import Study, StudyFigure, StudyTable
-from hubel.studies.running import descend, run_study
+from hubel.studies.running import descend, run_study, smoothed
 
-FACTORS = {
+FACTORS: dict[Scheme, float] = {
     "normal": 1 / 2,
     "uniform": 1 / 6,
     "glorot_uniform": 1 / 2,
@@ -35,7 +35,7 @@ FACTORS = {
     "he_normal": 1.0,
     "he_uniform": 1.0,
 }
-DRAWN = {"uniform": "two", "normal": "five", "glorot_uniform": "three", "he_normal": "one"}
+DRAWN: dict[Scheme, str] = {"uniform": "two", "normal": "five", "glorot_uniform": "three", "he_normal": "one"}
 STARTS = ("random", "equal", "zeros")
 
 
@@ -106,11 +106,11 @@ def _symmetry_breaking(quick: bool, seed: int) -> Study:
             StudyFigure(
                 picture=plot(
                     [
-                        Curve(name=start, x=range(1, num_steps + 1), y=losses[start], kind=kind)
+                        Curve(name=start, x=range(1, num_steps + 1), y=smoothed(losses[start]), kind=kind)
                         for start, kind in zip(STARTS, ("one", "two", "five"), strict=True)
                     ],
                     x_name="step",
-                    y_name="training loss (nats)",
+                    y_name="training loss (nats), mean of 15 steps",
                     alt="Equal units learn as one unit does",
                     level=(float(np.log(10)), "guessing"),
                 ),

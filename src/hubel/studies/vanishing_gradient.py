@@ -21,9 +21,9 @@ from hubel.fitting import AdamW
 from hubel.objectives import CrossEntropy
 from hubel.show.plot import Curve, plot
 from hubel.show.study import Study, StudyFigure, StudyTable
-from hubel.studies.running import descend, run_study
+from hubel.studies.running import descend, run_study, smoothed
 
-WIDTH = 48
+WIDTH = 64  # as many as inputs, so that the first layer too has an identity
 KINDS = {"sigmoid": "two", "ReLU": "one", "batch norm": "three", "residual": "four"}
 
 
@@ -84,7 +84,7 @@ def _vanishing_gradient(quick: bool, seed: int) -> Study:
             StudyFigure(
                 picture=plot(
                     [
-                        Curve(name=k, x=range(1, num_steps + 1), y=_smooth(losses[k]), kind=c)
+                        Curve(name=k, x=range(1, num_steps + 1), y=smoothed(losses[k]), kind=c)
                         for k, c in KINDS.items()
                     ],
                     x_name="step",
@@ -104,7 +104,7 @@ def _vanishing_gradient(quick: bool, seed: int) -> Study:
                     "training accuracy",
                     "last loss (nats)",
                 ),
-                rows=tuple((k, first_to_last[k], accuracies[k], _smooth(losses[k])[-1]) for k in KINDS),
+                rows=tuple((k, first_to_last[k], accuracies[k], smoothed(losses[k])[-1]) for k in KINDS),
             ),
         ),
         numbers={
@@ -138,33 +138,28 @@ class Residual(nn.Module):
 
 
 def deep(kind: str, depth: int, seed: int) -> nn.Sequential:
-    """`depth` hidden layers of one kind between 64 inputs and 10 scores. The residual branches begin at 1 / depth of their size, so that
-    their sum does not grow with the depth.
-    """
-    layers: list[nn.Module] = []
+    """`depth` hidden layers of one kind between 64 inputs and 10 scores."""
     with torch_seeded(seed, "deep"):
-        for number in range(depth):
-            linear = nn.Linear(WIDTH if number else 64, WIDTH)
-            rectified = kind in ("ReLU", "residual")
-            (nn.init.kaiming_normal_ if rectified else nn.init.xavier_normal_)(linear.weight)
-            nn.init.zeros_(linear.bias)
-            layer = {
-                "sigmoid": lambda f: [f, nn.Sigmoid()],
-                "ReLU": lambda f: [f, nn.ReLU()],
-                "batch norm": lambda f: [f, nn.BatchNorm1d(WIDTH), nn.Sigmoid()],
-                "residual": lambda f: [Residual(nn.Sequential(f, nn.ReLU()))],
-            }[kind]
-            if kind == "residual":
-                if number:
-                    with torch.no_grad():
-                        linear.weight.mul_(depth**-0.5)
-                else:
-                    layer = lambda f: [f, nn.ReLU()]  # noqa: E731 - 64 inputs have no identity to 48
-            layers += layer(linear)
+        layers = [module for _ in range(depth) for module in _hidden(kind, depth)]
         head = nn.Linear(WIDTH, 10)
         nn.init.xavier_normal_(head.weight)
         nn.init.zeros_(head.bias)
     return nn.Sequential(*layers, head)
+
+
+@torch.no_grad()
+def _hidden(kind: str, depth: int) -> list[nn.Module]:
+    """One hidden layer; residual branches begin at 1 / sqrt(depth) of their size, so that their sum does not grow with the depth."""
+    linear = nn.Linear(WIDTH, WIDTH)
+    nn.init.zeros_(linear.bias)
+    if kind in ("sigmoid", "batch norm"):
+        nn.init.xavier_normal_(linear.weight)
+        return [linear, *([nn.BatchNorm1d(WIDTH)] if kind == "batch norm" else []), nn.Sigmoid()]
+    nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
+    if kind == "ReLU":
+        return [linear, nn.ReLU()]
+    linear.weight.mul_(depth**-0.5)
+    return [Residual(nn.Sequential(linear, nn.ReLU()))]
 
 
 def gradient_norms(net: nn.Module, batch: Batch) -> list[float]:
@@ -183,19 +178,11 @@ def sigmoid_factors(net: nn.Module, batch: Batch) -> list[tuple[float, float]]:
         loss = CrossEntropy(10)(net, batch).total
     outputs = [output for _, _, _, output in calls[:-1]]
     deltas = [float(g.norm()) for g in torch.autograd.grad(loss, outputs)]
-    following = [module.weight for _, module, _, _ in calls[1:-1]]
+    following = [m.weight for m in net.modules() if isinstance(m, nn.Linear)][1:-1]
     bounds = [float(torch.linalg.matrix_norm(w.detach(), 2)) / 4 for w in following]
     return [
         (before / after, bound) for before, after, bound in zip(deltas[:-1], deltas[1:], bounds, strict=True)
     ]
-
-
-def _smooth(losses: list[float], window: int = 15) -> list[float]:
-    """The mean of the last `window` losses at every step."""
-    sums = np.cumsum([0.0, *losses])
-    at = np.arange(1, len(sums))
-    first = np.maximum(at - window, 0)
-    return ((sums[at] - sums[first]) / (at - first)).tolist()
 
 
 def _percent(shares: dict[str, float]) -> str:
