@@ -64,11 +64,11 @@ def test_writes_a_page_and_its_numbers(name, folder):
 
 def test_a_seed_decides_everything(tmp_path):
     first, again, other = (
-        studies.perceptron(quick=True, seed=seed, out=tmp_path / str(n)).numbers
+        studies.symmetry_breaking(quick=True, seed=seed, out=tmp_path / str(n)).numbers
         for n, seed in enumerate((3, 3, 4))
     )
     assert first == again
-    assert first["mistakes"] != other["mistakes"]
+    assert first["losses"]["random"] != other["losses"]["random"]
 
 
 def test_refuses_before_the_work(tmp_path, monkeypatch):

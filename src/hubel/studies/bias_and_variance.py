@@ -36,7 +36,7 @@ def bias_and_variance(*, quick: bool = False, seed: int = 0, out: Path | str | N
 def _bias_and_variance(quick: bool, seed: int) -> Study:
     draws = 300 if quick else 3000
     polynomials = {d: _decomposed(_polynomial(d), draws, seed) for d in DEGREES}
-    widths, net_draws = ((1, 8), 4) if quick else ((1, 2, 3, 4, 6, 8, 16, 32), 40)
+    widths, net_draws = ((1, 8), 4) if quick else ((1, 2, 3, 4, 6, 8, 16, 32), 20)
     nets = {w: _decomposed(lambda x, y, w=w: _net(w, x, y, seed), net_draws, seed) for w in widths}
     column = {key: [polynomials[d][key] for d in DEGREES] for key in polynomials[0]}
     best = int(np.argmin(column["test"]))

@@ -40,7 +40,7 @@ def clustering(*, quick: bool = False, seed: int = 0, out: Path | str | None = N
 
 
 def _clustering(quick: bool, seed: int) -> Study:
-    runs = [_grouped(quick, key(seed, "clustering", number) % 2**31) for number in range(1 if quick else 5)]
+    runs = [_grouped(quick, key(seed, "clustering", number) % 2**31) for number in range(1 if quick else 3)]
     index = {way: [run["index"][way] for run in runs] for way in WAYS}
     ratio = {way: float(np.mean([run["ratio"][way] for run in runs])) for way in WAYS}
     mean = {way: float(np.mean(values)) for way, values in index.items()}

@@ -31,7 +31,7 @@ def depth_and_width(*, quick: bool = False, seed: int = 0, out: Path | str | Non
 
 def _depth_and_width(quick: bool, seed: int) -> Study:
     folds = 4 if quick else 6
-    num_steps, tries = (600, 1) if quick else (5000, 3)
+    num_steps, tries = (600, 1) if quick else (2000, 2)
     counted = [(k, 2 * k, _pieces(folded(k), k), 2**k - 1) for k in range(1, 11)]
     x, y = corners(folds)
     widths = [2**j for j in range(1, folds + 2)]

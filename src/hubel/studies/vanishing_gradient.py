@@ -65,7 +65,7 @@ def _vanishing_gradient(quick: bool, seed: int) -> Study:
         seen=f"""Through sigmoids the gradient falls by about the same factor a layer: at the first of {depth} layers it is
         {first_to_last["sigmoid"]:.0e} times that at the last. The factor is at most |W| / 4 at every layer, which was
         {"found to hold" if bound_holds else "VIOLATED"}. ReLU, whose slope is 1 where it is not 0, with He's initial weights keeps it within
-        {first_to_last["ReLU"]:.2g}. Batch norm before each sigmoid keeps the values where the sigmoid is steep and rescales what passes, and
+        a factor of {max(first_to_last["ReLU"], 1 / first_to_last["ReLU"]):.2g}. Batch norm before each sigmoid keeps the values where the sigmoid is steep and rescales what passes, and
         a residual connection adds the identity, through which the gradient passes as it is.
 
         After {num_steps} steps of the same optimizer the training accuracy is {_percent(accuracies)}. The plain sigmoid network still guesses.
