@@ -5,6 +5,7 @@ from . import nets as nets
 from . import objectives as objectives
 from . import show as show
 from . import sklearn as sklearn
+from . import studies as studies
 from .core.types import Interval as Interval
 from .core.types import Prediction as Prediction
 from .fitting import Recipe as Recipe

@@ -8,10 +8,13 @@ import json
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from hubel.core import files
 from hubel.core.types import Interval
+
+if TYPE_CHECKING:
+    from hubel.show.study import Study
 
 
 def write(rows: Iterable[dict[str, Any]], *, as_json: bool, out: Path | None) -> None:
@@ -78,6 +81,29 @@ def scores(found: Mapping[str, Interval], *, as_json: bool) -> None:
     for name, score in found.items():
         count = f"  {score.count:,} examples" if score.count else ""
         print(f"{name:<{width}}  {score}  {score.level:.0%} interval{count}  {score.method}".rstrip())
+
+
+def studies(*, as_json: bool) -> None:
+    """A line a study: its name, and what it shows."""
+    from hubel import studies as package
+
+    shown = {name: (getattr(package, name).__doc__ or "").splitlines()[0] for name in package.__all__}
+    if as_json:
+        print(json.dumps(shown, ensure_ascii=False))
+        return
+    width = max(map(len, shown))
+    for name, line in shown.items():
+        print(f"{name:<{width}}  {line}")
+
+
+def study(found: Study, *, as_json: bool) -> None:
+    """Where the page is; or the numbers."""
+    if as_json:
+        about = {"study": found.name, "folder": str(found.folder), "seconds": found.seconds}
+        print(json.dumps({**about, "numbers": found.numbers}, ensure_ascii=False))
+        return
+    assert found.folder is not None
+    print(found.folder / "study.html")
 
 
 def runs(rows: list[dict[str, Any]], *, as_json: bool) -> None:

@@ -275,6 +275,28 @@ def runs(
     answers.runs(workflows.list_runs(folder), as_json=as_json)
 
 
+@app.command()
+def study(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="A study (default: list them).")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A few seconds: fewer and smaller fits.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the page (default: studies/NAME).")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """What networks do and why, shown on small fits: a page with figures, numbers and sources."""
+    from hubel.cli import answers
+
+    if name is None:
+        answers.studies(as_json=as_json)
+        return
+    found = words.study(name)(quick=quick, seed=seed, out=out)
+    answers.study(found, as_json=as_json)
+
+
 def main() -> None:
     """The entry point: run the command, and say errors in one line (all of it with HUBEL_TRACEBACK=1)."""
     try:

@@ -161,6 +161,16 @@ def recipe(
         raise WrongWords(str(error)) from error
 
 
+def study(word: str) -> Callable[..., Any]:
+    """The study of this name, written with `_` or `-`."""
+    from hubel import studies
+
+    name = word.replace("-", "_")
+    if name not in studies.__all__:
+        raise WrongWords(f"there is no study {word!r}.{nearest(name, studies.__all__)}")
+    return getattr(studies, name)
+
+
 def load_options(
     target: list[str] | None,
     size: str | None,
