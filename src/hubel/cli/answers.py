@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import sys
@@ -29,6 +30,15 @@ def write(rows: Iterable[dict[str, Any]], *, as_json: bool, out: Path | None) ->
     text = io.StringIO()
     _write_to(text, rows, as_json)
     files.write_text(out, text.getvalue())
+
+
+def refuse_unwritable(out: Path) -> None:
+    """Raise `OSError` where `out` can not be written: now, not after long work."""
+    if out.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "this is a folder; name a file", str(out))
+    if not out.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "this folder does not exist", str(out.parent))
+    files.refuse_unwritable(out.parent)
 
 
 def _write_to(stream: TextIO, rows: Iterable[dict[str, Any]], as_json: bool) -> None:

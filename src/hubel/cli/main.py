@@ -32,6 +32,12 @@ Out = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Json = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
 Device = Annotated[str, typer.Option(help='"auto", "cpu", "cuda", "cuda:1" or "mps".')]
+DeviceAgain = Annotated[
+    str,
+    typer.Option(
+        help='"auto" is the device on which the run began; another one changes the last bits of the weights.'
+    ),
+]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 Target = Annotated[
     list[str] | None,
@@ -82,7 +88,7 @@ def hubel(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-@app.command()
+@app.command(short_help="Fit a network to labelled data; a run folder with its report.")
 def fit(
     data: Annotated[
         str,
@@ -130,8 +136,12 @@ def fit(
     ] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or bfloat16 (default: measured).")] = None,
     seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
-    validation: Annotated[float | None, typer.Option(help="Fraction for validation.")] = None,
-    test: Annotated[float | None, typer.Option(help="Fraction for the test.")] = None,
+    validation: Annotated[
+        float | None, typer.Option(help="Share for validation, or a whole number of examples.")
+    ] = None,
+    test: Annotated[
+        float | None, typer.Option(help="Share for the test, or a whole number of examples.")
+    ] = None,
     like: Annotated[
         Path | None, typer.Option(help="Take network, objective and resolved recipe from this run.")
     ] = None,
@@ -182,15 +192,15 @@ def fit(
     _end(run, as_json)
 
 
-@app.command()
-def resume(run: RunFolder, device: Device = "auto", quiet: Quiet = False, as_json: Json = False) -> None:
+@app.command(short_help="Go on with an interrupted run.")
+def resume(run: RunFolder, device: DeviceAgain = "auto", quiet: Quiet = False, as_json: Json = False) -> None:
     """Go on with an interrupted run, to the weights that it would have had without the interruption."""
     from hubel import workflows
 
     _end(workflows.resume(run, device=device, quiet=quiet), as_json)
 
 
-@app.command()
+@app.command(short_help="Fit 1,797 embedded digits: all of it in half a minute.")
 def demo(out: Out = None, quiet: Quiet = False, as_json: Json = False) -> None:
     """Fit 1,797 handwritten digits that come with the installation: the whole road in half a minute."""
     from hubel import workflows
@@ -198,7 +208,7 @@ def demo(out: Out = None, quiet: Quiet = False, as_json: Json = False) -> None:
     _end(workflows.demo(out, quiet=quiet), as_json)
 
 
-@app.command()
+@app.command(short_help="What the network says of new files, a line a file.")
 def predict(
     run: RunFolder,
     files: Annotated[
@@ -218,6 +228,8 @@ def predict(
     from hubel import workflows
     from hubel.cli import answers
 
+    if out is not None:
+        answers.refuse_unwritable(out)
     found = workflows.predict_files(run, files, device=device, skip_unreadable=skip_unreadable)
     answers.write(found, as_json=as_json, out=out)
 
@@ -239,20 +251,29 @@ def sample(
     print(out)
 
 
-@app.command()
+@app.command(short_help="All scores with their intervals.")
 def evaluate(
     run: RunFolder,
     data: Annotated[
         str | None, typer.Argument(metavar="[DATA]", help="Labelled data (default: the run's own test part).")
     ] = None,
+    target: Target = None,
+    channels: Channels = None,
+    nan: Nan = "refuse",
+    skip_unreadable: Skip = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """All scores with their intervals."""
+    """All scores with their intervals. Other data are read as those of the run were, where no option says otherwise."""
     from hubel import workflows
     from hubel.cli import answers
 
-    answers.scores(workflows.evaluate(run, data, device=device), as_json=as_json)
+    options = words.load_options(target, None, "pad", channels, None, nan, None, skip_unreadable, None, False)
+    if options and data is None:
+        raise words.WrongWords(
+            f"--{next(iter(options)).replace('_', '-')} is for other data: name them, or leave it out"
+        )
+    answers.scores(workflows.evaluate(run, data, options=options, device=device), as_json=as_json)
 
 
 @app.command()
@@ -300,10 +321,13 @@ def study(
 def main() -> None:
     """The entry point: run the command, and say errors in one line (all of it with HUBEL_TRACEBACK=1)."""
     try:
-        sys.exit(app(standalone_mode=False))  # typer answers the code of an Exit instead of raising it
-    except typer.Abort:
-        sys.exit(130)
-    except KeyboardInterrupt:
+        code = app(
+            standalone_mode=False
+        )  # typer answers the code of an Exit, or of a Ctrl-C, instead of raising it
+        if code == 130:
+            print("interrupted", file=sys.stderr)
+        sys.exit(code)
+    except (typer.Abort, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
@@ -326,12 +350,18 @@ def _for_itself(latent: int | None, target: list[str] | None) -> int | None:
 
 def _said(error: Exception) -> int:
     """Print the error for a person, and answer its exit code."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error.format_message(), file=sys.stderr)  # type: ignore[attr-defined]
+        return 2
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # click's: the words are wrong
         print(f"hubel: {error.format_message()}", file=sys.stderr)  # type: ignore[attr-defined]
         return 2
     expected = isinstance(error, (ValueError, TypeError, OSError, RuntimeError, ImportError))
     kind = "" if expected else f"{type(error).__name__}: "
-    print(f"hubel: {kind}{error}", file=sys.stderr)
+    said = str(error)
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        said = f"{error.filename}: {error.strerror}"  # without the number of the error
+    print(f"hubel: {kind}{said}", file=sys.stderr)
     if not expected or isinstance(error, TypeError):
         print("  (set HUBEL_TRACEBACK=1 to see where)", file=sys.stderr)
     return 2 if isinstance(error, words.WrongWords) else 1
@@ -352,5 +382,5 @@ def _end(run: Any, as_json: bool) -> None:
                 }
             )
         )
-    if run.status == "interrupted":
-        raise typer.Exit(130)
+    if run.status == "interrupted":  # which the display has said
+        sys.exit(130)

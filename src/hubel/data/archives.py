@@ -6,7 +6,10 @@ y, labels, targets …), one may say the part (train, validation, test). Nothing
 
 from __future__ import annotations
 
+import lzma
+import math
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,6 +22,7 @@ import numpy as np
 
 from hubel.core.errors import UnreadableData, missing_extra, nearest
 from hubel.data.dataset import PARTS
+from hubel.data.npz import UNFOLDS, Npz, header_of
 from hubel.data.storage import fits, in_slices, room_for
 
 ROLES = {
@@ -71,17 +75,33 @@ def read_npz(path: Path, target: str | None = "label") -> StoredArrays:
 
 
 @contextmanager
-def opened_npz(path: Path) -> Iterator[Any]:
+def opened_npz(path: Path) -> Iterator[Npz]:
     """The arrays of a `.npz` file by name; inside, a damaged one is `UnreadableData`, Python objects are refused."""
     try:
         if not zipfile.is_zipfile(path):
+            path.stat()  # a file that is not there says so
             raise UnreadableData(f"{path} can not be read as .npz: it is no whole ZIP archive")
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            yield archive
+        with zipfile.ZipFile(path) as archive:
+            yield Npz(archive, path)
     except ValueError as error:
         raise _without_pickle(path, error) from error
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
-        raise UnreadableData(f"{path} can not be read as .npz: {error}") from error
+    except DAMAGED_ZIP as error:
+        raise UnreadableData(f"{path} can not be read as .npz: {error or type(error).__name__}") from error
+
+
+DAMAGED_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    OSError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    RuntimeError,
+    OverflowError,
+)
+"""What the standard library raises for an archive that was cut, changed or encrypted."""
 
 
 def read_npy(path: Path, target: str | None = "label") -> StoredArrays:
@@ -123,10 +143,12 @@ def mapped_npy(path: Path) -> np.ndarray:
         with open(path, "rb") as file:
             if file.read(6) != b"\x93NUMPY":
                 raise UnreadableData(f"{path} can not be read as .npy: it does not begin as one")
+            file.seek(0)
+            header_of(file)
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
         raise _without_pickle(path, error) from error
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, OverflowError) as error:
         raise UnreadableData(f"{path} can not be read as .npy: {error}") from error
 
 
@@ -143,8 +165,12 @@ def read_hdf5(path: Path, target: str | None = "label") -> StoredArrays:
                 lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None
             )
             return collect(list(found), lambda name: _from_hdf5(found[name], path), path, target)
-    except OSError as error:
+    except DAMAGED_HDF5 as error:
         raise UnreadableData(f"{path} can not be read as HDF5: {error}") from error
+
+
+DAMAGED_HDF5 = (OSError, RuntimeError, LookupError, TypeError, AttributeError, UnicodeError, OverflowError)
+"""What h5py raises for a file that was cut or changed."""
 
 
 def collect(
@@ -260,13 +286,19 @@ def _stacked(arrays: list[np.ndarray], role: str, path: Path) -> np.ndarray:
 def _from_hdf5(stored: Any, path: Path) -> np.ndarray:
     import h5py
 
+    promised, held = math.prod(stored.shape or ()) * stored.dtype.itemsize, stored.id.get_storage_size()
+    if not fits(promised) and promised > UNFOLDS * held:
+        raise UnreadableData(
+            f"{path}: {stored.name} says that it holds {stored.shape} values of {stored.dtype} ({promised:,} bytes), but {held:,} bytes "
+            "are in the file"
+        )
     if h5py.check_string_dtype(stored.dtype) is not None:
         return np.array(stored.asstr()[...], dtype=np.str_)
     if stored.dtype.kind not in "biufc" or not stored.shape:
         raise ValueError(
             f"{path}: {stored.name} has type {stored.dtype} and shape {stored.shape}; expected an array of numbers"
         )
-    if fits(stored.nbytes):
+    if fits(promised):
         return stored[...]
     if (offset := stored.id.get_offset()) is not None:
         return np.memmap(path, dtype=stored.dtype, mode="r", offset=offset, shape=stored.shape)

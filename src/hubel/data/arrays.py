@@ -8,7 +8,7 @@ features [N, F]. Five axes are volumes, [N, C, D, H, W] or [N, D, H, W, C] by th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -133,6 +133,21 @@ def layout_of(shape: tuple[int, ...], channels: Channels | None = None, kind: Ki
         f'x has shape {shape}, from which it is not clear where the channels are; say channels="first" for [N, C, {axes}] '
         f'or channels="last" for [N, {axes}, C]{volumes}'
     )
+
+
+def channels_axis(shape: tuple[int, ...], reading: Mapping[str, Any] | None) -> Channels | None:
+    """Where the channels of an array are by the `reading` of other data, tried first as they were there; None where it does not fit.
+
+    >>> channels_axis((10, 6, 5, 4), {"shape": [4, 6, 5], "layout": "NHWC"})
+    'last'
+    """
+    if reading is None or len(shape) not in (4, 5):
+        return None
+    wanted = tuple(reading["shape"])
+    ways: dict[Channels, tuple[int, ...]] = {"first": shape[1:], "last": (shape[-1], *shape[1:-1])}
+    last = str(reading.get("layout", "")).endswith("C")
+    order: tuple[Channels, ...] = ("last", "first") if last else ("first", "last")
+    return next((axis for axis in order if ways[axis] == wanted), None)
 
 
 def rows_of(x: np.ndarray, layout: str) -> np.ndarray:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from hubel.core.errors import nearest
+from hubel.core.errors import UnreadableData, nearest
 from hubel.data.archives import StoredArrays, read_hdf5, read_npy, read_npz
-from hubel.data.arrays import Kind, from_arrays
+from hubel.data.arrays import Kind, channels_axis, from_arrays
 from hubel.data.builtin import BUILTIN, load_builtin
 from hubel.data.dataset import Dataset
 from hubel.data.fits_cube import read_fits_cube
@@ -38,6 +39,7 @@ def load(
     task: Task | None = None,
     skip_unreadable: bool = False,
     symmetries: Iterable[str] | None = None,
+    reading: Mapping[str, Any] | None = None,
     download: bool = False,
     cache: bool = True,
     progress: Progress | None = None,
@@ -53,6 +55,8 @@ def load(
     "rgb" or "grey" converts pictures, "first" or "last" says where arrays have their channels. `kind="volumes"`: files (or arrays of four
     axes) are volumes, with the pages of a TIFF, the planes of a FITS cube or the first axis of an array as depth. `nan="zero"` sets NaN and infinite values to
     zero instead of refusing them. `task`: see `hubel.data.targets`. `symmetries` are changes that leave every label true, by your word.
+    `reading` is that of other data (`Dataset.reading`): pictures become rows of the same size, channels and type as those, by the same rule,
+    in place of what `size`, `resize`, `channels` and `nan` would say.
     `download` permits the network for a built-in name. `progress(done, total)` is told how far reading is. What was done is in
     `Dataset.notes`.
 
@@ -90,19 +94,31 @@ def load(
         if kind == "volumes" and (size is not None or channels is not None or resize != "pad"):
             raise ValueError("volumes are kept as they are; size, resize and channels are for pictures")
         options = PictureOptions(size=size, resize=resize, channels=channels, nan=nan, kind=kind)
-        data = load_pictures(
-            listing,
-            options,
-            name=_name(path),
-            task=task,
-            symmetries=declared,
-            skip_unreadable=skip_unreadable,
-            cache=cache,
-            progress=progress,
-        )
+        if reading is not None and len(reading.get("size") or ()) == 2:
+            options = PictureOptions(reading=dict(reading))
+        with _naming(path):
+            data = load_pictures(
+                listing,
+                options,
+                name=_name(path),
+                task=task,
+                symmetries=declared,
+                skip_unreadable=skip_unreadable,
+                cache=cache,
+                progress=progress,
+            )
     else:
         _refuse_unused(source, size=size, channels=channels if channels in ("rgb", "grey") else None)
-        data = _arrays(path, target, channels=channels, kind=kind, nan=nan, task=task, symmetries=declared)
+        data = _arrays(
+            path,
+            target,
+            channels=channels,
+            kind=kind,
+            nan=nan if reading is None else reading.get("nan", nan),
+            task=task,
+            symmetries=declared,
+            reading=reading,
+        )
     data = replace(data, source=str(path.absolute()))
     return data.as_its_own_target() if itself and not data.is_its_own_target else data
 
@@ -157,6 +173,7 @@ def _arrays(
     nan: Any,
     task: Task | None,
     symmetries: frozenset[str],
+    reading: Mapping[str, Any] | None,
 ) -> Dataset:
     if not isinstance(target, str):
         raise ValueError(
@@ -164,22 +181,35 @@ def _arrays(
         )
     itself = says_self(target)
     found = _stored(path, None if itself else target)
-    data = from_arrays(
-        found.x,
-        target if itself else found.y,
-        classes=None if itself else found.classes,
-        labels=labels_of(found.y, found.classes) if itself else None,
-        channels=channels,
-        kind=kind,
-        task=task,
-        name=_name(path),
-        nan=nan,
-        groups=found.groups,
-        weights=None if found.weights is None else found.weights.tolist(),
-        part=None if found.part is None else found.part.tolist(),
-        symmetries=symmetries,
-    )
+    with _naming(path):
+        data = from_arrays(
+            found.x,
+            target if itself else found.y,
+            classes=None if itself else found.classes,
+            labels=labels_of(found.y, found.classes) if itself else None,
+            channels=channels or channels_axis(found.x.shape, reading),
+            kind=kind,
+            task=task,
+            name=_name(path),
+            nan=nan,
+            groups=found.groups,
+            weights=None if found.weights is None else found.weights.tolist(),
+            part=None if found.part is None else found.part.tolist(),
+            symmetries=symmetries,
+        )
     return replace(data, notes=(*found.notes, *data.notes))
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """What is wrong with examples is said with the name of the file or folder."""
+    try:
+        yield
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        kind = UnreadableData if isinstance(error, UnreadableData) else ValueError
+        raise kind(f"{path}: {error}") from error
 
 
 def _stored(path: Path, target: str | None) -> StoredArrays:

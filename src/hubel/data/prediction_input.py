@@ -64,10 +64,12 @@ def read_like(
 def _picture_rows(paths: list[Path], reading: Mapping[str, Any], progress: Progress | None) -> np.ndarray:
     if reading["kind"] == "features":
         raise ValueError(
-            f"the network was fitted to {reading['shape'][0]} features an example, not to pictures; give an array"
+            f"the network was fitted to {reading['shape'][0]} features an example, not to pictures such as {paths[0]}; give an array (.npy, .npz)"
         )
     if others := [str(p) for p in paths if not is_image(p)]:
-        raise ValueError(f"{len(others):,} files are no pictures that hubel reads: {', '.join(others[:10])}")
+        raise ValueError(
+            f"{len(others):,} of {len(paths):,} files are no pictures that hubel reads: {', '.join(others[:10])}"
+        )
     out = room_for((len(paths), *reading["shape"]), np.dtype(reading["dtype"]))
     failed = decode_all(paths, reading, out, progress)
     if failed:
@@ -105,12 +107,14 @@ def _is_one_picture(path: Path, reading: Mapping[str, Any]) -> bool:
 
 def _array_rows(x: np.ndarray, reading: Mapping[str, Any], what: str) -> np.ndarray:
     shape = tuple(reading["shape"])
+    if x.ndim == 0:
+        raise ValueError(f"{what} is a single value; expected examples of {' × '.join(map(str, shape))}")
     x, _ = stored_values(x, what)
     x = _as_type(x, np.dtype(reading["dtype"]), what)
     x, _ = finite(x, reading["nan"])
     rows = _as_rows(x, shape, reading.get("layout", "NCHW"))
     if rows is None and reading["kind"] == "images":
-        rows = _resized(x, reading)
+        rows = _resized(x, reading, what)
     if rows is None:
         raise ValueError(
             f"{what} has shape {x.shape}; expected examples of {' × '.join(map(str, shape))}, as the network was fitted to"
@@ -130,14 +134,50 @@ def _as_rows(x: np.ndarray, shape: tuple[int, ...], layout: str) -> np.ndarray |
     return None
 
 
-def _resized(x: np.ndarray, reading: Mapping[str, Any]) -> np.ndarray | None:
-    num = reading["shape"][0]
-    for candidate in ("NHW", "NCHW", "NHWC"):
-        for examples in (x, x[None]):
-            if examples.ndim != len(candidate) or (rows := rows_of(examples, candidate)).shape[1] != num:
-                continue
-            return np.stack([fit_size(row, tuple(reading["size"]), reading["resize"]) for row in rows])
-    return None
+def _resized(x: np.ndarray, reading: Mapping[str, Any], what: str) -> np.ndarray | None:
+    """Pictures of another size, brought to that of training; None where they are no pictures with its channels.
+
+    Raises `ValueError` where `x` could be several things: one colour picture, or several grey ones that are 3 columns wide.
+    """
+    num, flat = reading["shape"][0], int(np.prod(reading["shape"]))
+    if x.ndim == 2 and x.shape[1] == flat:
+        raise ValueError(
+            f"{what} has shape {x.shape}: rows of {flat} values, which are pictures of {' × '.join(map(str, reading['shape']))} laid flat, or one "
+            f"large picture. Write {what}.reshape(-1, {', '.join(map(str, reading['shape']))}) for the first, {what}[None, None] for the second"
+        )
+    if x.ndim == 2:
+        rows = x[None, None] if num == 1 else None
+    elif x.ndim == 3 and num == 1:
+        rows = _grey(x, what)
+    elif x.ndim in (3, 4):
+        examples = x if x.ndim == 4 else x[None]
+        first, last = examples.shape[1] == num, examples.shape[3] == num
+        if first and last:
+            raise ValueError(
+                f"{what} has shape {x.shape}, from which it is not clear where its {num} channels are; give [N, C, H, W] in the size that the "
+                f"network was fitted to: {' × '.join(map(str, reading['shape']))}"
+            )
+        rows = examples if first else rows_of(examples, "NHWC") if last else None
+    else:
+        rows = None
+    if rows is None or 0 in rows.shape:
+        return None
+    return np.stack([fit_size(row, tuple(reading["size"]), reading["resize"]) for row in rows])
+
+
+COLOURS = (3, 4)
+
+
+def _grey(x: np.ndarray, what: str) -> np.ndarray:
+    """Three axes as grey pictures [N, 1, H, W]."""
+    if x.shape[2] == 1:
+        return x.transpose(2, 0, 1)[None]
+    if x.shape[0] > 1 and (x.shape[2] in COLOURS or x.shape[0] in COLOURS):
+        raise ValueError(
+            f"{what} has shape {x.shape}: one colour picture, or {x.shape[0]} grey ones of {x.shape[1]} × {x.shape[2]}. The network was fitted to "
+            f"grey pictures: convert a colour picture as those were; for several grey ones write {what}[:, None]"
+        )
+    return x[:, None]
 
 
 def _as_type(x: np.ndarray, dtype: np.dtype, what: str) -> np.ndarray:

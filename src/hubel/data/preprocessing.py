@@ -5,6 +5,7 @@ The same object serves fitting, evaluation, prediction and export, so that they 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
@@ -68,6 +69,10 @@ class Scaling:
             raise ValueError(
                 f"{len(self.mean)} means and {len(self.std)} deviations for inputs of shape {tuple(self.shape)}: expected one of each "
                 "for every channel or feature"
+            )
+        if not all(0 < s < math.inf for s in self.std) or not all(map(math.isfinite, self.mean)):
+            raise ValueError(
+                f"means {self.mean[:5]} and deviations {self.std[:5]}; expected finite numbers, and deviations above zero"
             )
 
     def __call__(self, stored: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from hubel.core.types import Interval
 from hubel.data import Dataset
 from hubel.data.preprocessing import Scaling
 from hubel.data.source import dataset_of
+from hubel.fitting.alike import options_like, recorded_options
 from hubel.objectives import Objective, OwnTarget
 
 if TYPE_CHECKING:
@@ -27,10 +28,9 @@ def evaluate(run: Run, data: Any, y: Any, options: Mapping[str, Any] | None) -> 
     """All scores with intervals. Without `data`, on the run's own test part, and the look is counted in `run.json`."""
     if data is None:
         part = own_test(run)
-        run.note(test_looks=int(run.about.get("test_looks", 0)) + 1)
+        _count(run)
     else:
-        loading = {**(run.about["loading"].get("options") or {}), **dict(options or {})}
-        whole = dataset_of(data, y, options=loading if isinstance(data, (str, Path)) else options)
+        whole = dataset_of(data, y, options=options_like(run, data, options))
         if run.about["data"].get("own_target") and not whole.is_its_own_target:
             whole = whole.as_its_own_target()
         part = with_classes_of(run, whole)
@@ -60,6 +60,18 @@ def of_network(
             module.training = mode
 
 
+def _count(run: Run) -> None:
+    """One more look at the test part. Where the folder can only be read, the scores are answered all the same, and that is said."""
+    try:
+        run.note(test_looks=int(run.about.get("test_looks", 0)) + 1)
+    except OSError as error:
+        warnings.warn(
+            f"this look at the test part could not be counted in {run.folder}: {error.strerror or error}",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
 def own_test(run: Run) -> Dataset:
     """The test part of the run, read again from where it came."""
     loading = run.about["loading"]
@@ -67,7 +79,7 @@ def own_test(run: Run) -> Dataset:
         raise ValueError(
             f"{run.folder} was fitted to arrays, which a folder does not hold: pass labelled data, run.evaluate(x, y)"
         )
-    whole = dataset_of(loading["source"], options=loading.get("options"))
+    whole = dataset_of(loading["source"], options=recorded_options(run))
     if whole.fingerprint != run.about["data"]["fingerprint"]:
         raise ValueError(
             f"the data at {loading['source']} have changed since {run.folder} was fitted: its test part can not be found again"
@@ -84,7 +96,8 @@ def with_classes_of(run: Run, data: Dataset) -> Dataset:
     if tuple(data.shape) != tuple(run.scaling.shape) or str(data.inputs.dtype) != run.scaling.dtype:
         raise ValueError(
             f"{data.name} holds {'×'.join(map(str, data.shape))} {data.inputs.dtype}; this network was fitted on "
-            f"{'×'.join(map(str, run.scaling.shape))} {run.scaling.dtype}: read it with the same options (size, channels)"
+            f"{'×'.join(map(str, run.scaling.shape))} {run.scaling.dtype}: bring the arrays to that shape and type, as the training data "
+            "were (pictures in files are resized by themselves)"
         )
     if (wanted is None) != (data.classes is None):
         asked, held = ("real values", "classes") if wanted is None else ("classes", "real values")

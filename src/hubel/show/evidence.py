@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +18,7 @@ import numpy as np
 
 from hubel.core.files import read_lines
 from hubel.core.types import Interval
+from hubel.data.archives import opened_npz
 
 FORMAT = 1
 LARGEST_ARRAY = 2 << 30  # bytes; a larger one is left out: the page could not show it
@@ -225,24 +225,24 @@ def _read_epochs(path: Path, problems: list[str]) -> tuple[dict[str, Any], ...]:
 
 def _read_arrays(path: Path, problems: list[str]) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
+    if not path.exists():
+        return arrays
     try:
-        with zipfile.ZipFile(path) as archive:
-            sizes = {entry.filename.removesuffix(".npy"): entry.file_size for entry in archive.infolist()}
-        with np.load(path, allow_pickle=False) as stored:
-            for name, size in sizes.items():
-                if size > LARGEST_ARRAY:
-                    problems.append(f"predictions.npz: {name} takes {size >> 30} GiB and was left out.")
+        with opened_npz(path) as stored:
+            for name, entry in stored.members.items():
+                if entry.file_size > LARGEST_ARRAY:
+                    problems.append(
+                        f"predictions.npz: {name} takes {entry.file_size >> 30} GiB and was left out."
+                    )
                     continue
                 try:
-                    array = stored[name]
-                except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+                    with opened_npz(path) as again:
+                        array = again[name]
+                except (OSError, ValueError) as error:
                     problems.append(f"predictions.npz: {name} could not be read: {error}.")
                     continue
-                if isinstance(array, np.ndarray):
-                    arrays[name] = array if array.ndim else array.reshape(1)
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+                arrays[name] = array if array.ndim else array.reshape(1)
+    except (OSError, ValueError) as error:
         problems.append(f"predictions.npz could not be read: {error}.")
     return arrays
 

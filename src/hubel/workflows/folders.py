@@ -6,6 +6,7 @@ import copy
 import datetime
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from torch import nn
 from hubel.core import files, names, random
 from hubel.core.version import VERSION
 from hubel.fitting import Run, codec, machine
-from hubel.fitting.run import FORMAT, read_about
+from hubel.fitting.about import FORMAT, read_about
 from hubel.nets.made import is_as_made
 from hubel.workflows.display import Display
 from hubel.workflows.prepare import Prepared
@@ -54,14 +55,16 @@ def refuse_taken(out: Path | str) -> None:
     folder = Path(out)
     if (folder / "run.json").exists():
         raise FileExistsError(
-            f"{folder} is a run already: go on with hubel resume {folder}, or name another folder"
+            f"{folder} is a run already: go on with hubel resume {shlex.quote(str(folder))}, or name another folder"
         )
     if (folder / ".lock").exists() and (folder / "checkpoints" / "manifest.json").exists():
         began = "is beginning in another process" if files.is_locked(folder) else "was killed before it began"
         raise FileExistsError(
             f"{folder} holds a run that {began} (it has no run.json): remove it, or name another folder"
         )
-    if folder.exists() and (not folder.is_dir() or any(entry.name != ".lock" for entry in folder.iterdir())):
+    if folder.exists() and (
+        not folder.is_dir() or any(entry.name not in (".lock", ".lock.owner") for entry in folder.iterdir())
+    ):
         raise FileExistsError(f"{folder} exists and is not empty: name another folder")
 
 
@@ -78,6 +81,7 @@ def write_start(folder: Path, setting: Setting, *, loading: dict[str, Any], comm
         "hubel": VERSION,
         "versions": machine.versions(),
         "machine": machine.describe(setting.device),
+        "device": str(setting.device),
         "status": "running",
         "stopped": "",
         "loading": names.describe(loading),
@@ -167,6 +171,7 @@ def fresh_net(run: Run, seed: int) -> nn.Module:
         )  # raises where a network of the user's own was not passed, with the remedy
         codec.assign(net.state_dict(), run.checkpoints.read(("start",)).trees["start"], "network")
         return net
+    run.refuse_giant()
     with random.torch_seeded(seed, "initial weights"):
         net = names.rebuild_net(made["name"], made["arguments"])
     weights = made.get("weights") or {}
