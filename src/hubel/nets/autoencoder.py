@@ -33,7 +33,7 @@ def autoencoder(
 ) -> Autoencoder:
     """A dense autoencoder: [N, *inputs] → codes [N, latent] → [N, *inputs]. `hidden` widths of the encoder; the decoder mirrors them.
 
-    The one that lecture 004 draws, five values through three and back:
+    Five values through three and back:
 
     >>> import torch
     >>> net = autoencoder(3, (), inputs=5)

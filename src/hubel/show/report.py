@@ -96,7 +96,7 @@ def _kicker(evidence: Evidence) -> str:
     parts = [
         str(evidence.about.get("created") or "")[:10],
         str(data.get("name") or "") if data.get("name") != evidence.name else "",
-        net_word(net),
+        net_word(dict(net)),
         wording.duration(seconds)
         if isinstance(seconds := evidence.about.get("seconds"), (int, float))
         else "",
