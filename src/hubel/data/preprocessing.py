@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, Union
 
 import numpy as np
 import torch
 
 from hubel.data.dataset import Dataset
+from hubel.data.encoding import Encoding, encoding_of
 
-__all__ = ["Scaling", "scaling_of"]
+__all__ = ["Preprocessing", "Scaling", "scaling_of"]
 
+Preprocessing = Union["Scaling", Encoding]
+"""From stored inputs to what enters a network."""
 CHUNK_BYTES = 2**21  # of float64 values summed at a time: what a processor keeps close to it
 
 
@@ -129,10 +132,10 @@ def _constants(
     )
 
 
-def scaling_of(train: Dataset, *, precision: str = "float32") -> Scaling:
+def scaling_of(train: Dataset, *, precision: str = "float32") -> Preprocessing:
     """Mean and standard deviation of every channel (or feature) over the training part, in float64.
 
-    Of series only the steps that there are count. Symbols are not scaled.
+    For a table its `Encoding`. Of series only the steps that there are count. Symbols are not scaled.
     Where the symmetry "background" is declared, each picture's own mean is taken off first.
     A constant channel keeps a standard deviation of 1, so that it becomes 0 rather than infinite.
     """
@@ -140,6 +143,8 @@ def scaling_of(train: Dataset, *, precision: str = "float32") -> Scaling:
         raise ValueError(
             "the training part is empty: there is nothing to take mean and standard deviation from"
         )
+    if train.reading.get("kind") == "table":
+        return encoding_of(train, precision=precision)
     if train.alphabet is not None:
         return Scaling(
             mean=(),

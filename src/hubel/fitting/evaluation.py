@@ -30,7 +30,9 @@ def evaluate(run: Run, data: Any, y: Any, options: Mapping[str, Any] | None) -> 
         run.note(test_looks=int(run.about.get("test_looks", 0)) + 1)
     else:
         loading = {**(run.about["loading"].get("options") or {}), **dict(options or {})}
-        whole = dataset_of(data, y, options=loading if isinstance(data, (str, Path)) else options)
+        whole = dataset_of(
+            data, y, options=loading if isinstance(data, (str, Path)) else options, like=run.reading
+        )
         if run.about["data"].get("own_target") and not whole.is_its_own_target:
             whole = whole.as_its_own_target()
         part = with_classes_of(run, whole)
@@ -99,7 +101,7 @@ def with_classes_of(run: Run, data: Dataset) -> Dataset:
         raise ValueError(
             f"{data.name} has classes that this network does not know: {unknown[:5]}; it knows {wanted[:10]}"
         )
-    if data.is_multilabel:
+    if data.targets.ndim == 2:
         order = [data.classes.index(name) if name in data.classes else -1 for name in wanted]
         targets = np.stack(
             [data.targets[:, k] if k >= 0 else np.zeros(len(data), data.targets.dtype) for k in order], axis=1

@@ -26,7 +26,7 @@ from hubel.core import files, names
 from hubel.core.errors import DamagedRun, is_out_of_memory
 from hubel.core.types import Interval, Prediction
 from hubel.data import Series, read_like
-from hubel.data.preprocessing import Scaling
+from hubel.data.preprocessing import Preprocessing
 from hubel.fitting import codec, evaluation, machine
 from hubel.fitting.checkpoints import Checkpoints
 from hubel.fitting.precision import Precision
@@ -100,7 +100,7 @@ class Run:
         return names.rebuild(self.about["objective"])
 
     @cached_property
-    def scaling(self) -> Scaling:
+    def scaling(self) -> Preprocessing:
         """From stored inputs to what enters the network."""
         return names.rebuild(self.about["preprocessing"])
 
@@ -242,7 +242,7 @@ class Run:
 @torch.no_grad()
 def outputs_of(
     net: nn.Module,
-    scaling: Scaling,
+    scaling: Preprocessing,
     precision: Precision,
     stored: torch.Tensor | np.ndarray,
     device: torch.device,

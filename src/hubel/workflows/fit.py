@@ -46,6 +46,10 @@ def fit(
     validation: float | None = None,
     test: float | None = None,
     groups: Sequence[Any] | np.ndarray | None = None,
+    target: str | Sequence[str] | None = None,
+    uncertainty: bool = False,
+    balance: bool = False,
+    focus: float = 0.0,
     budget: float | None = None,
     device: str = "auto",
     quiet: bool = False,
@@ -53,9 +57,12 @@ def fit(
 ) -> Run:
     """Fit a network to labelled data and write a run folder with its evidence.
 
-    `source` is a path (a folder of class folders, a table of paths and labels, `.npz`, HDF5, FITS, IDX), the name of built-in
-    data ("digits", "fashion-mnist", …), a `Dataset`, or an array `x` [N, ...] with targets `y` [N] or [N, K]; the targets decide
-    the objective. With `y="self"` the examples are their own target: an autoencoder is fitted, or the generative network that `net` names. `options` are those of `hubel.data.load` (or of `from_arrays`). Everything left out is chosen and written
+    `source` is a path (a folder of class folders, a table of features or of pictures, `.npz`, HDF5, FITS, IDX), the name of built-in
+    data ("digits", "fashion-mnist", …), a `Dataset`, a pandas DataFrame, or an array `x` [N, ...] with targets `y` [N] or [N, K]; the
+    targets decide the objective. `target` names the column or columns of the targets; `uncertainty` asks for real values with error
+    bars, `balance` lets every class count alike however rare it is, `focus` is the exponent of the focal loss. With `y="self"` the
+    examples are their own target: an autoencoder is fitted, or the generative network that `net` names. `options` are those of
+    `hubel.data.load` (or of `from_arrays`, `from_table`). Everything left out is chosen and written
     down with its reason. `like` takes network, objective and resolved recipe from another run, and its parts where the data are the same
     and none are asked for. `validation`, `test` are
     fractions; `groups` [N] tie examples that must stay in one part; `budget` is the training time in seconds (325).
@@ -76,6 +83,11 @@ def fit(
     'all 2 epochs done'
     """
     made: list[Run] = []
+    wishes = choices.Wishes(uncertainty=uncertainty, balance=balance, focus=focus)
+    if target is not None:
+        if "target" in (options or {}):
+            raise TypeError("received target= and options with a target: leave one of them out")
+        options = {**dict(options or {}), "target": target if isinstance(target, str) else list(target)}
     if says_self(y) and isinstance(source, (str, os.PathLike)):
         y, options = None, {**dict(options or {}), "target": y}  # what a resumed run reads again
 
@@ -86,19 +98,27 @@ def fit(
             names.describe(
                 {"options": dict(options or {})}
             )  # what can not be written down is refused now, not after measuring
-            data = dataset_of(source, y, options=options, progress=display.counting("reading"))
+            other = None if like is None else _opened(like)
+            data = dataset_of(
+                source,
+                y,
+                options=options,
+                progress=display.counting("reading"),
+                like=None if other is None else other.reading,
+            )
             setting = decide(
                 data,
                 net=net,
                 objective=objective,
                 recipe=recipe or Recipe(),
-                like=None if like is None else _opened(like),
+                like=other,
                 validation=validation,
                 test=test,
                 groups=groups,
                 budget=choices.DEFAULT_BUDGET if budget is None else budget,
                 device=machines.device_of(device),
                 display=display,
+                wishes=wishes,
             )
             folder = folders.new_folder(out, data.name)
             with files.locked(folder):

@@ -19,7 +19,7 @@ from hubel.core import files
 from hubel.core.types import Record
 from hubel.data.batches import Batches
 from hubel.data.dataset import Dataset
-from hubel.data.preprocessing import Scaling
+from hubel.data.preprocessing import Preprocessing
 from hubel.fitting import codec
 from hubel.fitting.averaging import MovingAverage
 from hubel.fitting.checkpoints import Checkpoints
@@ -54,7 +54,7 @@ class Job:
     net: nn.Module
     objective: Objective
     recipe: Recipe
-    scaling: Scaling
+    scaling: Preprocessing
     train: Dataset
     validation: Dataset
     folder: Any
