@@ -94,19 +94,20 @@ class Batches:
         order = torch.randperm(len(self.data), generator=generator)
         size = self.batch_size
         order = torch.cat([order, order[: self.steps_per_epoch * size - len(order)]])
+        rows = self._rows[order]
         for step in range(start, self.steps_per_epoch):
-            rows = order[step * size : (step + 1) * size]
-            yield self._batch(rows, Draw(self.seed, epoch, step, self._rows[rows]))
+            part = slice(step * size, (step + 1) * size)
+            yield self._batch(order[part], rows[part], Draw(self.seed, epoch, step, rows[part]))
 
     def in_order(self, batch_size: int | None = None) -> Iterator[Batch]:
         """All examples once, in order, unchanged but for the scaling; the last batch may be smaller."""
         size = batch_size or self.batch_size
         for first in range(0, len(self.data), size):
-            yield self._batch(torch.arange(first, min(first + size, len(self.data))), None)
+            places = torch.arange(first, min(first + size, len(self.data)))
+            yield self._batch(places, self._rows[places], None)
 
-    def _batch(self, places: torch.Tensor, draw: Draw | None) -> Batch:
-        """The examples at these places of the part. `ids` are their rows in the whole dataset."""
-        rows = self._rows[places]
+    def _batch(self, places: torch.Tensor, rows: torch.Tensor, draw: Draw | None) -> Batch:
+        """The examples at these places of the part, which are these rows of the whole dataset (their `ids`)."""
         lengths = None if self._lengths is None else self._lengths[places].to(self.device)
         if self._scaled is not None:
             stored = inputs = self._scaled.index_select(0, rows).to(self.device, non_blocking=True)
@@ -118,7 +119,9 @@ class Batches:
         inputs = arranged(inputs, self.layout)
         weights = None if self._weights is None else self._weights[places].to(self.device)
         targets = (
-            stored if self._targets is None else self._targets[places].to(self.device, non_blocking=True)
+            stored
+            if self._targets is None
+            else self._targets.index_select(0, places).to(self.device, non_blocking=True)
         )
         if draw is not None:
             for change in self.augmentation:
