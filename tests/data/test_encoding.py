@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.impute import SimpleImputer
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, StandardScaler
 
 from hubel.core import names
 from hubel.data import from_table
@@ -93,3 +93,30 @@ def test_it_is_written_into_a_run_and_made_again(table):
     assert torch.equal(again(x), encoding(x))
     with pytest.raises(ValueError, match="this network was fitted on"):
         again(x[:, :2])
+
+
+def test_heavy_tails_become_normal_and_others_stay():
+    generator = np.random.default_rng(0)
+    z = generator.normal(size=2000)
+    data = from_table(
+        {"tail": np.exp(2 * z), "same": z, "flat": generator.random(2000), "label": (z > 0).astype(int)}
+    )
+    encoding = encoding_of(data)
+    assert [tail.which for tail in encoding.tails] == [0]
+    found = encoding(torch.from_numpy(data.inputs)).numpy()
+    middle = np.abs(z) < 2
+    expected = QuantileTransformer(output_distribution="normal", n_quantiles=2000).fit_transform(
+        data.inputs[:, :1]
+    )[:, 0]
+    assert np.abs(found[:, 0] - expected)[middle].max() < 0.1
+    np.testing.assert_allclose(found[:, 1], (z - z.mean()) / z.std(), atol=1e-5)
+    beyond = encoding(torch.tensor([[1e30, 0.0, 0.0], [-1e30, 0.0, 0.0], [float("nan"), 0.0, 0.0]]))[
+        :, 0
+    ].tolist()
+    assert (
+        beyond[0] == pytest.approx(2.42, abs=0.01)
+        and beyond[1] == pytest.approx(-2.42, abs=0.01)
+        and beyond[2] == 0
+    )
+    again = names.rebuild(names.describe(encoding))
+    assert again == encoding

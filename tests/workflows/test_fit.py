@@ -440,7 +440,10 @@ def test_a_stranger_can_not_ask_for_all_memory(tmp_path):
     run = hubel.fit(*table(), recipe=quick(), out=tmp_path / "run", quiet=True)
     assert hubel.open_run(run.folder).net is not None
     changed_about(run.folder, lambda about: about["net"]["arguments"].update(hidden=[10**9, 10**9]))
-    with pytest.raises(DamagedRun, match="asks for a network of 4,000,000,0"):
+    with pytest.raises(DamagedRun, match="asks for a network that can not be"):
+        _ = hubel.open_run(run.folder).net
+    changed_about(run.folder, lambda about: about["net"]["arguments"].update(hidden=[10**7, 10**7]))
+    with pytest.raises(DamagedRun, match="asks for a network of 3,200,"):
         _ = hubel.open_run(run.folder).net
 
 

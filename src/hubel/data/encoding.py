@@ -1,6 +1,7 @@
 """From a row of a table to what enters a network, by numbers taken from the training part only.
 
     number      (x - mean) / sd; 0, which is the mean, where it is missing
+    heavy tails the normal quantile of its rank among the training values, where these reach so far out that sd says little
     missing     beside every number that is missing somewhere: 1 where it is missing, 0 elsewhere, less the mean of this
     category    one-hot less its mean, by the levels that the training part has; "other" for every level that it does not have
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +25,11 @@ from hubel.data.table_plan import columns_of
 if TYPE_CHECKING:
     from hubel.data.dataset import Dataset
 
-__all__ = ["Category", "Encoding"]
+HEAVY = 8.0  # (99 % - 1 %) / (75 % - 25 %) from which on a number has heavy tails; 3.4 for normal, 4.2 for exponential ones
+KNOTS = 65
+SAMPLE = 100_000  # rows from which quantiles are taken
+
+__all__ = ["Category", "Encoding", "Tail"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +76,32 @@ class Category:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tail:
+    """A number with heavy tails, the `which`-th of them: straight lines between the `knots`, quantiles of the training values, and
+    `scores`, the normal quantiles of their ranks; what lies beyond the last knots is as they are.
+    """
+
+    which: int
+    knots: tuple[float, ...]
+    scores: tuple[float, ...]
+
+    def __call__(self, values: torch.Tensor) -> torch.Tensor:
+        """Scores [N] of values [N].
+
+        >>> Tail(which=0, knots=(0.0, 1.0, 100.0), scores=(-1.0, 0.0, 1.0))(torch.tensor([-5.0, 0.5, 1e6])).tolist()
+        [-1.0, -0.5, 1.0]
+        """
+        knots, scores = (values.new_tensor(numbers) for numbers in (self.knots, self.scores))
+        values = values.clamp(knots[0], knots[-1])
+        right = torch.searchsorted(knots, values).clamp(1, len(knots) - 1)
+        low, high = knots[right - 1], knots[right]
+        return torch.lerp(scores[right - 1], scores[right], (values - low) / (high - low))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Encoding:
     """See this file. `numbers` are the places of numbers in a row, `mean` and `std` theirs; `gaps` the share of training rows where each
-    is missing, -1 for those that never are.
+    is missing, -1 for those that never are; `tails` are those with heavy tails.
 
     Called like a `Scaling`: with stored rows [N, F] it answers what enters the network [N, E], in `precision`.
 
@@ -86,6 +115,7 @@ class Encoding:
     std: tuple[float, ...]
     gaps: tuple[float, ...]
     categories: tuple[Category, ...]
+    tails: tuple[Tail, ...] = ()
     dtype: str
     shape: tuple[int, ...]
     source: str = "training part"
@@ -111,7 +141,10 @@ class Encoding:
             places, mean, scale, gaps, means = _constants(self, work, stored.device)
             values = stored.to(work) if places is None else stored.index_select(1, places).to(work)
             missing = values.isnan()
-            parts.append(((values - mean) * scale).masked_fill_(missing, 0.0))
+            scaled = (values - mean) * scale
+            for tail in self.tails:
+                scaled[:, tail.which] = tail(values[:, tail.which].contiguous())
+            parts.append(scaled.masked_fill_(missing, 0.0))
             if gaps is not None:
                 parts.append(missing.index_select(1, gaps).to(work) - means)
         for category in self.categories:
@@ -190,10 +223,31 @@ def encoding_of(train: Dataset, *, precision: str = "float32") -> Encoding:
             )
             for k, found in counts.items()
         ),
+        tails=_tails(train, numbers),
         dtype=str(train.inputs.dtype),
         shape=train.shape,
         precision=precision,
     )
+
+
+def _tails(train: Dataset, numbers: list[int]) -> tuple[Tail, ...]:
+    """The numbers with heavy tails, by a sample of the training rows."""
+    rows = np.linspace(0, len(train) - 1, min(len(train), SAMPLE)).astype(np.int64)
+    sample = np.asarray(train.inputs[rows], np.float64)[:, numbers]
+    levels = (np.arange(KNOTS) + 0.5) / KNOTS
+    found = []
+    for which in range(len(numbers)):
+        values = sample[~np.isnan(sample[:, which]), which]
+        if len(values) < KNOTS:
+            continue
+        first, quarter, three, last = np.quantile(values, (0.01, 0.25, 0.75, 0.99))
+        if not 0 < HEAVY * (three - quarter) < last - first:
+            continue
+        knots, place = np.unique(np.quantile(values, levels), return_inverse=True)
+        ranks = np.bincount(place, levels) / np.bincount(place)
+        scores = [NormalDist().inv_cdf(float(rank)) for rank in ranks]
+        found.append(Tail(which=which, knots=tuple(map(float, knots)), scores=tuple(scores)))
+    return tuple(found)
 
 
 @lru_cache(maxsize=32)

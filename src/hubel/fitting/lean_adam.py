@@ -50,6 +50,9 @@ def lean(kind: type[torch.optim.Adam]) -> Any:
 
         step.hooked = True  # type: ignore[attr-defined] - torch would wrap it for its profiler
 
+        def __reduce__(self) -> Any:
+            return _blank, (kind,), self.__getstate__()
+
         def load_state_dict(self, state_dict: dict[str, Any]) -> None:
             plain.load_state_dict(self, state_dict)
             self._known = None
@@ -107,3 +110,9 @@ def lean(kind: type[torch.optim.Adam]) -> Any:
 
     Lean.__name__, Lean.__qualname__ = kind.__name__, kind.__name__
     return Lean
+
+
+def _blank(kind: type[torch.optim.Adam]) -> torch.optim.Optimizer:
+    """An optimizer without state, to be unpickled into."""
+    made = lean(kind)
+    return made.__new__(made)

@@ -155,8 +155,13 @@ class Run:
         what is on the disk, not from what a file says.
         """
         made = self.about["net"]
-        with torch.device("meta"):
-            asked = names.rebuild_net(made["name"], made["arguments"]).state_dict().values()
+        try:
+            with torch.device("meta"):
+                asked = names.rebuild_net(made["name"], made["arguments"]).state_dict().values()
+        except RuntimeError as error:  # a size that no number of bytes holds
+            raise DamagedRun(
+                f"{self.folder / 'run.json'} asks for a network that can not be: {error}"
+            ) from error
         size = sum(value.numel() * value.element_size() for value in asked)
         held = sum(path.stat().st_size for path in self.checkpoints.folder.glob("*") if path.is_file())
         if size > 2 * held + 2**20:

@@ -58,8 +58,11 @@ def choose_net(train: Dataset, objective: Objective, seed: int, budget: float) -
     """The default network for inputs of this kind and for this much time, with weights that follow from the seed."""
     with random.torch_seeded(seed, "initial weights"):
         if train.kind == "features":
-            net = nets.mlp((100, 100), inputs=train.entering[0], outputs=objective.num_outputs)
-            return net, f"a table of {_columns(train)}: two hidden layers of 100"
+            net = nets.committee((100, 100), inputs=train.entering[0], outputs=objective.num_outputs)
+            return (
+                net,
+                f"a table of {_columns(train)}: the mean of {net.members} perceptrons with two hidden layers of 100",
+            )
         if train.kind == "series":
             net = nets.recurrent("gru", 64, inputs=train.shape, outputs=objective.num_outputs)
             return net, f"series of up to {train.shape[0]:,} steps: 64 gated recurrent units"

@@ -217,7 +217,11 @@ def _resolve(
 
     with recipe.frozen(net):
         resolved, why = recipe.resolve(
-            train, net, choose_precision=choose_precision, choose_epochs=choose_epochs
+            train,
+            net,
+            choose_precision=choose_precision,
+            choose_epochs=choose_epochs,
+            validation=len(prepared.rows["validation"]) > 0,
         )
     return resolved, why, measured
 
