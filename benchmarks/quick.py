@@ -17,6 +17,7 @@ SCRIPTS = (
     "p3_time_to_accuracy",
     "p8_first_answer",
     "p9_memory",
+    "p12_table_mlp",
     "p14_autoencoder",
     "overhead",
     "small_data",

@@ -42,7 +42,25 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 Target = Annotated[
     list[str] | None,
     typer.Option(
-        help='Column or array of the labels (default: label); several times for several. "self": the examples themselves.'
+        help='Column or array of the targets (default: label); a,b or several times for several columns. "self": the examples themselves.'
+    ),
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(help="Columns of a table that are features (default: all others); a,b or several times."),
+]
+Ignore = Annotated[
+    list[str] | None, typer.Option(help="Columns of a table to leave out; a,b or several times.")
+]
+Category = Annotated[
+    list[str] | None,
+    typer.Option("--category", help="Columns of a table whose numbers are names; a,b or several times."),
+]
+Missing = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--missing",
+        help='What else says "not measured" in a table, such as "?" or -999; several times for several.',
     ),
 ]
 Size = Annotated[
@@ -61,7 +79,10 @@ Kind = Annotated[
 ]
 Nan = Annotated[str, typer.Option(help='NaN and infinite values: "refuse", or set to "zero".')]
 Task = Annotated[
-    str | None, typer.Option(help="What whole numbers are, where that is not plain: classes or values.")
+    str | None,
+    typer.Option(
+        help="What the targets are, where that is not plain: classes, labels, values or probabilities."
+    ),
 ]
 Skip = Annotated[
     bool, typer.Option("--skip-unreadable", help="Leave out files that can not be read, and say which.")
@@ -94,7 +115,7 @@ def fit(
         str,
         typer.Argument(
             metavar="DATA",
-            help="A folder of class folders, a table, an array file, or built-in data (digits, fashion-mnist, mnist, cifar-10, cifar-100).",
+            help="A folder of class folders, a table (.csv, .tsv, .parquet, .xlsx), an array file, or built-in data (digits, fashion-mnist, mnist, cifar-10, cifar-100).",
         ),
     ],
     out: Out = None,
@@ -146,6 +167,22 @@ def fit(
         Path | None, typer.Option(help="Take network, objective and resolved recipe from this run.")
     ] = None,
     target: Target = None,
+    columns: Columns = None,
+    ignore: Ignore = None,
+    category: Category = None,
+    missing: Missing = None,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Real values with error bars, one standard deviation each.")
+    ] = False,
+    balance: Annotated[
+        bool, typer.Option("--balance", help="Every class counts alike, however rare it is.")
+    ] = False,
+    focus: Annotated[
+        float,
+        typer.Option(
+            help="Exponent of the focal loss, which counts less what is right already (2 is usual)."
+        ),
+    ] = 0.0,
     size: Size = None,
     resize: Resize = "pad",
     channels: Channels = None,
@@ -181,9 +218,13 @@ def fit(
         like=like,
         options=words.load_options(
             target, size, resize, channels, kind, nan, task, skip_unreadable, symmetry, download
-        ),
+        )
+        | words.table_options(columns, ignore, category, missing),
         validation=validation,
         test=test,
+        uncertainty=uncertainty,
+        balance=balance,
+        focus=focus,
         budget=None if budget is None else words.seconds(budget),
         device=device,
         quiet=quiet,
@@ -212,7 +253,8 @@ def demo(out: Out = None, quiet: Quiet = False, as_json: Json = False) -> None:
 def predict(
     run: RunFolder,
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILES", help="Pictures, folders of pictures, or array files.")
+        list[Path],
+        typer.Argument(metavar="FILES", help="Pictures, folders of pictures, tables, or array files."),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines in place of CSV.")] = False,
     out: Annotated[
@@ -224,7 +266,7 @@ def predict(
     ] = False,
     device: Device = "auto",
 ) -> None:
-    """What the network says of new files: class, probability, top five, a line a file."""
+    """What the network says of new files: class, probability, top five, or values with their units; a line a file or a row."""
     from hubel import workflows
     from hubel.cli import answers
 

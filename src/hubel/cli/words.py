@@ -212,6 +212,14 @@ def load_options(
     return options | {name: value for name, value in given.items() if value != usual[name]}
 
 
+def table_options(
+    columns: list[str] | None, ignore: list[str] | None, category: list[str] | None, missing: list[str] | None
+) -> dict[str, Any]:
+    """The options of `hubel.data.from_table` that were given."""
+    given = {"columns": columns, "ignore": ignore, "categories": category, "missing": missing}
+    return {name: list(value) for name, value in given.items() if value}
+
+
 def seconds(text: str) -> float:
     """A duration.
 

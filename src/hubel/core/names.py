@@ -18,6 +18,7 @@ ROOMS = (
     "hubel.objectives",
     "hubel.fitting",
     "hubel.data.augmentation",
+    "hubel.data.encoding",
     "hubel.data.preprocessing",
 )
 

@@ -19,7 +19,7 @@ from hubel.core.errors import UnreadableData
 from hubel.data.archives import part_of
 from hubel.data.images import is_image
 from hubel.data.listing import Listing
-from hubel.data.tables import is_table
+from hubel.data.table_pieces import is_table
 from hubel.data.targets import class_order
 
 IGNORED_FOLDERS = ("__MACOSX",)

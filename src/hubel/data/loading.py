@@ -14,6 +14,7 @@ from hubel.data.archives import StoredArrays, read_hdf5, read_npy, read_npz
 from hubel.data.arrays import Kind, channels_axis, from_arrays
 from hubel.data.builtin import BUILTIN, load_builtin
 from hubel.data.dataset import Dataset
+from hubel.data.feature_table import from_table, names_pictures
 from hubel.data.fits_cube import read_fits_cube
 from hubel.data.folders import list_folder
 from hubel.data.idx import is_idx, read_idx
@@ -23,7 +24,8 @@ from hubel.data.listing import Listing
 from hubel.data.pictures import PictureOptions, load_pictures
 from hubel.data.reading import Progress
 from hubel.data.sizes import Resize
-from hubel.data.tables import TABLES, is_table, list_table
+from hubel.data.table_pieces import TABLES, is_table
+from hubel.data.tables import COLUMNS, list_table
 from hubel.data.targets import Task
 
 
@@ -31,6 +33,10 @@ def load(
     source: str | os.PathLike[str] | Dataset,
     *,
     target: str | Sequence[str] = "label",
+    columns: str | Sequence[str] | None = None,
+    ignore: str | Sequence[str] = (),
+    categories: str | Sequence[str] = (),
+    missing: str | Sequence[str] = (),
     size: int | tuple[int, int] | str | None = None,
     resize: Resize = "pad",
     channels: Literal["rgb", "grey", "first", "last"] | None = None,
@@ -46,17 +52,18 @@ def load(
 ) -> Dataset:
     """Labelled data, as they were stored.
 
-    `source` is a folder of class folders (or of train, validation and test folders of them); a table (`.csv`, `.tsv`, `.parquet`) with
-    the columns path and label and, where they are, group, split and weight; arrays (`.npz`, `.npy` with its labels beside it, HDF5, a FITS
+    `source` is a folder of class folders (or of train, validation and test folders of them); a table (`.csv`, `.tsv`, `.parquet`, `.xlsx`)
+    of features, or of pictures by a column path, with the column label and, where they are, group, split and weight; arrays (`.npz`, `.npy` with its labels beside it, HDF5, a FITS
     cube, IDX files); or a name: digits, fashion-mnist, mnist, cifar-10, cifar-100 (write ./digits for a folder of that name).
 
     `target` names the column or array of labels (several columns: several targets); "self" asks for the input itself, so that labels
-    may be missing (a flat folder of pictures, an array alone). `size`, `resize`: see `hubel.data.sizes`. `channels`:
+    may be missing (a flat folder of pictures, an array alone). `columns`, `ignore`, `categories`, `missing` are for
+    tables of features: see `hubel.data.from_table`. `size`, `resize`: see `hubel.data.sizes`. `channels`:
     "rgb" or "grey" converts pictures, "first" or "last" says where arrays have their channels. `kind="volumes"`: files (or arrays of four
     axes) are volumes, with the pages of a TIFF, the planes of a FITS cube or the first axis of an array as depth. `nan="zero"` sets NaN and infinite values to
     zero instead of refusing them. `task`: see `hubel.data.targets`. `symmetries` are changes that leave every label true, by your word.
     `reading` is that of other data (`Dataset.reading`): pictures become rows of the same size, channels and type as those, by the same rule,
-    in place of what `size`, `resize`, `channels` and `nan` would say.
+    in place of what `size`, `resize`, `channels` and `nan` would say; a table by its columns, levels and means.
     `download` permits the network for a built-in name. `progress(done, total)` is told how far reading is. What was done is in
     `Dataset.notes`.
 
@@ -89,6 +96,23 @@ def load(
     if not path.exists():
         raise FileNotFoundError(_not_there(path))
     declared = frozenset(() if symmetries is None else symmetries)
+    of_tables = {"columns": columns, "ignore": ignore, "categories": categories, "missing": missing}
+    if is_table(path) and path.is_file() and not names_pictures(path, COLUMNS["path"]):
+        _refuse_unused(source, size=size, channels=channels)
+        _refuse_for_tables(path, nan=nan, symmetries=declared, itself=itself)
+        data = from_table(
+            path,
+            target=target,
+            task=task,
+            name=_name(path),
+            like=_table_reading(reading),
+            progress=progress,
+            **of_tables,
+        )
+        return replace(data, source=str(path.absolute()))
+    reading = None if _table_reading(reading) else reading
+    if given := [name for name, value in of_tables.items() if value not in (None, ())]:
+        raise ValueError(f"{given[0]}= is for tables of features, but {source} is none")
     listing = _listing(path, target)
     if listing is not None:
         if kind == "volumes" and (size is not None or channels is not None or resize != "pad"):
@@ -158,6 +182,26 @@ def _refuse_unused(
         raise ValueError(
             f"target={target!r} names a column or an array, but {source} has none: its labels are built in"
         )
+
+
+def _refuse_for_tables(path: Path, *, nan: str, symmetries: frozenset[str], itself: bool) -> None:
+    if itself:
+        raise ValueError(
+            f"{path} is a table of features, which has categories and gaps: give its numbers as an array of which each row is its own target, "
+            'hubel.fit(table[columns].to_numpy(), "self")'
+        )
+    if nan != "refuse":
+        raise ValueError(
+            f"nan={nan!r} is for pictures and arrays; in {path} an empty field is a missing value, which has a place of its own"
+        )
+    if symmetries:
+        raise ValueError(
+            f"symmetries ({', '.join(sorted(symmetries))}) are for pictures, but {path} is a table of features"
+        )
+
+
+def _table_reading(reading: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    return reading if reading is not None and reading.get("kind") == "table" else None
 
 
 def _has_idx(folder: Path) -> bool:

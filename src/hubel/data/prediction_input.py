@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from hubel.core.errors import UnreadableData
 from hubel.data.archives import mapped_npy, opened_npz
 from hubel.data.arrays import finite, rows_of, stored_values
 from hubel.data.decoding import decode_all
+from hubel.data.feature_table import rows_like
 from hubel.data.images import decode, is_image
 from hubel.data.reading import Progress
 from hubel.data.sizes import fit_size
 from hubel.data.storage import room_for
+from hubel.data.table_pieces import TABLES, Pieces, is_frame, is_table
 from hubel.data.targets import as_numpy
 
 ARRAYS = (".npy", ".npz")
@@ -31,7 +34,8 @@ def read_like(
     """Rows [N, C, H, W] (or [N, C, D, H, W], [N, F]) of new data, by the steps that `Dataset.reading` records.
 
     `source` is one file or several: image files, one row each; or `.npy` and `.npz` files of arrays (in a `.npz` the only array, or x, inputs, images
-    or data). It may also be an array or a tensor, of one example or of many. The same file gives the same bits as when it was loaded.
+    or data); or tables, where the network was fitted to one. It may also be an array or a tensor, of one example or of many, or a pandas
+    DataFrame. The same file gives the same bits as when it was loaded.
 
     Raises `UnreadableData` naming every file that can not be read or is of another kind, `ValueError` for arrays that are of another kind.
 
@@ -42,6 +46,8 @@ def read_like(
     """
     if isinstance(source, (str, os.PathLike)):
         source = [source]
+    if reading["kind"] == "table":
+        return _table_rows(source, reading)
     if (
         not isinstance(source, (list, tuple))
         or not source
@@ -59,6 +65,56 @@ def read_like(
         pieces = [_file_rows(path, reading) for path in paths]
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
     return _picture_rows(paths, reading, progress)
+
+
+def _table_rows(source: Any, reading: Mapping[str, Any]) -> np.ndarray:
+    """Rows of tables, with a warning of what was unlike the table that was learned; arrays only where all columns are numbers."""
+    of_files = (
+        isinstance(source, (list, tuple))
+        and source
+        and all(isinstance(s, (str, os.PathLike)) for s in source)
+    )
+    if not (of_files or is_frame(source) or isinstance(source, (Mapping, Pieces))):
+        return _array_of_numbers(as_numpy(source, "x"), reading)
+    tables: list[Any] = [source]
+    if of_files:
+        tables = [_table_file(Path(name).expanduser()) for name in list(source)]  # type: ignore[arg-type]
+    pieces: list[np.ndarray] = []
+    for table in tables:
+        for rows, remarks in rows_like(table, reading):
+            pieces.append(rows)
+            if remarks:
+                warnings.warn(" ".join(remarks), UserWarning, stacklevel=4)
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+
+def _table_file(path: Path) -> Path:
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist")
+    if not is_table(path):
+        raise ValueError(
+            f"the network was fitted to a table, but {path} is none; expected one of {', '.join(TABLES)}"
+        )
+    return path
+
+
+def _array_of_numbers(x: np.ndarray, reading: Mapping[str, Any]) -> np.ndarray:
+    columns = reading["columns"]
+    names = ", ".join(column["header"] for column in columns[:10]) + (" …" if len(columns) > 10 else "")
+    words = [column["header"] for column in columns if column["kind"] != "number"]
+    if words:
+        raise ValueError(
+            f"the network was fitted to a table with words in {', '.join(map(repr, words[:5]))}: give a table with the columns {names} (a file, a "
+            "pandas DataFrame, or a mapping of names to columns)"
+        )
+    x = x[None] if x.ndim == 1 else x
+    if x.ndim != 2 or x.shape[1] != len(columns) or x.dtype.kind not in "iuf":
+        raise ValueError(
+            f"x is an array {x.shape} of {x.dtype}; expected numbers [N, {len(columns)}], in the order {names}, or a table with these columns"
+        )
+    if np.isinf(x).any():
+        raise ValueError("x holds infinite values; write NaN where nothing was measured")
+    return x.astype(reading["dtype"])
 
 
 def _picture_rows(paths: list[Path], reading: Mapping[str, Any], progress: Progress | None) -> np.ndarray:

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from hubel.data.dataset import Dataset
+from hubel.data.encoding import Encoding, encoding_of
 
-__all__ = ["Scaling", "scaling_of"]
+__all__ = ["Preprocessing", "Scaling", "scaling_of"]
 
 CHUNK_BYTES = 2**21  # of float64 values summed at a time: what a processor keeps close to it
 
@@ -112,6 +113,10 @@ class Scaling:
         return (1, *(-1 if place == axis else 1 for place in range(len(self.shape))))
 
 
+Preprocessing = Scaling | Encoding
+"""From stored inputs to what enters a network."""
+
+
 def _feature_axis(shape: tuple[int, ...]) -> int:
     """The axis of channels [C, H, W] or features [F], [L, F] in the shape of one example."""
     return 1 if len(shape) == 2 else 0
@@ -134,10 +139,10 @@ def _constants(
     )
 
 
-def scaling_of(train: Dataset, *, precision: str = "float32") -> Scaling:
+def scaling_of(train: Dataset, *, precision: str = "float32") -> Preprocessing:
     """Mean and standard deviation of every channel (or feature) over the training part, in float64.
 
-    Of series only the steps that there are count. Symbols are not scaled.
+    For a table its `Encoding`. Of series only the steps that there are count. Symbols are not scaled.
     Where the symmetry "background" is declared, each picture's own mean is taken off first.
     A constant channel keeps a standard deviation of 1, so that it becomes 0 rather than infinite.
     """
@@ -145,6 +150,8 @@ def scaling_of(train: Dataset, *, precision: str = "float32") -> Scaling:
         raise ValueError(
             "the training part is empty: there is nothing to take mean and standard deviation from"
         )
+    if train.reading.get("kind") == "table":
+        return encoding_of(train, precision=precision)
     if train.alphabet is not None:
         return Scaling(
             mean=(),

@@ -17,6 +17,7 @@ from hubel.data.arrays import channels_axis, from_arrays
 from hubel.data.builtin import BUILTIN
 from hubel.data.itself import says_self
 from hubel.data.reading import reading_again
+from hubel.data.table_pieces import is_frame
 
 if TYPE_CHECKING:
     from hubel.fitting.run import Run
@@ -55,6 +56,10 @@ def options_like(run: Run, source: Any, given: Mapping[str, Any] | None) -> dict
     given = dict(given or {})
     if isinstance(source, Dataset):
         return given
+    if run.reading["kind"] == "table" and (
+        is_frame(source) or isinstance(source, (str, os.PathLike, Mapping))
+    ):
+        return {**given, "reading": dict(run.reading)}
     recorded = recorded_options(run)
     if not isinstance(source, (str, os.PathLike)):
         return _of_arrays(run, source, recorded) | given

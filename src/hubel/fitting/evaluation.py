@@ -13,7 +13,7 @@ from torch import nn
 
 from hubel.core.types import Interval
 from hubel.data import Dataset
-from hubel.data.preprocessing import Scaling
+from hubel.data.preprocessing import Preprocessing
 from hubel.data.source import dataset_of
 from hubel.fitting.alike import options_like, recorded_options
 from hubel.objectives import Objective, OwnTarget
@@ -41,7 +41,7 @@ def evaluate(run: Run, data: Any, y: Any, options: Mapping[str, Any] | None) -> 
 
 @torch.no_grad()
 def of_network(
-    objective: Objective, net: nn.Module, scaling: Scaling, part: Dataset, device: torch.device
+    objective: Objective, net: nn.Module, scaling: Preprocessing, part: Dataset, device: torch.device
 ) -> dict[str, Interval]:
     """Scores that need the network beside its answers: bounds, densities and samples, for examples that are their own target; on
     evenly many of them where they are many.
@@ -112,7 +112,7 @@ def with_classes_of(run: Run, data: Dataset) -> Dataset:
         raise ValueError(
             f"{data.name} has classes that this network does not know: {unknown[:5]}; it knows {wanted[:10]}"
         )
-    if data.is_multilabel:
+    if data.targets.ndim == 2:
         order = [data.classes.index(name) if name in data.classes else -1 for name in wanted]
         targets = np.stack(
             [data.targets[:, k] if k >= 0 else np.zeros(len(data), data.targets.dtype) for k in order], axis=1

@@ -109,8 +109,9 @@ class Recipe:
         *,
         choose_precision: Callable[[int], tuple[Precision, str]],
         choose_epochs: Callable[[int, Precision], tuple[int, str]],
+        validation: bool = False,
     ) -> tuple[Recipe, dict[str, str]]:
-        """Every blank filled, and for every field the reason.
+        """Every blank filled, and for every field the reason. `validation` says whether there is a validation part to look at.
 
         `choose_precision(batch_size)` and `choose_epochs(batch_size, precision)` measure on this machine; the rest follows from
         the training part `data` and the network.
@@ -140,10 +141,7 @@ class Recipe:
         sparse = any(isinstance(penalty, L1) for penalty in self.penalties)
         kept = (False, "a mean over steps would not keep the zeros that L1 makes")
         fill("average", lambda: kept if sparse else default_average(len(data), batch_size, epochs))
-        fill(
-            "early_stopping",
-            lambda: (False, "the learning rate ends at zero, where the last weights are the ones to keep"),
-        )
+        fill("early_stopping", lambda: default_stopping(data, epochs, validation))
         chosen["penalties"] = (
             self.penalties,
             "given" if self.penalties else "none: weight decay is the optimizer's",
@@ -225,6 +223,18 @@ def default_augmentation(data: Dataset, epochs: int) -> tuple[tuple[Augmentation
     if "occlusion" in data.symmetries and epochs >= LONG:
         found.append(Erase())
     return tuple(found), f"declared symmetries of {data.name}: {', '.join(sorted(data.symmetries))}"
+
+
+def default_stopping(
+    data: Dataset, epochs: int, validation: bool
+) -> tuple[EarlyStopping | Literal[False], str]:
+    """The best weights of a table, which a network soon learns by heart; the last ones of everything else."""
+    if data.kind == "features" and validation:
+        patience = max(10, epochs // 3)
+        return EarlyStopping(patience=patience), (
+            f"a table is soon learned by heart: the weights with the least validation loss are kept, and {patience} epochs waited for better ones"
+        )
+    return False, "the learning rate ends at zero, where the last weights are the ones to keep"
 
 
 def default_average(num_train: int, batch_size: int, epochs: int) -> tuple[float | Literal[False], str]:

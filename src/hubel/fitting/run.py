@@ -27,7 +27,7 @@ from hubel.core.errors import DamagedRun, is_out_of_memory
 from hubel.core.types import Interval, Prediction
 from hubel.data import PARTS, Series, read_like
 from hubel.data.archives import opened_npz
-from hubel.data.preprocessing import Scaling
+from hubel.data.preprocessing import Preprocessing
 from hubel.fitting import codec, evaluation, machine
 from hubel.fitting.about import read_about
 from hubel.fitting.checkpoints import Checkpoints
@@ -106,9 +106,9 @@ class Run:
         return objective
 
     @cached_property
-    def scaling(self) -> Scaling:
+    def scaling(self) -> Preprocessing:
         """From stored inputs to what enters the network."""
-        return self._rebuilt("preprocessing", Scaling)
+        return self._rebuilt("preprocessing", Preprocessing)
 
     @cached_property
     def split(self) -> dict[str, np.ndarray]:
@@ -152,7 +152,7 @@ class Run:
             raise DamagedRun(f"{self.folder}: {error} {RESTORE}") from error
         return net.eval()
 
-    def _rebuilt(self, entry: str, kind: type) -> Any:
+    def _rebuilt(self, entry: str, kind: Any) -> Any:
         """The object that an entry of `run.json` describes. Raises `DamagedRun` where it describes none of this kind."""
         try:
             found = names.rebuild(self.about[entry])
@@ -302,7 +302,7 @@ def _largest(value: Any) -> int:
 @torch.no_grad()
 def outputs_of(
     net: nn.Module,
-    scaling: Scaling,
+    scaling: Preprocessing,
     precision: Precision,
     stored: torch.Tensor | np.ndarray,
     device: torch.device,

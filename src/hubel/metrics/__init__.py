@@ -29,7 +29,7 @@ from hubel.metrics.intervals import bootstrap, undefined, wilson
 from hubel.metrics.multilabel import f1_over_labels, per_label, subset_accuracy
 from hubel.metrics.ranking import average_precision, roc_auc
 from hubel.metrics.reconstruction import by_channel, reconstruction
-from hubel.metrics.regression import mae, r2, rmse
+from hubel.metrics.regression import coverage, mae, r2, rmse
 from hubel.metrics.summaries import classification, multilabel, regression
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "chance_level",
     "classification",
     "confusion_matrix",
+    "coverage",
     "expected_calibration_error",
     "expected_initial_loss",
     "f1_over_labels",

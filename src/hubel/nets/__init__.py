@@ -12,6 +12,7 @@ on torch's global generator alone.
 from hubel.nets.alexnet import alexnet
 from hubel.nets.autoencoder import autoencoder
 from hubel.nets.character_lm import character_lm
+from hubel.nets.committee import committee
 from hubel.nets.compact import compact
 from hubel.nets.conv_autoencoder import conv_autoencoder
 from hubel.nets.dcgan import dcgan
@@ -52,6 +53,7 @@ __all__ = [
     "alexnet",
     "autoencoder",
     "character_lm",
+    "committee",
     "compact",
     "conv_autoencoder",
     "dcgan",

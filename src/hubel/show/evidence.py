@@ -126,6 +126,16 @@ class Evidence:
         return probabilities if fits and np.isfinite(probabilities).all() else None
 
     @cached_property
+    def uncertainties(self) -> np.ndarray | None:
+        """Standard deviations [N, K] that belong to `predicted` real values, or None."""
+        found, predicted = self.arrays.get("uncertainties"), self.predicted
+        if found is None or predicted is None or self.kind != "values" or found.dtype.kind != "f":
+            return None
+        found = found.reshape(len(found), -1).astype(np.float64)
+        fits = found.shape == predicted[1].shape
+        return found if fits and np.isfinite(found).all() and (found > 0).all() else None
+
+    @cached_property
     def ids(self) -> tuple[str, ...]:
         """The name of each scored example; its row number where no names are recorded."""
         ids, predicted = self.arrays.get("ids"), self.predicted

@@ -14,6 +14,7 @@ import torch
 from hubel.core import files
 from hubel.core.types import Interval, Prediction
 from hubel.data import Dataset
+from hubel.data.encoding import Encoding
 from hubel.fitting.evaluation import of_network
 from hubel.fitting.run import outputs_of
 from hubel.objectives import OwnTarget
@@ -131,11 +132,16 @@ def write_predictions(
     entered: dict[str, np.ndarray],
 ) -> None:
     """`predictions.npz`: what was predicted for every example of the part, and the pictures of the worst."""
+    targets = np.asarray(part.targets)
     content: dict[str, np.ndarray] = {
         "ids": _ids(part),
-        "targets": np.asarray(part.targets),
+        "targets": targets.argmax(1) if part.has_probabilities else targets,
         "values": prediction.values,
     }
+    if part.has_probabilities:
+        content["target_probabilities"] = targets
+    if prediction.uncertainties is not None:
+        content["uncertainties"] = prediction.uncertainties
     if prediction.probabilities is not None:
         content["probabilities"] = prediction.probabilities.astype(np.float32)
     worst = worst_rows(part, prediction)
@@ -156,7 +162,8 @@ def worst_rows(part: Dataset, prediction: Prediction) -> np.ndarray:
     """Rows of the examples with the greatest error, worst first: least probability of the truth, or largest deviation."""
     targets = np.asarray(part.targets)
     if prediction.probabilities is None:
-        error = np.abs(prediction.values - targets.reshape(prediction.values.shape)).sum(1)
+        spread = np.maximum(targets.reshape(prediction.values.shape).std(axis=0), 1e-300)  # units may differ
+        error = (np.abs(prediction.values - targets.reshape(prediction.values.shape)) / spread).max(1)
     elif targets.ndim == 2:
         error = np.abs(prediction.probabilities - targets).max(1)
     else:
@@ -171,6 +178,10 @@ def worst_rows(part: Dataset, prediction: Prediction) -> np.ndarray:
 def entering(training: Training) -> dict[str, np.ndarray]:
     """The first batch of the first epoch, exactly as it entered the network."""
     batch = next(training.batches.epoch(1))
+    scaling = training.job.scaling
+    if isinstance(scaling, Encoding):
+        names = scaling.names(training.job.train.reading["columns"])
+        return {"entering_pictures": batch.inputs.float().cpu().numpy(), "entering_names": np.array(names)}
     if batch.inputs.ndim not in (4, 5):
         return {}
     targets = {"entering_targets": batch.targets[:NUM_ENTERING].cpu().numpy()}
@@ -211,7 +222,8 @@ def middle_slices(examples: np.ndarray) -> np.ndarray:
 def _ids(part: Dataset) -> np.ndarray:
     if part.ids is None:
         return np.arange(len(part)).astype(str)
-    return np.asarray(part.ids).astype(str)
+    ids = np.asarray(part.ids).astype(str)
+    return np.char.add("row ", ids) if part.reading.get("kind") == "table" else ids
 
 
 def as_json(scores: dict[str, Interval]) -> dict[str, Any]:

@@ -48,6 +48,10 @@ def fit(
     validation: float | None = None,
     test: float | None = None,
     groups: Sequence[Any] | np.ndarray | None = None,
+    target: str | Sequence[str] | None = None,
+    uncertainty: bool = False,
+    balance: bool = False,
+    focus: float = 0.0,
     budget: float | None = None,
     device: str = "auto",
     quiet: bool = False,
@@ -55,12 +59,14 @@ def fit(
 ) -> Run:
     """Fit a network to labelled data and write a run folder with its evidence.
 
-    `source` is a path (a folder of class folders, a table of paths and labels, `.npz`, HDF5, FITS, IDX), the name of built-in
-    data ("digits", "fashion-mnist", …), a `Dataset`, or an array `x` [N, ...] with targets `y` [N] or [N, K]; the targets decide
-    the objective. With `y="self"` the examples are their own target: an autoencoder is fitted, or the generative network that `net` names.
-    `options` are those of `hubel.data.load` (or of `from_arrays`). Everything left out is chosen and written down with its reason.
-    `like` takes network, objective and resolved recipe from another run, reads the data as its data were read (size, channels, target,
-    NaN, declared symmetries, where `options` say nothing else), and takes its parts where the data are the same
+    `source` is a path (a folder of class folders, a table of features or of pictures, `.npz`, HDF5, FITS, IDX), the name of built-in
+    data ("digits", "fashion-mnist", …), a `Dataset`, a pandas DataFrame, or an array `x` [N, ...] with targets `y` [N] or [N, K]; the
+    targets decide the objective. `target` names the column or columns of the targets; `uncertainty` asks for real values with error
+    bars, `balance` lets every class count alike however rare it is, `focus` is the exponent of the focal loss. With `y="self"` the
+    examples are their own target: an autoencoder is fitted, or the generative network that `net` names. `options` are those of
+    `hubel.data.load` (or of `from_arrays`, `from_table`). Everything left out is chosen and written
+    down with its reason. `like` takes network, objective and resolved recipe from another run, reads the data as its data were read (size,
+    channels, columns, target, NaN, declared symmetries, where `options` say nothing else), and takes its parts where the data are the same
     and none are asked for. `validation`, `test` are
     fractions; `groups` [N] tie examples that must stay in one part; `budget` is the training time in seconds (325).
 
@@ -80,6 +86,11 @@ def fit(
     'all 2 epochs done'
     """
     made: list[Run] = []
+    wishes = choices.Wishes(uncertainty=uncertainty, balance=balance, focus=focus)
+    if target is not None:
+        if "target" in (options or {}):
+            raise TypeError("received target= and options with a target: leave one of them out")
+        options = {**dict(options or {}), "target": target if isinstance(target, str) else list(target)}
     if says_self(y) and isinstance(source, (str, os.PathLike)):
         y, options = None, {**dict(options or {}), "target": y}  # what a resumed run reads again
 
@@ -106,6 +117,7 @@ def fit(
                 budget=choices.DEFAULT_BUDGET if budget is None else budget,
                 device=machines.device_of(device),
                 display=display,
+                wishes=wishes,
             )
             folder = folders.new_folder(out, data.name)
             with files.locked(folder):
@@ -366,6 +378,8 @@ def _read_like(like: Run, source: Any, options: Mapping[str, Any] | None) -> dic
     found = options_like(like, source, options)
     if isinstance(source, Dataset) or (isinstance(source, str) and source.lower() in BUILTIN):
         return found  # they declare their own
+    if like.reading["kind"] == "table":
+        return found  # nothing can be declared of tables
     return {"symmetries": list(like.about["data"].get("symmetries", ())), **found}
 
 

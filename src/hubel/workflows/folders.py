@@ -16,6 +16,7 @@ from torch import nn
 
 from hubel.core import files, names, random
 from hubel.core.version import VERSION
+from hubel.data import Dataset
 from hubel.fitting import Run, codec, machine
 from hubel.fitting.about import FORMAT, read_about
 from hubel.nets.made import is_as_made
@@ -188,6 +189,7 @@ def show_data(display: Display, prepared: Prepared) -> None:
     rows = {
         "examples": f"{len(whole):,} of {' × '.join(map(str, whole.shape))}, {_depth(whole.inputs.dtype)}"
     }
+    rows |= _columns(whole)
     if whole.classes is not None:
         rows["classes"] = f"{len(whole.classes)}: {_counts(whole.class_counts())}"
     elif whole.is_its_own_target:
@@ -195,8 +197,14 @@ def show_data(display: Display, prepared: Prepared) -> None:
             "" if whole.labels is None else " (labels are only shown)"
         )
     else:
-        targets = np.asarray(whole.targets, np.float64)
-        rows["targets"] = f"real values from {targets.min():.4g} to {targets.max():.4g}"
+        targets = np.asarray(whole.targets, np.float64).reshape(len(whole), -1)
+        names = whole.target_names or ("",) * targets.shape[1]
+        units = whole.units or ("",) * targets.shape[1]
+        told = [
+            f"{name} from {low:.4g} to {high:.4g} {unit}".strip()
+            for name, unit, low, high in zip(names, units, targets.min(0), targets.max(0), strict=True)
+        ]
+        rows["targets"] = f"real values: {', '.join(told[:10])}{', …' if len(told) > 10 else ''}"
     sizes = ", ".join(f"{len(r):,} {name}" for name, r in prepared.rows.items())
     rows["parts"] = f"{sizes} ({prepared.how})"
     for number, note in enumerate(whole.notes):
@@ -204,6 +212,25 @@ def show_data(display: Display, prepared: Prepared) -> None:
     if prepared.duplicates.get("sentence"):
         rows["duplicates"] = str(prepared.duplicates["sentence"])
     display.facts(f"Found: {whole.name}", rows)
+
+
+def _columns(whole: Dataset) -> dict[str, str]:
+    """The columns of a table."""
+    if whole.reading.get("kind") != "table":
+        return {}
+    kinds: dict[str, list[str]] = {}
+    for column in whole.reading["columns"]:
+        kinds.setdefault(column["kind"], []).append(column["name"])
+    words = {
+        "number": ("number", "numbers"),
+        "yes/no": ("yes/no", "yes/no"),
+        "category": ("category", "categories"),
+    }
+    told = [
+        f"{len(names):,} {words[kind][len(names) > 1]} ({', '.join(names[:8])}{', …' if len(names) > 8 else ''})"
+        for kind, names in kinds.items()
+    ]
+    return {"columns": "; ".join(told)}
 
 
 def show_choices(display: Display, setting: Setting) -> None:

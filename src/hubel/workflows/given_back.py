@@ -13,7 +13,7 @@ from hubel import metrics
 from hubel.core import random
 from hubel.core.types import Prediction
 from hubel.data import Dataset
-from hubel.data.preprocessing import Scaling
+from hubel.data.preprocessing import Preprocessing, Scaling
 from hubel.fitting.precision import Precision
 from hubel.fitting.run import outputs_of
 from hubel.nets.latent import Encoder, Generator
@@ -43,14 +43,15 @@ class Encoding(nn.Module):
 
 
 def codes_of(
-    net: Encoder, scaling: Scaling, precision: Precision, stored: Any, device: torch.device
+    net: Encoder, scaling: Preprocessing, precision: Precision, stored: Any, device: torch.device
 ) -> np.ndarray:
     """Codes [N, Z] of stored examples [N, ...]."""
     return outputs_of(Encoding(net), scaling, precision, stored, device).numpy()
 
 
-def samples_of(net: Generator, scaling: Scaling, num: int, seed: int) -> np.ndarray:
+def samples_of(net: Generator, scaling: Preprocessing, num: int, seed: int) -> np.ndarray:
     """`num` new examples in stored units and of the stored type: whole numbers are rounded, and kept within their limits."""
+    assert isinstance(scaling, Scaling), "rows of tables are not their own targets"
     values = scaling.invert(net.sample(num, seed).double().cpu()).numpy()
     dtype = np.dtype(scaling.dtype)
     if dtype.kind in "iu" and scaling.background == "kept":
@@ -62,7 +63,7 @@ def samples_of(net: Generator, scaling: Scaling, num: int, seed: int) -> np.ndar
 def shown_of(
     net: nn.Module,
     objective: OwnTarget,
-    scaling: Scaling,
+    scaling: Preprocessing,
     part: Dataset,
     prediction: Prediction,
     *,
@@ -118,13 +119,14 @@ def baselines(
     return found
 
 
-def _some(data: Dataset, scaling: Scaling, most: int) -> Tensor:
+def _some(data: Dataset, scaling: Preprocessing, most: int) -> Tensor:
     """Scaled examples, flattened, evenly spaced over the data."""
     rows = np.linspace(0, len(data) - 1, min(most, len(data))).astype(np.int64)
     return scaling(torch.from_numpy(np.array(data.inputs[rows]))).float().flatten(1)
 
 
-def _scores(scaling: Scaling, wanted: Tensor, given_back: Tensor) -> dict[str, float]:
+def _scores(scaling: Preprocessing, wanted: Tensor, given_back: Tensor) -> dict[str, float]:
+    assert isinstance(scaling, Scaling), "rows of tables are not their own targets"
     stored = [scaling.invert(values.unflatten(1, scaling.shape)).numpy() for values in (wanted, given_back)]
     scores = metrics.reconstruction(*stored, spread=np.asarray(scaling.std))
     return {name: scores[name].value for name in scores if not math.isnan(scores[name].value)}

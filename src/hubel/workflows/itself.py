@@ -14,7 +14,7 @@ from hubel.core import random
 from hubel.core.errors import ContractError
 from hubel.data import Dataset
 from hubel.data.augmentation import Mixup
-from hubel.data.preprocessing import Scaling
+from hubel.data.preprocessing import Preprocessing
 from hubel.fitting import Recipe
 from hubel.objectives import (
     Adversarial,
@@ -74,7 +74,7 @@ def choose(
     return net, objective, reasons
 
 
-def with_scaling(objective: SomeObjective, scaling: Scaling) -> SomeObjective:
+def with_scaling(objective: SomeObjective, scaling: Preprocessing) -> SomeObjective:
     """A question about the examples themselves has to know how they are scaled; any other is as it is."""
     if isinstance(objective, OwnTarget) and objective.scaling != scaling:
         return replace(objective, scaling=scaling)

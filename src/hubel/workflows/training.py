@@ -21,7 +21,7 @@ from hubel.core.typed import refuse_other_types
 from hubel.core.types import Record
 from hubel.data.batches import Batches
 from hubel.data.dataset import Dataset
-from hubel.data.preprocessing import Scaling
+from hubel.data.preprocessing import Preprocessing
 from hubel.fitting import codec
 from hubel.fitting.averaging import MovingAverage
 from hubel.fitting.checkpoints import Checkpoints
@@ -57,7 +57,7 @@ class Job:
     net: nn.Module
     objective: Objective
     recipe: Recipe
-    scaling: Scaling
+    scaling: Preprocessing
     train: Dataset
     validation: Dataset
     folder: Any
