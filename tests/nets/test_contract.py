@@ -50,7 +50,7 @@ CASES = [
     (name, variant)
     for name in nets.__all__
     for variant in VARIANTS.get(name, [{}])
-    if name not in (*OF_SEQUENCES, *OF_PIXELS, *nets.OF_THEMSELVES)  # the last: test_own_target.py
+    if name not in (*OF_SEQUENCES, *OF_PIXELS, *nets.OF_THEMSELVES)  # the last: test_autoencoders.py
 ]
 
 every_net = pytest.mark.parametrize(

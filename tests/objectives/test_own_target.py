@@ -118,6 +118,11 @@ class TestReconstruction:
         hidden = first == 0
         assert hidden.float().mean().item() == pytest.approx(0.25, abs=0.01)
         assert (first - x)[~hidden].std().item() == pytest.approx(0.5, abs=0.01)
+        torch.manual_seed(1)
+        loss = objective(net, Batch(inputs=x, targets=x)).total
+        assert loss.item() == pytest.approx(
+            (0.5 * first - x).square().mean().item()
+        )  # the clean one is asked for
         objective(net.eval(), Batch(inputs=x, targets=x))
         assert torch.equal(net.shown, x)
 

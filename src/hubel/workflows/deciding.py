@@ -243,8 +243,6 @@ def _merged(known: Recipe, given: Recipe) -> Recipe:
 
 def _asked_of(train: Dataset, objective: Objective) -> Objective:
     """The question of another run, asked of these data: their class names, their centre and scale, and not calibrated yet."""
-    if isinstance(objective, OwnTarget):
-        return replace(objective, scaling=None)
     changes: dict[str, Any] = {}
     if train.classes is not None and getattr(objective, "classes", None) is not None:
         asked = objective.classes  # type: ignore[attr-defined]

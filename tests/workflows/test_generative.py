@@ -418,5 +418,6 @@ def test_samples_of_whole_numbers_stay_within_their_type(tmp_path):
     torch.manual_seed(0)
     values = samples_of(nets.realnvp(inputs=2), scaling, 500, 0)
     assert values.dtype == np.uint8
-    assert values.min() == 0
-    assert values.max() == 255
+    raw = 10 + 100 * nets.realnvp(inputs=2).sample(500, 0).numpy()  # at the start standard normal numbers
+    np.testing.assert_array_equal(values, np.clip(np.rint(raw), 0, 255))
+    assert (values == 0).mean() > 0.4
