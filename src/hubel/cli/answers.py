@@ -69,14 +69,19 @@ def _writer(stream: TextIO, first: dict[str, Any], waiting: list[dict[str, Any]]
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """One level: the top five as class_1, probability_1, …"""
+    """One level: the top five as class_1, probability_1, …; values as mass [Msun], their uncertainties as mass sd [Msun]."""
     flat: dict[str, Any] = {}
+    units = row.get("units", {})
     for name, value in row.items():
         if name == "top":
             for place, (label, probability) in enumerate(value, start=1):
                 flat[f"class_{place}"], flat[f"probability_{place}"] = label, f"{probability:.6g}"
-        elif isinstance(value, dict):
-            flat |= {k: f"{v:.9g}" for k, v in value.items()}
+        elif name in ("values", "uncertainties"):
+            said = " sd" if name == "uncertainties" else ""
+            for k, v in value.items():
+                flat[f"{k}{said} [{units[k]}]" if k in units else f"{k}{said}"] = f"{v:.9g}"
+        elif name == "units":
+            continue
         else:
             flat[name] = f"{value:.6g}" if isinstance(value, float) else value
     return flat

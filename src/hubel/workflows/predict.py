@@ -12,7 +12,7 @@ from hubel import data as hubel_data
 from hubel.core.errors import UnreadableData
 from hubel.core.types import Interval, Prediction
 from hubel.data.images import is_image
-from hubel.fitting import Run, open_run
+from hubel.fitting import Ensemble, Run, open_fitted
 from hubel.objectives import OwnTarget
 
 ARRAYS = (".npy", ".npz")
@@ -21,13 +21,14 @@ TOP = 5
 
 
 def predict_files(
-    run: Run | Path | str,
+    run: Run | Ensemble | Path | str,
     paths: Sequence[Path | str],
     *,
     device: str = "auto",
     skip_unreadable: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """An answer a file, in the order given: `{"file", "class", "probability", "top": [[class, probability], …]}`, or `"values"`; where
+    """An answer a file, in the order given: `{"file", "class", "probability", "top": [[class, probability], …]}`, or `"values"` with
+    their `"units"` and `"uncertainties"` (one standard deviation), where the network or the spread of an ensemble says some; where
     the target was the example itself, how unusual it is: the error of its reconstruction, or −ln p.
 
     Files are read as the training data were (same size, channels, type), and refused where that is not possible. Folders stand
@@ -47,7 +48,7 @@ def predict_files(
     ...     print([Path(answer["file"]).name for answer in predict_files(run, [folder + "/new.npy"])])
     ['new.npy[0]', 'new.npy[1]']
     """
-    known = run if isinstance(run, Run) else open_run(run, device=device)
+    known = open_fitted(run, device=device) if isinstance(run, (str, Path)) else run
     for part, stored in _read(_together(_files(paths)), known.reading, skip=skip_unreadable):
         if isinstance(stored, str):
             yield {"file": str(part[0]), "unreadable": stored}
@@ -112,7 +113,7 @@ def _files(paths: Sequence[Path | str]) -> list[Path]:
 
 
 def _surprises(
-    run: Run, prediction: Prediction, stored: np.ndarray, ids: Sequence[str]
+    run: Run | Ensemble, prediction: Prediction, stored: np.ndarray, ids: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     """How unusual each example is to a network whose target was the example itself."""
     assert isinstance(run.objective, OwnTarget)
@@ -120,14 +121,23 @@ def _surprises(
         yield {"file": name, "values": {"surprise": float(value)}}
 
 
-def _answers(run: Run, prediction: Prediction, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _answers(run: Run | Ensemble, prediction: Prediction, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
     probabilities = prediction.probabilities
     if probabilities is None:
         names = getattr(run.objective, "target_names", None) or tuple(
             f"value_{k}" for k in range(prediction.values.shape[1])
         )
-        for name, row in zip(ids, prediction.values, strict=True):
-            yield {"file": name, "values": {n: float(v) for n, v in zip(names, row, strict=True)}}
+        units = {n: unit for n, unit in zip(names, prediction.units or (), strict=False) if unit}
+        for k, (name, row) in enumerate(zip(ids, prediction.values, strict=True)):
+            answer: dict[str, Any] = {
+                "file": name,
+                "values": {n: float(v) for n, v in zip(names, row, strict=True)},
+            }
+            if prediction.uncertainties is not None:
+                answer["uncertainties"] = {
+                    n: float(v) for n, v in zip(names, prediction.uncertainties[k], strict=True)
+                }
+            yield answer | ({"units": units} if units else {})
         return
     classes = prediction.classes or tuple(map(str, range(probabilities.shape[1])))
     for name, value, row in zip(ids, prediction.values, probabilities, strict=True):
@@ -146,14 +156,14 @@ def _answers(run: Run, prediction: Prediction, ids: Sequence[str]) -> Iterator[d
 
 
 def evaluate(
-    run: Run | Path | str,
+    run: Run | Ensemble | Path | str,
     data: Any = None,
     y: Any = None,
     *,
     options: Mapping[str, Any] | None = None,
     device: str = "auto",
 ) -> dict[str, Interval]:
-    """All scores with intervals: on the run's own test part, or on other labelled data (`data`, or arrays `data, y`).
+    """All scores with intervals, of a run or of the mean of an ensemble: on its own test part, or on other labelled data (`data`, or arrays `data, y`).
 
     Every look at the test part is counted in `run.json`: a part that was looked at often is no longer a test.
 
@@ -168,5 +178,5 @@ def evaluate(
     ...     print(hubel.evaluate(run, x, y)["accuracy"].count)
     40
     """
-    known = run if isinstance(run, Run) else open_run(run, device=device)
+    known = open_fitted(run, device=device) if isinstance(run, (str, Path)) else run
     return known.evaluate(data, y, options=options)
