@@ -15,7 +15,7 @@ from hubel.core.types import Interval, Prediction
 from hubel.data.feature_table import rows_like
 from hubel.data.images import is_image
 from hubel.data.table_pieces import TABLES, is_table
-from hubel.fitting import Run, open_run
+from hubel.fitting import Ensemble, Run, open_fitted
 from hubel.objectives import OwnTarget
 
 ARRAYS = (".npy", ".npz")
@@ -24,15 +24,15 @@ TOP = 5
 
 
 def predict_files(
-    run: Run | Path | str,
+    run: Run | Ensemble | Path | str,
     paths: Sequence[Path | str],
     *,
     device: str = "auto",
     skip_unreadable: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """An answer a file, in the order given: `{"file", "class", "probability", "top": [[class, probability], …]}`, or `"values"` with
-    their `"units"` and `"uncertainties"` (one standard deviation), where there are any; where the target was the example itself, how
-    unusual it is: the error of its reconstruction, or −ln p. Of a table or an array, an answer a row.
+    their `"units"` and `"uncertainties"` (one standard deviation), where the network or the spread of an ensemble says some; where
+    the target was the example itself, how unusual it is: the error of its reconstruction, or −ln p. Of a table or an array, an answer a row.
 
     Files are read as the training data were (same size, channels, type), and refused where that is not possible. Folders stand
     for the pictures in them. With `skip_unreadable` a file that can not be read is answered by `{"file", "unreadable": why}`, and every
@@ -51,7 +51,7 @@ def predict_files(
     ...     print([Path(answer["file"]).name for answer in predict_files(run, [folder + "/new.npy"])])
     ['new.npy[0]', 'new.npy[1]']
     """
-    known = run if isinstance(run, Run) else open_run(run, device=device)
+    known = open_fitted(run, device=device) if isinstance(run, (str, Path)) else run
     if known.reading["kind"] == "table":
         yield from _of_tables(known, [Path(path) for path in paths])
         return
@@ -69,7 +69,7 @@ def predict_files(
             yield answer | {"unreadable": ""} if skip_unreadable else answer
 
 
-def _of_tables(run: Run, paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+def _of_tables(run: Run | Ensemble, paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
     """An answer a row, in pieces, so that a table may be larger than the memory."""
     for path in paths:
         if not path.exists():
@@ -138,7 +138,7 @@ def _files(paths: Sequence[Path | str]) -> list[Path]:
 
 
 def _surprises(
-    run: Run, prediction: Prediction, stored: np.ndarray, ids: Sequence[str]
+    run: Run | Ensemble, prediction: Prediction, stored: np.ndarray, ids: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     """How unusual each example is to a network whose target was the example itself."""
     assert isinstance(run.objective, OwnTarget)
@@ -146,7 +146,7 @@ def _surprises(
         yield {"file": name, "values": {"surprise": float(value)}}
 
 
-def _answers(run: Run, prediction: Prediction, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _answers(run: Run | Ensemble, prediction: Prediction, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
     probabilities = prediction.probabilities
     if probabilities is None:
         names = getattr(run.objective, "target_names", None) or tuple(
@@ -181,14 +181,14 @@ def _answers(run: Run, prediction: Prediction, ids: Sequence[str]) -> Iterator[d
 
 
 def evaluate(
-    run: Run | Path | str,
+    run: Run | Ensemble | Path | str,
     data: Any = None,
     y: Any = None,
     *,
     options: Mapping[str, Any] | None = None,
     device: str = "auto",
 ) -> dict[str, Interval]:
-    """All scores with intervals: on the run's own test part, or on other labelled data (`data`, or arrays `data, y`).
+    """All scores with intervals, of a run or of the mean of an ensemble: on its own test part, or on other labelled data (`data`, or arrays `data, y`).
 
     Every look at the test part is counted in `run.json`: a part that was looked at often is no longer a test.
 
@@ -203,5 +203,5 @@ def evaluate(
     ...     print(hubel.evaluate(run, x, y)["accuracy"].count)
     40
     """
-    known = run if isinstance(run, Run) else open_run(run, device=device)
+    known = open_fitted(run, device=device) if isinstance(run, (str, Path)) else run
     return known.evaluate(data, y, options=options)
