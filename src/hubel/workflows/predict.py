@@ -16,6 +16,7 @@ from hubel.data.feature_table import rows_like
 from hubel.data.images import is_image
 from hubel.data.table_pieces import TABLES, is_table
 from hubel.fitting import Ensemble, Run, open_fitted
+from hubel.fitting.ensemble import mean_prediction
 from hubel.objectives import OwnTarget
 
 ARRAYS = (".npy", ".npz")
@@ -82,10 +83,17 @@ def _of_tables(run: Run | Ensemble, paths: Sequence[Path]) -> Iterator[dict[str,
         for rows, remarks in rows_like(path, run.reading):
             if len(rows):
                 ids = [f"{path}[{row + k}]" for k in range(len(rows))]
-                yield from _answers(run, run.objective.read(run.outputs(rows)), ids)
+                yield from _answers(run, _prediction_of(run, rows), ids)
                 row += len(rows)
             if remarks:
                 warnings.warn(" ".join(remarks), UserWarning, stacklevel=2)
+
+
+def _prediction_of(run: Run | Ensemble, rows: np.ndarray) -> Prediction:
+    """What a run, or all members of an ensemble, say of rows that were read already."""
+    if isinstance(run, Run):
+        return run.objective.read(run.outputs(rows))
+    return mean_prediction([_prediction_of(member, rows) for member in run.members])
 
 
 def _read(
