@@ -378,8 +378,7 @@ assert not heavy, heavy
 
 def test_no_words_show_the_help(capsys):
     assert run([]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("Usage: ") and "..." not in said.partition("Commands:")[2]
+    assert capsys.readouterr().err.startswith("Usage: ")
 
 
 def test_every_verb_is_documented():

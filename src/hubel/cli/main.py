@@ -278,7 +278,7 @@ def predict(
     answers.write(found, as_json=as_json, out=out)
 
 
-@app.command()
+@app.command(short_help="New examples, made by a generative network.")
 def sample(
     run: RunFolder,
     out: Annotated[
