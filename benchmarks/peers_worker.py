@@ -1,4 +1,4 @@
-"""The peers' side of P1, P2, P3 and P13: one process holds one framework in one setting. It runs in an environment without hubel.
+"""The peers' side of P1, P2, P3, P13 and P14: one process holds one framework in one setting. It runs in an environment without hubel.
 
 Every class trains the same network on the same images [N, H, W, C] uint8: `train(images)` makes one pass over that many
 (whole batches of a fresh shuffle) and answers seconds; `evaluate()` is the test accuracy. "default" is the form in which the
@@ -49,23 +49,27 @@ class Keras:
         keras.utils.set_random_seed(seed)
         keras.mixed_precision.set_global_policy("mixed_bfloat16" if bfloat16 else "float32")
         shape = data.x.shape[1:]
-        optimizer: Any = "adam"
         loss: Any = "categorical_crossentropy"
-        more: dict[str, Any] = {"steps_per_execution": 20, "jit_compile": jit} if pipeline else {}
+        optimizer: Any = "adam"
+        metrics = ["accuracy"]
         if network == "text":
             self.x, self.y = data.x.astype("int32"), data.y.astype("int32")
-            self.model = keras_text(keras, shape[0], int(data.x.max()) + 1)
-            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         else:
             self.x = data.x.astype("float32") / 255
             self.y = keras.utils.to_categorical(data.y, 10)
-            more["metrics"] = ["accuracy"]
-        if network == "mnist":
+        if network == "text":
+            self.model, metrics = keras_text(keras, shape[0], int(data.x.max()) + 1), []
+            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        elif network == "autoencoder":
+            self.model = keras_autoencoder(keras, shape)
+            self.y, loss, metrics = self.x, "binary_crossentropy", []
+        elif network == "mnist":
             self.model = keras_mnist(keras, shape)
-        elif network != "text":
+        else:
             self.model = keras_resnet20(keras, shape)
             optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
-        self.model.compile(loss=loss, optimizer=optimizer, **more)
+        more = {"steps_per_execution": 20, "jit_compile": jit} if pipeline else {}
+        self.model.compile(loss=loss, optimizer=optimizer, metrics=metrics, **more)
         self._made: dict[int, Any] = {}
 
     def train(self, images: int) -> float:
@@ -116,6 +120,27 @@ def keras_text(keras: Any, length: int, size: int) -> Any:
         layers.Embedding(size, 256),
         layers.LSTM(256, return_sequences=True),
         layers.Dense(size, dtype="float32"),
+    ])  # fmt: skip
+
+
+def keras_autoencoder(keras: Any, shape: tuple[int, ...]) -> Any:
+    """The convolutional autoencoder of blog.keras.io/building-autoencoders-in-keras.html."""
+    layers = keras.layers
+    return keras.Sequential([
+        keras.Input(shape=shape),
+        layers.Conv2D(16, (3, 3), activation="relu", padding="same"),
+        layers.MaxPooling2D((2, 2), padding="same"),
+        layers.Conv2D(8, (3, 3), activation="relu", padding="same"),
+        layers.MaxPooling2D((2, 2), padding="same"),
+        layers.Conv2D(8, (3, 3), activation="relu", padding="same"),
+        layers.MaxPooling2D((2, 2), padding="same"),
+        layers.Conv2D(8, (3, 3), activation="relu", padding="same"),
+        layers.UpSampling2D((2, 2)),
+        layers.Conv2D(8, (3, 3), activation="relu", padding="same"),
+        layers.UpSampling2D((2, 2)),
+        layers.Conv2D(16, (3, 3), activation="relu"),
+        layers.UpSampling2D((2, 2)),
+        layers.Conv2D(1, (3, 3), activation="sigmoid", padding="same", dtype="float32"),
     ])  # fmt: skip
 
 
@@ -207,6 +232,25 @@ def torch_text(size: int) -> Any:
     return Text()
 
 
+def torch_autoencoder() -> Any:
+    """The same network in torch's own layers, in the usual order; the loss applies the sigmoid."""
+    from torch import nn
+
+    def relu(before: int, after: int, padding: int = 1) -> tuple[Any, Any]:
+        return nn.Conv2d(before, after, 3, padding=padding), nn.ReLU()
+
+    def pool() -> Any:
+        return nn.MaxPool2d(2, ceil_mode=True)
+
+    def double() -> Any:
+        return nn.Upsample(scale_factor=2)
+
+    return nn.Sequential(
+        *relu(1, 16), pool(), *relu(16, 8), pool(), *relu(8, 8), pool(),
+        *relu(8, 8), double(), *relu(8, 8), double(), *relu(8, 16, 0), double(), nn.Conv2d(16, 1, 3, padding=1),
+    )  # fmt: skip
+
+
 def torch_parts(network: str, data: Data, seed: int) -> tuple[Any, Any, Any]:
     """Network, and images and classes as tensors [N, C, H, W] float32, [N]; or characters [N, L] twice."""
     import torch
@@ -215,8 +259,10 @@ def torch_parts(network: str, data: Data, seed: int) -> tuple[Any, Any, Any]:
     torch.manual_seed(seed)
     if network == "text":
         return torch_text(int(data.x.max()) + 1), torch.from_numpy(data.x).long(), torch.from_numpy(data.y)
-    net = torch_mnist(data.x.shape[1:]) if network == "mnist" else torch_resnet20(data.x.shape[1:])
     x = torch.from_numpy(np.ascontiguousarray(data.x.transpose(0, 3, 1, 2))).float().div_(255)
+    if network == "autoencoder":
+        return torch_autoencoder(), x, x
+    net = torch_mnist(data.x.shape[1:]) if network == "mnist" else torch_resnet20(data.x.shape[1:])
     return net, x, torch.from_numpy(data.y)
 
 
@@ -224,7 +270,7 @@ def torch_optimizer(network: str, net: Any, *, fused: bool) -> Any:
     import torch
 
     more = {"fused": True} if fused else {}
-    if network in ("mnist", "text"):
+    if network in ("mnist", "autoencoder", "text"):
         return torch.optim.Adam(net.parameters(), lr=1e-3, **more)
     return torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, **more)
 
@@ -246,7 +292,7 @@ class TorchLoop:
             self.x = self.x.contiguous(memory_format=torch.channels_last)
         self.optimizer = torch_optimizer(network, self.net, fused=tuned)
         self.model = torch.compile(self.net) if compiled else self.net
-        self.loss = torch.nn.CrossEntropyLoss()
+        self.loss = torch.nn.BCEWithLogitsLoss() if network == "autoencoder" else torch.nn.CrossEntropyLoss()
 
     def _batches(self, images: int) -> Any:
         from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
@@ -269,7 +315,8 @@ class TorchLoop:
             arranged = x.contiguous(memory_format=torch.channels_last) if self.tuned and self.images else x
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.tuned):
                 scores = self.model(arranged)
-                loss = self.loss(scores.flatten(0, -2), y.flatten())  # a text has scores at every position
+                whole = self.images  # a text has scores at every position
+                loss = self.loss(scores if whole else scores.flatten(0, 1), y if whole else y.flatten())
             loss.backward()
             self.optimizer.step()
         return clock() - start

@@ -17,9 +17,13 @@ SCRIPTS = (
     "p3_time_to_accuracy",
     "p8_first_answer",
     "p9_memory",
+    "p12_table_mlp",
     "p13_character_lstm",
+    "p14_autoencoder",
     "overhead",
     "small_data",
+    "generated_examples",
+    "zoo",
 )
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 import hubel
 from hubel.cli import words
 from hubel.cli.main import app, main
+from hubel.workflows import predict_files
 
 SMALL = [
     "--epochs",
@@ -119,6 +120,29 @@ def test_fit_like(place, capsys):
         first.checkpoints.folder.joinpath("manifest.json").read_text().split('"chosen"')[1][:200]
         == again.checkpoints.folder.joinpath("manifest.json").read_text().split('"chosen"')[1][:200]
     )
+
+
+def test_an_ensemble_by_the_same_verbs(place, capsys):
+    folder = place / "two"
+    words_of_it = ["fit", place / "photos", "-o", folder, "-q", "--members", "2", *SMALL]
+    assert run([*words_of_it, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["status"] == "finished" and answer["run"] == str(folder)
+    file = place / "photos" / "light" / "0.png"
+    assert run(["predict", folder, file, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    each = [dict(next(predict_files(folder / f"member-{k}", [file]))["top"]) for k in (1, 2)]
+    assert said["probability"] == pytest.approx(np.mean([one[said["class"]] for one in each]), abs=1e-6)
+    assert run(["evaluate", folder, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"]["value"] == answer["test"]["accuracy"]["value"]
+    assert run(["resume", folder]) == 0
+    assert "is finished: all 2 members are fitted" in capsys.readouterr().err
+    assert run(["report", folder]) == 0
+    page = (folder / "report.html").read_text("utf-8")
+    assert "The members" in page and 'href="member-2/report.html"' in page and "How the fit went" not in page
+    capsys.readouterr()
+    assert run(["runs", place, "--json"]) == 0
+    assert "ensemble of 2" in {row.get("net") for row in json.loads(capsys.readouterr().out)}
 
 
 def test_predict_csv(place, capsys):
@@ -234,6 +258,9 @@ def test_report_and_resume_of_a_finished_run(place, capsys):
         (["fit", "{photos}", "--out", "{place}/run"], 1, "is a run already"),
         (["fit", "{photos}", "--device", "gpu9"], 1, "gpu9"),
         (["fit", "{photos}", "--like", "{place}/none"], 1, "does not exist"),
+        (["fit", "{photos}", "--members", "2", "--folds", "2"], 2, "expected one of them"),
+        (["fit", "{photos}", "--folds", "1"], 2, "--folds 1: expected a whole number of at least 2"),
+        (["fit", "{photos}", "--folds", "2", "--test", "0.3"], 1, "each of the 2 folds is a test part"),
         (["resume", "{place}/none"], 1, "hubel runs"),
         (["resume", "{photos}"], 1, "is not a run folder"),
         (["predict", "{place}/run", "{place}/none.png"], 1, "none.png does not exist"),
@@ -242,6 +269,18 @@ def test_report_and_resume_of_a_finished_run(place, capsys):
         (["evaluate", "{place}/value-run", "{place}/classes.npz"], 1, ""),
         (["evaluate", "{place}/run", "{place}/values.npz"], 1, "fitted on"),
         (["runs", "{place}/none"], 1, "does not exist"),
+        (
+            ["predict", "{place}/run", "{photos}", "--out", "{place}/none/x.csv"],
+            1,
+            "{place}/none: this folder does not exist",
+        ),
+        (
+            ["predict", "{place}/run", "{photos}", "--out", "{place}"],
+            1,
+            "{place}: this is a folder; name a file",
+        ),
+        (["fit", "{photos}", "--out", "{place}/table.csv/run"], 1, "{place}/table.csv: this is no folder"),
+        (["evaluate", "{place}/run", "--channels", "grey"], 2, "--channels is for other data"),
         (["report", "{place}/none"], 1, "does not exist"),
     ],
     ids=lambda value: " ".join(value)[:50] if isinstance(value, list) else None,
@@ -251,7 +290,7 @@ def test_what_fails_says_so_in_one_line(place, capsys, arguments, code, said):
     assert run([*filled, *(["-q"] if filled[0] == "fit" and code == 1 else [])]) == code
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("hubel: ") and said in err
+    assert err.startswith("hubel: ") and said.format(place=place) in err
     assert "Traceback" not in err
     assert not (place / "none").exists()
 
@@ -305,6 +344,15 @@ def test_an_interruption_is_saved_and_can_be_gone_on_with(place, tmp_path, numbe
     assert manifests[0]["files"]["chosen"]["sha256"] == manifests[1]["files"]["chosen"]["sha256"]
 
 
+def test_before_the_training_an_interruption_is_said(place, monkeypatch, capsys):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(hubel.workflows, "list_runs", stop)
+    assert run(["runs", place]) == 130
+    assert capsys.readouterr().err.strip() == "interrupted"
+
+
 # readiness
 
 
@@ -328,9 +376,9 @@ assert not heavy, heavy
     assert "hubel" in done.stdout
 
 
-def test_no_words_show_the_help():
-    done = shell([])
-    assert done.returncode in (0, 2) and "Usage" in done.stdout + done.stderr
+def test_no_words_show_the_help(capsys):
+    assert run([]) == 2
+    assert capsys.readouterr().err.startswith("Usage: ")
 
 
 def test_every_verb_is_documented():

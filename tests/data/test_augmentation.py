@@ -6,8 +6,10 @@ import math
 import numpy as np
 import pytest
 import scipy.ndimage
+import scipy.stats
 import torch
 
+from hubel.core.layout import arranged
 from hubel.data import augmentation
 from hubel.data.augmentation import (
     Affine,
@@ -19,6 +21,7 @@ from hubel.data.augmentation import (
     Flip,
     Mixup,
     Noise,
+    RotateCube,
     RotateQuarter,
     Shift,
 )
@@ -38,9 +41,15 @@ def pictures(num=16, channels=3, height=12, width=12, dtype=torch.float32):
     return torch.randn(num, channels, height, width, generator=torch.Generator().manual_seed(1)).to(dtype)
 
 
+def examples(kind):
+    """Pictures, or the volumes that a change asks for."""
+    volumes = torch.randn(16, 2, 5, 5, 5, generator=torch.Generator().manual_seed(1))
+    return volumes if kind is RotateCube else pictures()
+
+
 @pytest.mark.parametrize("kind", EVERY)
 def test_keeps_shape_type_and_input_and_repeats_itself(kind):
-    x = pictures()
+    x = examples(kind)
     before = x.clone()
     change = kind()
     once, again = change(x, draw(len(x))), change(x, draw(len(x)))
@@ -55,9 +64,9 @@ def test_keeps_shape_type_and_input_and_repeats_itself(kind):
 
 @pytest.mark.parametrize("kind", EVERY)
 def test_layout_does_not_matter(kind):
-    x = pictures()
+    x = examples(kind)
     plain = kind()(x, draw(len(x)))
-    other = kind()(x.contiguous(memory_format=torch.channels_last), draw(len(x)))
+    other = kind()(arranged(x, "channels_last"), draw(len(x)))
     assert torch.allclose(plain, other, atol=1e-6)
 
 
@@ -162,6 +171,24 @@ def test_zoom_and_aspect_stay_in_their_range():
     assert scale.max() < 1.5 + 0.03
     assert scale.min() < 0.75
     assert scale.max() > 1.4
+
+
+def test_aspect_ratio_changes_the_sides_and_keeps_the_area():
+    """A disk becomes an ellipse: the ratio of its axes is in [1/(1+aspect), 1+aspect], uniform in the logarithm, its area the same."""
+    num = 400
+    y, x = torch.meshgrid(torch.arange(65.0), torch.arange(65.0), indexing="ij")
+    disk = (((y - 32) ** 2 + (x - 32) ** 2) < 225).float().expand(num, 1, 65, 65)
+    out = Affine(aspect=0.6)(disk, draw(num)).double()[:, 0]
+    mass = out.sum((1, 2))
+    assert torch.allclose(mass, disk[0].double().sum().expand(num), rtol=0.02)
+    wide = ((out * (x - 32) ** 2).sum((1, 2)) / mass).sqrt()
+    high = ((out * (y - 32) ** 2).sum((1, 2)) / mass).sqrt()
+    ratio = (wide / high).log()
+    assert ratio.abs().max() < math.log(1.6) + 0.01
+    assert (
+        scipy.stats.kstest(ratio.numpy(), scipy.stats.uniform(-math.log(1.6), 2 * math.log(1.6)).cdf).pvalue
+        > 1e-3
+    )
 
 
 def test_brightness_contrast_colour_noise():

@@ -89,9 +89,7 @@ def test_shapes_and_values_that_do_not_fit_are_refused(small, tmp_path):
         nets.resnet(20, weights=tmp_path / "nan.safetensors")
 
 
-@pytest.mark.parametrize(
-    "weights", ["imagenet", "hf:timm/resnet18", "https://example.org/a.pth", "weights.bogus"]
-)
+@pytest.mark.parametrize("weights", ["imagenet", "https://example.org/a.pth", "weights.bogus"])
 def test_forms_that_do_not_exist_are_refused(weights):
     with pytest.raises(ValueError, match=r"weights must be a path to a \.safetensors.*received"):
         nets.resnet(18, weights=weights)

@@ -353,3 +353,10 @@ def test_out_of_memory_is_not_the_networks_fault():
 
     with pytest.raises(torch.OutOfMemoryError):
         verdict(ending(3, fail), CE3, K3)
+
+
+def test_the_layer_in_which_a_network_fails_is_named_with_what_it_was_given():
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(100, 2))
+    batch = Batch(inputs=torch.zeros(3, 1, 8, 8), targets=torch.tensor([0, 1, 0]))
+    with pytest.raises(ContractError, match=r"in layer 2, Linear, which received \[3, 144\]"):
+        check(net, CrossEntropy(2), batch)

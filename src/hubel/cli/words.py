@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from hubel.core.errors import nearest
@@ -13,24 +16,33 @@ class WrongWords(ValueError):
     """What was typed is not understood (exit code 2)."""
 
 
+LATENT = ("autoencoder", "conv_autoencoder", "variational_autoencoder", "dcgan")
 NETS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "compact": ("compact", ()),
     "mlp": ("mlp", ()),
+    "perceptron": ("perceptron", ()),
     "lenet": ("lenet", ()),
     "alexnet": ("alexnet", ()),
+    "zfnet": ("zfnet", ()),
+    "nin": ("nin", ()),
     "googlenet": ("googlenet", ()),
     "inception_v3": ("inception_v3", ()),
     **{f"vgg{depth}": ("vgg", (depth,)) for depth in (11, 13, 16, 19)},
     "simple_cnn": ("simple_cnn", ()),
+    "strided_cnn": ("strided_cnn", ()),
     **{f"resnet{depth}": ("resnet", (depth,)) for depth in (18, 20, 32, 34, 44, 50, 56, 101, 110, 152)},
     **{f"densenet{depth}": ("densenet", (depth,)) for depth in (121, 161, 169, 201)},
     "efficientnet_lite0": ("efficientnet_lite0", ()),
+    "mobilenet_v1": ("mobilenet_v1", ()),
     "mobilenet_v2": ("mobilenet_v2", ()),
     "nasnet_mobile": ("nasnet_mobile", ()),
+    "vision_transformer": ("vision_transformer", ()),
     "xception": ("xception", ()),
     "character_lm": ("character_lm", ()),
     "character_lm_gru": ("character_lm", ("gru",)),
     "character_lm_transformer": ("character_lm", ("transformer",)),
+    **{name: (name, ()) for name in LATENT},
+    "realnvp": ("realnvp", ()),
 }
 OPTIMIZERS = {
     "sgd": "SGD",
@@ -52,15 +64,82 @@ SCHEDULES = {
 }
 
 
-def net_maker(word: str) -> Callable[..., Any]:
-    """The network function of a word; called with `inputs` and `outputs` once these are known."""
+def net_of(
+    word: str | None, *, weights: str | None, download: bool, latent: int | None = None
+) -> Callable[..., Any] | None:
+    """The network function of a word; where none was named, that of the autoencoder with a code of `latent` values, or None."""
+    from hubel.workflows.itself import default_autoencoder
+
+    if word is None and weights is not None:
+        raise WrongWords("--weights belong to a network: name it as well, such as --net resnet18")
+    if latent is not None and latent < 1:
+        raise WrongWords(f"--latent is {latent}; expected a whole number of at least 1")
+    if word is None:
+        return None if latent is None else partial(default_autoencoder, latent=latent)
+    return net_maker(word, weights=weights, download=download, latent=latent)
+
+
+def net_maker(
+    word: str, *, weights: str | None = None, download: bool = False, latent: int | None = None
+) -> Callable[..., Any]:
+    """The network function of a word; called with `inputs` and `outputs` once these are known. `weights` are published ones, `latent`
+    the size of a code.
+    """
     from hubel import nets
 
     if word not in NETS:
         raise WrongWords(f"there is no network {word!r}.{nearest(word, NETS)}")
     name, arguments = NETS[word]
     function = getattr(nets, name)
-    return lambda *, inputs, outputs: function(*arguments, inputs=inputs, outputs=outputs)
+    more: dict[str, Any] = {}
+    if latent is not None:
+        if word not in LATENT:
+            raise WrongWords(
+                f"{word} has no code whose size --latent could say; these have: {', '.join(LATENT)}"
+            )
+        more = {"latent": latent}
+    if weights is not None:
+        if "weights" not in inspect.signature(function).parameters:
+            raise WrongWords(f"there are no published weights for {word}: leave --weights out")
+        more |= {"weights": weights, "download": download}
+    return lambda *, inputs, outputs: function(*arguments, inputs=inputs, outputs=outputs, **more)
+
+
+def freeze(layers: list[str] | None) -> Any:
+    """The layers that keep their weights; "all-but-last" is what it says."""
+    from hubel.fitting import Freeze
+
+    if not layers:
+        return False
+    if "all-but-last" in layers:
+        if len(layers) > 1:
+            raise WrongWords("--freeze all-but-last freezes the other layers too: leave them out")
+        return Freeze()
+    return Freeze(layers=tuple(layers))
+
+
+def work(members: int | None, folds: int | None) -> Callable[..., Any]:
+    """What `hubel fit` does with its words: one run, an ensemble of them, or a cross-validation."""
+    from hubel import workflows
+
+    if members is not None and folds is not None:
+        raise WrongWords("--members fits an ensemble, --folds cross-validates: expected one of them")
+    for word, number in (("--members", members), ("--folds", folds)):
+        if number is not None and number < 2:
+            raise WrongWords(f"{word} {number}: expected a whole number of at least 2")
+    if members is not None:
+        return partial(workflows.ensemble, members=members)  # pyright: ignore[reportArgumentType] - the function, not the file
+    return workflows.fit if folds is None else partial(workflows.cross_validate, folds=folds)  # pyright: ignore[reportReturnType]
+
+
+def resumer(folder: Path) -> Callable[..., Any]:
+    """What goes on with this folder: a run, an ensemble, or a cross-validation."""
+    from hubel import workflows
+    from hubel.fitting.ensemble import ENSEMBLE, FOLDS
+
+    if (folder / ENSEMBLE).exists():
+        return workflows.resume_ensemble
+    return workflows.resume_folds if (folder / FOLDS).exists() else workflows.resume
 
 
 def recipe(
@@ -73,6 +152,7 @@ def recipe(
     patience: int | None,
     precision: str | None,
     seed: int,
+    frozen: list[str] | None = None,
 ) -> Any:
     """The recipe of the options."""
     from hubel import fitting
@@ -102,10 +182,21 @@ def recipe(
             schedule=None if schedule is None else getattr(fitting, SCHEDULES[schedule])(),
             early_stopping=None if patience is None else fitting.EarlyStopping(patience=patience),
             precision=None if precision is None else all_threads(precision),  # type: ignore[arg-type]
+            freeze=freeze(frozen),
             seed=seed,
         )
     except (ValueError, TypeError) as error:
         raise WrongWords(str(error)) from error
+
+
+def study(word: str) -> Callable[..., Any]:
+    """The study of this name, written with `_` or `-`."""
+    from hubel import studies
+
+    name = word.replace("-", "_")
+    if name not in studies.__all__:
+        raise WrongWords(f"there is no study {word!r}.{nearest(name, studies.__all__)}")
+    return getattr(studies, name)
 
 
 def load_options(
@@ -113,21 +204,15 @@ def load_options(
     size: str | None,
     resize: str,
     channels: str | None,
+    kind: str | None,
     nan: str,
     task: str | None,
     skip_unreadable: bool,
     symmetry: list[str] | None,
     download: bool,
-    length: int | None,
-    step: int | None,
-    tokens: str | None,
-    least: int | None,
 ) -> dict[str, Any]:
     """The options of `hubel.data.load` that were given."""
-    if tokens not in (None, "characters", "words"):
-        raise WrongWords(f"there are no tokens {tokens!r}.{nearest(str(tokens), ['characters', 'words'])}")
-    windows = {"length": length, "step": step, "tokens": tokens, "least": least}
-    options: dict[str, Any] = {name: value for name, value in windows.items() if value is not None}
+    options: dict[str, Any] = {}
     if target:
         options["target"] = target[0] if len(target) == 1 else list(target)
     if size is not None:
@@ -137,6 +222,7 @@ def load_options(
     given = {
         "resize": resize,
         "channels": channels,
+        "kind": kind,
         "nan": nan,
         "task": task,
         "skip_unreadable": skip_unreadable,
@@ -145,12 +231,31 @@ def load_options(
     usual = {
         "resize": "pad",
         "channels": None,
+        "kind": None,
         "nan": "refuse",
         "task": None,
         "skip_unreadable": False,
         "download": False,
     }
     return options | {name: value for name, value in given.items() if value != usual[name]}
+
+
+def table_options(
+    columns: list[str] | None, ignore: list[str] | None, category: list[str] | None, missing: list[str] | None
+) -> dict[str, Any]:
+    """The options of `hubel.data.from_table` that were given."""
+    given = {"columns": columns, "ignore": ignore, "categories": category, "missing": missing}
+    return {name: list(value) for name, value in given.items() if value}
+
+
+def text_options(
+    length: int | None, step: int | None, tokens: str | None, least: int | None
+) -> dict[str, Any]:
+    """The options of `hubel.data.load` for a text that were given."""
+    if tokens not in (None, "characters", "words"):
+        raise WrongWords(f"there are no tokens {tokens!r}.{nearest(str(tokens), ['characters', 'words'])}")
+    given = {"length": length, "step": step, "tokens": tokens, "least": least}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def seconds(text: str) -> float:

@@ -31,3 +31,24 @@ def captured(
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def entered(net: nn.Module) -> Iterator[list[tuple[str, nn.Module, tuple[Any, ...]]]]:
+    """The modules that are being called, outermost first, as `(name, module, inputs)`; where an error leaves the block, those
+    in which it happened.
+    """
+    under_way: list[tuple[str, nn.Module, tuple[Any, ...]]] = []
+    handles = []
+    for name, module in net.named_modules():
+        handles.append(
+            module.register_forward_pre_hook(
+                lambda module, inputs, name=name: under_way.append((name, module, inputs))
+            )
+        )
+        handles.append(module.register_forward_hook(lambda *_: under_way.pop() and None))
+    try:
+        yield under_way
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -2,12 +2,13 @@
 
 The rule for four axes [N, a, b, c]: channels come first where a is at most half of both b and c, last where c is at most half
 of both a and b; anything else is asked for (`channels="first"` or `"last"`). Three axes are one channel [N, H, W], two are
-features [N, F].
+features [N, F]. Five axes are volumes, [N, C, D, H, W] or [N, D, H, W, C] by the same rule; four axes are volumes of one channel
+[N, D, H, W] only where that is said (`kind="volumes"`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -16,10 +17,11 @@ from hubel.core.errors import UnreadableData
 from hubel.data.archives import part_column
 from hubel.data.dataset import Dataset
 from hubel.data.storage import in_slices, room_for
-from hubel.data.targets import Task, as_numpy, read_targets
+from hubel.data.targets import SELF, Targets, Task, as_numpy, read_targets
 
 Nan = Literal["refuse", "zero"]
 Channels = Literal["first", "last"]
+Kind = Literal["volumes"]
 KEPT_TYPES = ("uint8", "int8", "uint16", "int16", "int32", "uint32", "float16", "float32", "float64")
 
 
@@ -29,6 +31,7 @@ def from_arrays(
     *,
     classes: Sequence[str] | None = None,
     channels: Channels | None = None,
+    kind: Kind | None = None,
     task: Task | None = None,
     name: str = "arrays",
     nan: Nan = "refuse",
@@ -39,8 +42,12 @@ def from_arrays(
     symmetries: Iterable[str] = (),
     target_names: Sequence[str] | None = None,
     units: Sequence[str] | None = None,
+    labels: Sequence[Any] | np.ndarray | None = None,
 ) -> Dataset:
-    """Examples `x` [N, H, W], [N, H, W, C], [N, C, H, W] or [N, F] with targets `y` as a data set.
+    """Examples `x` [N, H, W], [N, H, W, C], [N, C, H, W], [N, C, D, H, W], [N, D, H, W, C] or [N, F] with targets `y` as a data set;
+    `y="self"` makes them their own target, with `labels` [N] beside them as words that nothing learns.
+
+    `kind="volumes"` says that four axes are volumes [N, D, H, W] of one channel.
 
     NumPy arrays, torch tensors, pandas columns and nested lists are taken. The stored type is kept (yes/no becomes uint8, 64-bit
     integers become int32 where their values fit). `y`: see `hubel.data.targets`. NaN and infinite values are refused, or set
@@ -52,21 +59,29 @@ def from_arrays(
     Dataset('arrays': 4 examples of 3 × 8 × 8 uint8, 2 classes)
     """
     stored, notes = stored_values(as_numpy(x, "x"), "x")
-    layout = layout_of(stored.shape, channels)
+    layout = layout_of(stored.shape, channels, kind)
     inputs = rows_of(stored, layout)
     if len(inputs) == 0:
         raise ValueError("x has no examples")
-    found = read_targets(y, classes=classes, task=task, ids=ids)
+    itself = isinstance(y, str)
+    if itself and y != SELF:
+        raise ValueError(f'y is {y!r}; expected one target per example, or "{SELF}" for the input itself')
+    found = (
+        Targets(values=np.zeros((len(inputs), 1), np.float32))
+        if itself
+        else read_targets(y, classes=classes, task=task, ids=ids)
+    )
     if len(found.values) != len(inputs):
         raise ValueError(
             f"x has {len(inputs):,} examples, but y has {len(found.values):,}: there must be one target per example"
         )
     inputs, counted = finite(inputs, nan, ids)
-    return Dataset(
+    data = Dataset(
         inputs=inputs,
         targets=found.values,
         classes=found.classes,
         name=name,
+        labels=None if labels is None else np.array([str(label) for label in labels]),
         ids=np.array([str(i) for i in (range(len(inputs)) if ids is None else ids)]),
         groups=None if groups is None else np.asarray(groups),
         weights=None if weights is None else checked_weights(weights),
@@ -78,40 +93,68 @@ def from_arrays(
         notes=(*notes, *_flat_pictures(inputs), *found.notes, *counted),
         reading=reading_of(inputs, layout, nan),
     )
+    return data.as_its_own_target() if itself else data
 
 
-def layout_of(shape: tuple[int, ...], channels: Channels | None = None) -> str:
-    """The meaning of the axes by the rule of this file: NF, NHW, NCHW or NHWC.
+def layout_of(shape: tuple[int, ...], channels: Channels | None = None, kind: Kind | None = None) -> str:
+    """The meaning of the axes by the rule of this file: NF, NHW, NCHW, NHWC, NDHW, NCDHW or NDHWC.
 
-    >>> layout_of((10, 32, 32, 3)), layout_of((10, 1, 28, 28))
-    ('NHWC', 'NCHW')
+    >>> layout_of((10, 32, 32, 3)), layout_of((10, 1, 28, 28)), layout_of((10, 16, 16, 16), kind="volumes")
+    ('NHWC', 'NCHW', 'NDHW')
     """
     if channels not in (None, "first", "last"):
         raise ValueError(f'channels={channels!r} is not known for arrays; expected "first" or "last"')
+    if kind not in (None, "volumes"):
+        raise ValueError(f'kind={kind!r} is not known; expected "volumes", or nothing')
     if any(n == 0 for n in shape[1:]):
         raise ValueError(f"x has shape {shape}: an axis of length 0 holds nothing")
+    if kind == "volumes" and len(shape) not in (4, 5):
+        raise ValueError(
+            f"x has shape {shape}; expected volumes [N, D, H, W], [N, C, D, H, W] or [N, D, H, W, C]"
+        )
+    if kind == "volumes" and len(shape) == 4:
+        return "NDHW"
     if len(shape) in (2, 3):
         return "NF" if len(shape) == 2 else "NHW"
-    if len(shape) != 4:
-        raise ValueError(f"x has shape {shape}; expected [N, F], [N, H, W], [N, H, W, C] or [N, C, H, W]")
+    if len(shape) not in (4, 5):
+        raise ValueError(
+            f"x has shape {shape}; expected [N, F], [N, H, W], [N, H, W, C], [N, C, H, W], [N, C, D, H, W] or [N, D, H, W, C]"
+        )
+    space = "HW" if len(shape) == 4 else "DHW"
     if channels is not None:
-        return "NCHW" if channels == "first" else "NHWC"
-    a, b, c = shape[1:]
-    if 2 * a <= min(b, c):
-        return "NCHW"
-    if 2 * c <= min(a, b):
-        return "NHWC"
+        return f"NC{space}" if channels == "first" else f"N{space}C"
+    if 2 * shape[1] <= min(shape[2:]):
+        return f"NC{space}"
+    if 2 * shape[-1] <= min(shape[1:-1]):
+        return f"N{space}C"
+    axes = ", ".join(space)
+    volumes = ' (or kind="volumes" for volumes [N, D, H, W])' if len(shape) == 4 else ""
     raise ValueError(
-        f'x has shape {shape}, from which it is not clear where the channels are; say channels="first" for [N, C, H, W] '
-        'or channels="last" for [N, H, W, C]'
+        f'x has shape {shape}, from which it is not clear where the channels are; say channels="first" for [N, C, {axes}] '
+        f'or channels="last" for [N, {axes}, C]{volumes}'
     )
 
 
+def channels_axis(shape: tuple[int, ...], reading: Mapping[str, Any] | None) -> Channels | None:
+    """Where the channels of an array are by the `reading` of other data, tried first as they were there; None where it does not fit.
+
+    >>> channels_axis((10, 6, 5, 4), {"shape": [4, 6, 5], "layout": "NHWC"})
+    'last'
+    """
+    if reading is None or len(shape) not in (4, 5):
+        return None
+    wanted = tuple(reading["shape"])
+    ways: dict[Channels, tuple[int, ...]] = {"first": shape[1:], "last": (shape[-1], *shape[1:-1])}
+    last = str(reading.get("layout", "")).endswith("C")
+    order: tuple[Channels, ...] = ("last", "first") if last else ("first", "last")
+    return next((axis for axis in order if ways[axis] == wanted), None)
+
+
 def rows_of(x: np.ndarray, layout: str) -> np.ndarray:
-    """`x` as [N, C, H, W] (or [N, F]), a view where it can be."""
-    if layout == "NHW":
+    """`x` as [N, C, H, W] or [N, C, D, H, W] (or [N, F]), a view where it can be."""
+    if layout in ("NHW", "NDHW"):
         return x[:, None]
-    return np.moveaxis(x, 3, 1) if layout == "NHWC" else x
+    return np.moveaxis(x, -1, 1) if layout.endswith("C") else x
 
 
 def stored_values(x: np.ndarray, what: str) -> tuple[np.ndarray, tuple[str, ...]]:

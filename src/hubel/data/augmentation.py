@@ -1,4 +1,4 @@
-"""Changes that leave a label true, made on whole batches of scaled tensors [N, C, H, W].
+"""Changes that leave a label true, made on whole batches of scaled tensors [N, C, H, W], or of volumes [N, C, D, H, W].
 
 Each is a frozen object with its own strength; each draws from a generator that is a pure function of
 (seed, name, epoch, step), so that a resumed run sees the same pictures. Nothing here is applied unless the user (or a
@@ -7,6 +7,7 @@ built-in set, of itself) declared the symmetry.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ __all__ = [
     "Flip",
     "Mixup",
     "Noise",
+    "RotateCube",
     "RotateQuarter",
     "Shift",
     "augment",
@@ -71,13 +73,13 @@ def augment(inputs: Tensor, augmentations: Sequence[Augmentation], draw: Draw) -
 
 @dataclass(frozen=True, kw_only=True)
 class Flip:
-    """Mirror left-right (`axis="horizontal"`) or up-down (`"vertical"`).
+    """Mirror left-right (`axis="horizontal"`), up-down (`"vertical"`) or, of volumes, the order of the planes (`"depth"`).
 
     Alternating: which half of the examples is mirrored is drawn once, and changes over from one epoch to the next, so that
     every example is seen both ways in any two epochs (Jordan 2024, arXiv:2404.00498, section 3.6).
     """
 
-    axis: Literal["horizontal", "vertical"] = "horizontal"
+    axis: Literal["horizontal", "vertical", "depth"] = "horizontal"
 
     def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
         start = random.key(draw.seed, f"flip/{self.axis}") & 0x7FFFFFFF
@@ -85,8 +87,10 @@ class Flip:
         mixed = (ids * 2654435761 + start) & 0xFFFFFFFF  # multiplicative hash of the row number
         mixed = ((mixed ^ (mixed >> 15)) * 2246822519) & 0xFFFFFFFF
         chosen = (((mixed >> 16) + draw.epoch) & 1).bool()
-        mirrored = inputs.flip(-1 if self.axis == "horizontal" else -2)
-        return torch.where(chosen.to(inputs.device).view(-1, 1, 1, 1), mirrored, inputs)
+        if self.axis == "depth" and inputs.ndim != 5:
+            raise ValueError(f"only volumes [N, C, D, H, W] have a depth; received {tuple(inputs.shape)}")
+        mirrored = inputs.flip({"horizontal": -1, "vertical": -2, "depth": -3}[self.axis])
+        return torch.where(_column(chosen, inputs, dtype=torch.bool), mirrored, inputs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +105,8 @@ class Shift:
             return inputs
         span = 2 * self.pixels + 1
         generator = draw.generator("shift")
-        down, right = torch.randint(span, (2, len(inputs)), generator=generator).to(inputs.device)
-        return _window(_pad(inputs, self.pixels, self.fill), down, right, inputs)
+        starts = torch.randint(span, (inputs.ndim - 2, len(inputs)), generator=generator).to(inputs.device)
+        return _window(_pad(inputs, self.pixels, self.fill), starts, inputs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +122,7 @@ class Crop:
 
 @dataclass(frozen=True, kw_only=True)
 class RotateQuarter:
-    """Turn by 0, 90, 180 or 270 degrees, each alike. Images must be square."""
+    """Turn by 0, 90, 180 or 270 degrees, each alike; volumes about the axis of their depth. Images must be square."""
 
     def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
         if inputs.shape[-1] != inputs.shape[-2]:
@@ -134,6 +138,48 @@ class RotateQuarter:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RotateCube:
+    """One of the 24 rotations of a cube, each alike (mirror images are not among them). Volumes must have equal sides.
+
+    >>> draw = Draw(0, 1, 0, torch.arange(2))
+    >>> RotateCube()(torch.arange(54.0).view(2, 1, 3, 3, 3), draw).shape
+    torch.Size([2, 1, 3, 3, 3])
+    """
+
+    def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
+        if inputs.ndim != 5 or len(set(inputs.shape[2:])) != 1:
+            raise ValueError(
+                f"rotations of a cube need volumes [N, C, D, H, W] with equal sides; received {tuple(inputs.shape)}: use RotateQuarter, or "
+                "resample to equal sides"
+            )
+        chosen = torch.randint(24, (len(inputs),), generator=draw.generator("rotate_cube")).to(inputs.device)
+        out = inputs.clone()
+        for number, (axes, mirrored) in enumerate(cube_rotations()):
+            rows = (chosen == number).nonzero(as_tuple=True)[0]
+            out[rows] = inputs[rows].permute(0, 1, *axes).flip(mirrored)
+        return out
+
+
+def cube_rotations() -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """For each of the 24 rotations of a volume [N, C, D, H, W] the order of its last three axes, and which of them are then mirrored.
+
+    A permutation of axes with signs is a rotation where its determinant is +1: an even number of exchanges and mirrors.
+
+    >>> len(cube_rotations()), cube_rotations()[0]
+    (24, ((2, 3, 4), ()))
+    """
+    found = []
+    for order in itertools.permutations((2, 3, 4)):
+        exchanges = sum(a > b for a, b in itertools.combinations(order, 2))
+        for signs in itertools.product((0, 1), repeat=3):
+            if (exchanges + sum(signs)) % 2 == 0:
+                found.append(
+                    (order, tuple(axis for axis, sign in zip((2, 3, 4), signs, strict=True) if sign))
+                )
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
 class Affine:
     """Rotation by up to ± `degrees`, scale in [1/(1+zoom), 1+zoom] and width-to-height ratio in [1/(1+aspect), 1+aspect]
     (both uniform in the logarithm), in one bilinear resampling.
@@ -145,7 +191,7 @@ class Affine:
     fill: Fill = "edge"
 
     def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
-        num, _, height, width = inputs.shape
+        num, _, height, width = _of_pictures(inputs, "Affine")
         angle = draw.uniform("affine/angle", num, -self.degrees, self.degrees) * (math.pi / 180)
         zoom = draw.uniform("affine/zoom", num, -1.0, 1.0).mul(math.log1p(self.zoom)).exp()
         aspect = draw.uniform("affine/aspect", num, -1.0, 1.0).mul(math.log1p(self.aspect) / 2).exp()
@@ -178,7 +224,7 @@ class Contrast:
 
     def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
         factor = draw.uniform("contrast", len(inputs), -1.0, 1.0).mul(math.log1p(self.amount)).exp()
-        mean = inputs.mean(dim=(1, 2, 3), keepdim=True)
+        mean = inputs.mean(dim=tuple(range(1, inputs.ndim)), keepdim=True)
         return mean + (inputs - mean) * _column(factor, inputs)
 
 
@@ -193,10 +239,11 @@ class Colour:
 
     def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
         num, channels = inputs.shape[:2]
-        change = draw.uniform("colour", num * channels, -self.amount, self.amount).view(num, channels, 1, 1)
+        each = (num, channels, *(1,) * (inputs.ndim - 2))
+        change = draw.uniform("colour", num * channels, -self.amount, self.amount).view(each)
         factor = draw.uniform("colour/gain", num * channels, -1.0, 1.0).mul(math.log1p(self.gain)).exp()
-        mean = inputs.mean(dim=(2, 3), keepdim=True)
-        return mean + change.to(inputs) + (inputs - mean) * factor.view(num, channels, 1, 1).to(inputs)
+        mean = inputs.mean(dim=tuple(range(2, inputs.ndim)), keepdim=True)
+        return mean + change.to(inputs) + (inputs - mean) * factor.view(each).to(inputs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,7 +269,7 @@ class Erase:
     area: tuple[float, float] = (0.02, 0.25)
 
     def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
-        num, _, height, width = inputs.shape
+        num, _, height, width = _of_pictures(inputs, "Erase")
         generator = draw.generator("erase")
         chosen, area, ratio, top, left = torch.rand(5, num, generator=generator)
         size = (self.area[0] + area * (self.area[1] - self.area[0])) * height * width
@@ -283,27 +330,36 @@ class Mixup:
         return share * values + (1 - share) * values[other]
 
 
-def _column(values: Tensor, like: Tensor) -> Tensor:
-    return values.to(like).view(-1, 1, 1, 1)
+def _of_pictures(inputs: Tensor, name: str) -> tuple[int, int, int, int]:
+    if inputs.ndim != 4:
+        raise ValueError(
+            f"{name} is for pictures [N, C, H, W]; received {tuple(inputs.shape)}: leave it out of the augmentation"
+        )
+    num, channels, height, width = inputs.shape
+    return num, channels, height, width
+
+
+def _column(values: Tensor, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    return values.to(like.device, dtype or like.dtype).view(-1, *(1,) * (like.ndim - 1))
 
 
 def _pad(inputs: Tensor, pixels: int, fill: Fill) -> Tensor:
-    if fill == "reflect" and pixels >= min(inputs.shape[-2:]):
+    if fill == "reflect" and pixels >= min(inputs.shape[2:]):
         raise ValueError(
-            f"cannot reflect {pixels} pixels of an image of {tuple(inputs.shape[-2:])}: use fill='edge' or fewer pixels"
+            f"cannot reflect {pixels} pixels of an image of {tuple(inputs.shape[2:])}: use fill='edge' or fewer pixels"
         )
     mode = {"edge": "replicate", "reflect": "reflect", "mean": "constant"}[fill]
-    return F.pad(inputs, (pixels,) * 4, mode=mode)
+    return F.pad(inputs, (pixels,) * 2 * (inputs.ndim - 2), mode=mode)
 
 
-def _window(padded: Tensor, top: Tensor, left: Tensor, like: Tensor) -> Tensor:
-    """Cut [N, C, H, W] windows at (top, left) [N] out of `padded`, by one gather."""
-    num, channels, height, width = like.shape
-    rows = top.view(-1, 1) + torch.arange(height, device=top.device)  # [N, H]
-    columns = left.view(-1, 1) + torch.arange(width, device=top.device)  # [N, W]
-    flat = (
-        (rows.unsqueeze(2) * padded.shape[-1] + columns.unsqueeze(1))
-        .view(num, 1, -1)
-        .expand(-1, channels, -1)
-    )
-    return padded.flatten(2).gather(2, flat).view(num, channels, height, width)
+def _window(padded: Tensor, starts: Tensor, like: Tensor) -> Tensor:
+    """Cut windows of the size of `like` [N, C, H, W] (or [N, C, D, H, W]) at `starts` [axes, N] out of `padded`, by one gather."""
+    num, channels, *sides = like.shape
+    flat = torch.zeros(num, *(1,) * len(sides), dtype=torch.int64, device=padded.device)
+    for axis, (start, side) in enumerate(zip(starts, sides, strict=True)):
+        places = start.view(-1, 1) + torch.arange(side, device=padded.device)  # [N, side]
+        shape = [num, *(1,) * len(sides)]
+        shape[1 + axis] = side
+        flat = flat * padded.shape[2 + axis] + places.view(shape)
+    flat = flat.view(num, 1, -1).expand(-1, channels, -1)
+    return padded.flatten(2).gather(2, flat).view(like.shape)

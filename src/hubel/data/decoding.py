@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from hubel.core.errors import UnreadableData
-from hubel.data.images import Header, look, strict_libraries
+from hubel.data.images import look, strict_libraries
 from hubel.data.reading import Progress, row_of
 
 T = TypeVar("T")
@@ -23,10 +23,10 @@ BLOCK = 8192  # files under way at once: a million waiting ones would fill the m
 
 
 def look_at_all(
-    paths: Sequence[Path], progress: Progress | None = None
-) -> tuple[list[Header | None], dict[int, str]]:
-    """The header of every file (None where it has none) and why, by its number."""
-    headers: list[Header | None] = [None] * len(paths)
+    paths: Sequence[Path], progress: Progress | None = None, *, look: Callable[[Path], Any] = look
+) -> tuple[list[Any], dict[int, str]]:
+    """The header of every file (None where it has none) and why, by its number. `look` answers the header of one."""
+    headers: list[Any] = [None] * len(paths)
     failed: dict[int, str] = {}
     for k, (header, reason) in enumerate(_in_parallel(look, paths, progress)):
         headers[k] = header

@@ -5,6 +5,7 @@ The same object serves fitting, evaluation, prediction and export, so that they 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
@@ -13,15 +14,16 @@ import numpy as np
 import torch
 
 from hubel.data.dataset import Dataset
+from hubel.data.encoding import Encoding, encoding_of
 
-__all__ = ["Scaling", "scaling_of"]
+__all__ = ["Preprocessing", "Scaling", "scaling_of"]
 
 CHUNK_BYTES = 2**21  # of float64 values summed at a time: what a processor keeps close to it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling:
-    """`(x - mean[c]) / std[c]`, one pair a channel [C, H, W] or a feature [F], [L, F], computed in this order of operations: in float32, or in
+    """`(x - mean[c]) / std[c]`, one pair a channel [C, H, W], [C, D, H, W] or a feature [F], [L, F], computed in this order of operations: in float32, or in
     float64 where more than 24 bits were stored, and then rounded to `precision`.
 
     Steps of a series beyond its length become 0. Where `symbols` is true, inputs [N, L] are numbers of symbols and stay so, as int64.
@@ -54,9 +56,9 @@ class Scaling:
             return
         if self.background not in ("kept", "subtracted"):
             raise ValueError(f"background is {self.background!r}; expected kept or subtracted")
-        if self.background == "subtracted" and len(self.shape) != 3:
+        if self.background == "subtracted" and len(self.shape) not in (3, 4):
             raise ValueError(
-                f"background: only pictures [C, H, W] have one; received shape {tuple(self.shape)}"
+                f"background: only pictures [C, H, W] and volumes [C, D, H, W] have one; received shape {tuple(self.shape)}"
             )
         if self.precision not in ("float32", "float64"):
             raise ValueError(f"precision is {self.precision!r}; expected float32 or float64")
@@ -68,6 +70,10 @@ class Scaling:
             raise ValueError(
                 f"{len(self.mean)} means and {len(self.std)} deviations for inputs of shape {tuple(self.shape)}: expected one of each "
                 "for every channel or feature"
+            )
+        if not all(0 < s < math.inf for s in self.std) or not all(map(math.isfinite, self.mean)):
+            raise ValueError(
+                f"means {self.mean[:5]} and deviations {self.std[:5]}; expected finite numbers, and deviations above zero"
             )
 
     def __call__(self, stored: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
@@ -87,7 +93,7 @@ class Scaling:
         mean, scale = _constants(self.mean, self.std, self._broadcast, work, stored.device)
         values = stored.to(work, copy=True)
         if self.background == "subtracted":
-            values.sub_(values.mean(dim=(2, 3), keepdim=True))
+            values.sub_(values.mean(dim=tuple(range(2, values.ndim)), keepdim=True))
         values = values.sub_(mean).mul_(scale).to(getattr(torch, self.precision))
         if lengths is not None:
             beyond = torch.arange(stored.shape[1], device=stored.device) >= lengths.unsqueeze(1)
@@ -105,6 +111,10 @@ class Scaling:
         """The shape in which one number a channel or feature meets inputs [N, ...]."""
         axis = _feature_axis(self.shape)
         return (1, *(-1 if place == axis else 1 for place in range(len(self.shape))))
+
+
+Preprocessing = Scaling | Encoding
+"""From stored inputs to what enters a network."""
 
 
 def _feature_axis(shape: tuple[int, ...]) -> int:
@@ -129,10 +139,10 @@ def _constants(
     )
 
 
-def scaling_of(train: Dataset, *, precision: str = "float32") -> Scaling:
+def scaling_of(train: Dataset, *, precision: str = "float32") -> Preprocessing:
     """Mean and standard deviation of every channel (or feature) over the training part, in float64.
 
-    Of series only the steps that there are count. Symbols are not scaled.
+    For a table its `Encoding`. Of series only the steps that there are count. Symbols are not scaled.
     Where the symmetry "background" is declared, each picture's own mean is taken off first.
     A constant channel keeps a standard deviation of 1, so that it becomes 0 rather than infinite.
     """
@@ -140,6 +150,8 @@ def scaling_of(train: Dataset, *, precision: str = "float32") -> Scaling:
         raise ValueError(
             "the training part is empty: there is nothing to take mean and standard deviation from"
         )
+    if train.reading.get("kind") == "table":
+        return encoding_of(train, precision=precision)
     if train.alphabet is not None:
         return Scaling(
             mean=(),
@@ -152,7 +164,7 @@ def scaling_of(train: Dataset, *, precision: str = "float32") -> Scaling:
     feature = 1 + _feature_axis(train.shape)
     axes = tuple(axis for axis in range(train.inputs.ndim) if axis != feature)
     total = square = 0.0
-    above = "background" in train.symmetries and train.inputs.ndim == 4
+    above = "background" in train.symmetries and train.inputs.ndim in (4, 5)
     shift = np.asarray(train.inputs[:1], np.float64).mean(
         axis=axes, keepdims=True
     )  # near the mean: no cancellation
@@ -161,7 +173,7 @@ def scaling_of(train: Dataset, *, precision: str = "float32") -> Scaling:
     step = max(1, CHUNK_BYTES // (8 * max(1, int(np.prod(train.shape, dtype=np.int64)))))
     for first in range(0, len(train), step):
         part = np.asarray(train.inputs[first : first + step], np.float64)
-        part = part - (part.mean(axis=(2, 3), keepdims=True) if above else shift)
+        part = part - (part.mean(axis=tuple(range(2, part.ndim)), keepdims=True) if above else shift)
         if train.lengths is not None:
             part[np.arange(part.shape[1]) >= train.lengths[first : first + step, None]] = 0.0
         total = total + part.sum(axis=axes)

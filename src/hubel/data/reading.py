@@ -13,11 +13,13 @@ from typing import Any, Literal
 import numpy as np
 
 from hubel.core.errors import UnreadableData
-from hubel.data.images import GREY, GREY_ALPHA, RGB, RGBA, Header, decode
+from hubel.data.images import GREY, GREY_ALPHA, RGB, RGBA, Header, decode, numbered
 from hubel.data.sizes import Resize, common_size, fit_size
+from hubel.data.volumes import VolumeHeader, volume_like
 
 Convert = Literal["rgb", "grey"]
 Progress = Callable[[int, int], None]
+_CONVERTING = {RGB: 'channels="rgb" converts it', GREY: 'channels="grey" converts it'}
 _CONVERTIBLE = (GREY, GREY_ALPHA, RGB, RGBA)
 
 
@@ -44,8 +46,8 @@ def plan_reading(
     remedy = 'Say channels="rgb" or channels="grey" (--channels) to convert them all, or make them alike'
     if any(names not in _CONVERTIBLE for names in channels):
         remedy = "Make them alike"
-    _all_equal(paths, [f"{'+'.join(names)} ({len(names)})" for names in channels], "channels", remedy)
-    _all_equal(
+    all_equal(paths, [f"{'+'.join(names)} ({len(names)})" for names in channels], "channels", remedy)
+    all_equal(
         paths,
         [h.dtype for h in headers],
         "value types",
@@ -64,26 +66,94 @@ def plan_reading(
     }
 
 
+def reading_again(reading: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The `reading` of other data with what `options` (size, resize, channels, nan) give in its place.
+
+    >>> reading_again({"shape": [1, 8, 8], "size": [8, 8], "resize": "pad"}, {"size": 16})
+    {'shape': [1, 16, 16], 'size': [16, 16], 'resize': 'pad'}
+    """
+    changed = dict(reading)
+    if (size := options.get("size")) is not None:
+        if isinstance(size, str):
+            raise ValueError(
+                f"size={size!r} can not be combined with the reading of other data; give the number of pixels"
+            )
+        height, width = common_size([], size)
+        changed |= {"size": [height, width], "shape": [reading["shape"][0], height, width]}
+    if (convert := options.get("channels")) is not None:
+        if convert not in ("rgb", "grey"):
+            raise ValueError(f'channels={convert!r} is not known for pictures; expected "rgb" or "grey"')
+        channels = RGB if convert == "rgb" else GREY
+        changed |= {
+            "convert": convert,
+            "channels": list(channels),
+            "shape": [len(channels), *changed["shape"][1:]],
+        }
+    return changed | {name: options[name] for name in ("resize", "nan") if name in options}
+
+
 def row_of(path: Path, reading: Mapping[str, Any]) -> np.ndarray:
-    """The row [C, H, W] of an image file; raises `UnreadableData` with the reason (the caller names the file)."""
+    """The row [C, H, W] of an image file, or [C, D, H, W] of a volume; raises `UnreadableData` with the reason (the caller names the file).
+
+    A grey picture is read where RGB is expected, its values in each of the three: so it is the same picture. Other conversions lose
+    something, and are made only where the reading says so.
+    """
+    if reading["kind"] == "volumes":
+        return finite_or_zero(volume_like(path, reading), reading["nan"])
     pixels, channels = decode(path)
-    pixels = _converted(pixels, channels, reading["convert"])
-    names = _converted_names(channels, reading["convert"])
     expected = reading["channels"]
+    convert = reading["convert"]
+    if convert is None and expected is not None and tuple(expected) == RGB and channels == GREY:
+        convert = "rgb"  # the same picture: red, green and blue alike
+    pixels = _converted(pixels, channels, convert)
+    names = _converted_names(channels, convert)
     if len(pixels) != reading["shape"][0] or (
         expected is not None and tuple(expected) != names and _colour(expected) and _colour(names)
     ):
         said = "+".join(expected) if expected is not None else f"{reading['shape'][0]} channels"
-        raise UnreadableData(f"it has the channels {'+'.join(names)}, expected {said}")
+        remedy = (
+            f"; {_CONVERTING[tuple(expected)]}"
+            if expected is not None and tuple(expected) in _CONVERTING and _colour(names)
+            else ""
+        )
+        raise UnreadableData(f"it has the channels {'+'.join(names)}, expected {said}{remedy}")
     if pixels.dtype.name != reading["dtype"]:
         raise UnreadableData(f"its values are {pixels.dtype.name}, expected {reading['dtype']}")
-    if pixels.dtype.kind == "f" and not (finite := np.isfinite(pixels)).all():
-        if reading["nan"] == "refuse":
-            raise UnreadableData(
-                f'{pixels.size - finite.sum():,} of its values are NaN or infinite (nan="zero" sets them to zero)'
-            )
-        pixels = np.where(finite, pixels, pixels.dtype.type(0))
+    pixels = finite_or_zero(pixels, reading["nan"])
     return fit_size(pixels, tuple(reading["size"]), reading["resize"])
+
+
+def finite_or_zero(values: np.ndarray, nan: str) -> np.ndarray:
+    """`values` without NaN and infinite ones: refused, or set to zero."""
+    if values.dtype.kind != "f" or (finite := np.isfinite(values)).all():
+        return values
+    if nan == "refuse":
+        raise UnreadableData(
+            f'{values.size - finite.sum():,} of its values are NaN or infinite (nan="zero" sets them to zero)'
+        )
+    return np.where(finite, values, values.dtype.type(0))
+
+
+def plan_volumes(
+    paths: Sequence[str], headers: Sequence[VolumeHeader], *, nan: str = "refuse"
+) -> dict[str, Any]:
+    """The reading that all these volumes share. Raises `ValueError` where their shapes or types differ."""
+    if nan not in ("refuse", "zero"):
+        raise ValueError(f'nan={nan!r} is not known; expected "refuse" or "zero"')
+    shapes = [" × ".join(map(str, h.shape)) for h in headers]
+    remedy = (
+        "Resample them to one shape first (scipy.ndimage.zoom), or cut them: volumes are not resized here"
+    )
+    all_equal(paths, shapes, "shapes (channels × depth × rows × columns)", remedy, of="volumes")
+    remedy = "Convert them to one type: the scale of the values may differ too"
+    all_equal(paths, [h.dtype for h in headers], "value types", remedy, of="volumes")
+    return {
+        "kind": "volumes",
+        "shape": list(headers[0].shape),
+        "dtype": headers[0].dtype,
+        "channels": list(numbered(headers[0].shape[0])),
+        "nan": nan,
+    }
 
 
 def sizes_note(headers: Sequence[Header], reading: Mapping[str, Any]) -> tuple[str, ...]:
@@ -108,7 +178,10 @@ def _colour(names: Sequence[str]) -> bool:
     return tuple(names) in _CONVERTIBLE
 
 
-def _all_equal(paths: Sequence[str], values: Sequence[str], what: str, remedy: str) -> None:
+def all_equal(
+    paths: Sequence[str], values: Sequence[str], what: str, remedy: str, *, of: str = "pictures"
+) -> None:
+    """Refuse files that differ in `what`, with the number and examples of each kind."""
     kinds: dict[str, list[int]] = {}
     for k, value in enumerate(values):
         kinds.setdefault(value, []).append(k)
@@ -118,7 +191,7 @@ def _all_equal(paths: Sequence[str], values: Sequence[str], what: str, remedy: s
         f"{len(rows):,} {value}: {', '.join(paths[k] for k in rows[:3])}{' …' if len(rows) > 3 else ''}"
         for value, rows in sorted(kinds.items(), key=lambda item: -len(item[1]))
     ]
-    raise ValueError(f"the pictures have different {what}: {'; '.join(told)}. {remedy}")
+    raise ValueError(f"the {of} have different {what}: {'; '.join(told)}. {remedy}")
 
 
 def _converted_names(channels: tuple[str, ...], convert: str | None) -> tuple[str, ...]:

@@ -43,6 +43,27 @@ class SplitRows:
             digest.update(rows.astype("<i8").tobytes())
         return digest.hexdigest()
 
+    def check(self, num: int) -> None:
+        """Raise `ValueError` where these are not rows of `num` examples, some stand in two parts, or none train."""
+        for part in PARTS:
+            rows = np.asarray(getattr(self, part))
+            if rows.ndim != 1 or (len(rows) and rows.dtype.kind not in "iu"):
+                raise ValueError(
+                    f"the {part} part is {rows.dtype} of shape {rows.shape}; expected row numbers [N] as whole numbers"
+                )
+            if len(rows) and not (rows.min() >= 0 and rows.max() < num):
+                raise ValueError(
+                    f"the {part} part names rows from {rows.min()} to {rows.max()}, but there are {num:,} examples: rows count from 0"
+                )
+        every = np.concatenate([np.asarray(getattr(self, part)) for part in PARTS])
+        twice = len(every) - len(np.unique(every))
+        if twice:
+            raise ValueError(
+                f"{twice:,} rows stand more than once in the split: every example belongs to one part"
+            )
+        if len(self.train) == 0:
+            raise ValueError("the training part of the split is empty: expected rows to train on")
+
     def __repr__(self) -> str:
         return f"SplitRows(train {len(self.train):,}, validation {len(self.validation):,}, test {len(self.test):,}: {self.how})"
 
@@ -160,7 +181,7 @@ def _given_parts(
 
 
 def _strata(data: Dataset) -> tuple[np.ndarray, str]:
-    if data.classes is None or data.is_multilabel:
+    if data.classes is None or data.targets.ndim > 1:
         return np.zeros(len(data), dtype=np.int64), "at random"
     return data.targets, "with the same share of each class"
 
@@ -226,7 +247,7 @@ def _choose_groups(
 
 
 def _single_classes(data: Dataset, train: np.ndarray, parts: dict[str, np.ndarray]) -> str:
-    if data.classes is None or data.is_multilabel:
+    if data.classes is None or data.targets.ndim > 1:
         return ""
     held = np.bincount(
         np.concatenate([data.targets[rows] for rows in parts.values()]).astype(np.int64),

@@ -129,7 +129,7 @@ def _muon(parameters: list[Tensor], momenta: list[Tensor], group: dict[str, Any]
 
 
 def _columns_last(filters: Tensor) -> Tensor:
-    """Filters [O, I, h, w] as [O, h, w, I], which is how channels-last ones lie in memory: a matrix without a copy. The order
-    of columns does not matter to an orthogonal factor.
+    """Filters [O, I, h, w] as [O, h, w, I] (and [O, I, d, h, w] likewise), which is how channels-last ones lie in memory: a matrix
+    without a copy. The order of columns does not matter to an orthogonal factor.
     """
-    return filters.permute(0, 2, 3, 1) if filters.ndim == 4 else filters
+    return filters.movedim(1, -1) if filters.ndim >= 4 else filters

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from hubel.fitting.lean_adam import lean
 from hubel.fitting.muon import MuonWithSGD
 from hubel.fitting.parameters import matrices_and_vectors
 from hubel.fitting.uncompiled import uncompiled
@@ -61,7 +62,14 @@ class AdamW:
     `epsilon` is added to the root of the second; `weight_decay` times the learning rate is the share that matrices and filters
     lose at every step.
     `before_last` multiplies the learning rate of all layers before the last: below 1, it keeps published weights near where they are
-    while a fresh last layer learns.
+    while a fresh last layer learns. `depth_decay` multiplies it once more for every further layer towards the input (layers are counted
+    by their matrices or filters; what stands between two belongs to the first): discriminative learning rates (Howard and Ruder
+    2018, arXiv:1801.06146).
+
+    >>> net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
+    >>> groups = AdamW(learning_rate=1.0, before_last=0.5, depth_decay=0.1).build(net).param_groups
+    >>> sorted({round(group["lr"], 3) for group in groups})
+    [0.05, 0.5, 1.0]
     """
 
     learning_rate: float = 2e-3
@@ -69,24 +77,29 @@ class AdamW:
     epsilon: float = 1e-8
     weight_decay: float = 0.01
     before_last: float = 1.0
+    depth_decay: float = 1.0
 
     def build(self, net: nn.Module) -> torch.optim.Optimizer:
         groups = decay_groups(net, self.weight_decay)
-        if self.before_last != 1.0:
-            last = {id(p) for p in last_layer(net)}
-            slow, fast = (
-                [{**g, "params": [p for p in g["params"] if (id(p) in last) == is_last]} for g in groups]
-                for is_last in (False, True)
-            )
-            slow = [{**group, "lr": self.learning_rate * self.before_last} for group in slow]
-            groups = [group for group in (*fast, *slow) if group["params"]]
-        return uncompiled(torch.optim.AdamW)(
+        if (self.before_last, self.depth_decay) != (1.0, 1.0):
+            shares = {key: self._share(depth) for key, depth in layer_depths(net).items()}
+            groups = [
+                {**group, "params": params, "lr": self.learning_rate * share}
+                for share in sorted(set(shares.values()), reverse=True)
+                for group in groups
+                if (params := [p for p in group["params"] if shares[id(p)] == share])
+            ]
+        return lean(torch.optim.AdamW)(
             groups,
             lr=self.learning_rate,
             betas=self.betas,
             eps=self.epsilon,
             fused=can_fuse(net),
         )
+
+    def _share(self, depth: int) -> float:
+        """Of the learning rate, for the layer that is so many before the last."""
+        return self.before_last * self.depth_decay ** (depth - 1) if depth else 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +141,7 @@ class Adam:
     amsgrad: bool = False
 
     def build(self, net: nn.Module) -> torch.optim.Optimizer:
-        return uncompiled(torch.optim.Adam)(
+        return lean(torch.optim.Adam)(
             decay_groups(net, self.weight_decay),
             lr=self.learning_rate,
             betas=self.betas,
@@ -245,6 +258,27 @@ def last_layer(net: nn.Module) -> list[nn.Parameter]:
     matrices = [name for name, p in named if p.ndim >= 2]
     owner = (matrices or [name for name, _ in named])[-1].rpartition(".")[0]
     return [p for name, p in named if name.rpartition(".")[0] == owner]
+
+
+def layer_depths(net: nn.Module) -> dict[int, int]:
+    """For the `id` of every trained parameter how many layers with a matrix or filters stand between it and the output; 0 is the last
+    layer, and only that.
+
+    >>> net = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2), nn.Linear(2, 2))
+    >>> list(layer_depths(net).values())
+    [1, 1, 1, 1, 0, 0]
+    """
+    last = {id(p) for p in last_layer(net)}
+    seen: list[str] = []
+    places = {}
+    for name, p in net.named_parameters():
+        owner = name.rpartition(".")[0]
+        if not p.requires_grad:
+            continue
+        if p.ndim >= 2 and owner not in seen:
+            seen.append(owner)
+        places[id(p)] = max(len(seen) - 1, 0)
+    return {key: 0 if key in last else max(1, len(seen) - 1 - place) for key, place in places.items()}
 
 
 def can_fuse(net: nn.Module) -> bool:

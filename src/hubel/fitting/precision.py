@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from hubel.core import files, random
+from hubel.core.layout import arrange_filters, arranged
 from hubel.core.types import Batch
 from hubel.fitting import layerwise, machine
 from hubel.fitting.loop import ObjectiveCall
@@ -45,7 +46,7 @@ class Precision:
     """How the arithmetic is done. Weights and optimizer keep float32 (or the network's own float64) whatever `dtype` is.
 
     `dtype` is the number format of the forward and backward pass.
-    `layout` is the order of images [N, C, H, W] in memory.
+    `layout` is the order of images [N, C, H, W] and volumes [N, C, D, H, W] in memory.
     `threads` is how many torch computes with on the CPU.
 
     Raises `ValueError` for an unknown word, or for threads that are not 1 to 1024.
@@ -75,17 +76,11 @@ class Precision:
     def place(self, net: nn.Module, device: torch.device) -> nn.Module:
         """`net` on the device, in the layout."""
         net = net.to(device)
-        if self.layout == "channels_last":
-            net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return net
+        return arrange_filters(net, self.layout) if self.layout == "channels_last" else net
 
     def arrange(self, inputs: Tensor) -> Tensor:
         """`inputs` in the layout."""
-        if inputs.ndim != 4:
-            return inputs
-        return inputs.contiguous(
-            memory_format=torch.channels_last if self.layout == "channels_last" else torch.contiguous_format
-        )
+        return arranged(inputs, self.layout)
 
     def __str__(self) -> str:
         return f"{self.dtype}, {self.layout.replace('_', ' ')}, {self.threads} thread{'s' if self.threads > 1 else ''}"
@@ -306,7 +301,7 @@ def _deviation(found: tuple[Tensor, Tensor], wanted: tuple[Tensor, Tensor]) -> t
 
 
 def _candidates(base: Precision, device: torch.device, batch: Batch) -> list[Precision]:
-    images = batch.inputs.ndim == 4
+    images = batch.inputs.ndim in (4, 5)
     layouts: list[Literal["contiguous", "channels_last"]] = (
         ["channels_last", "contiguous"] if images else ["contiguous"]
     )

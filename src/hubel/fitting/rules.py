@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -12,14 +13,14 @@ from torch import Tensor, nn
 from hubel.core.buffers import places_of, put_back
 from hubel.core.types import Batch, Loss
 from hubel.fitting.loop import ObjectiveCall
-from hubel.fitting.penalties import Penalty
+from hubel.fitting.penalties import Penalty, watched
 
 
 class Backprop:
     """The gradient of the mean loss of a batch, given to a torch optimizer.
 
     `max_grad_norm` clips the whole gradient. `autocast` makes the context of the forward pass (lower precision). `penalties` are added
-    to the loss (and answered as `penalty`), and act on the weights after the step.
+    to the loss (and answered as `penalty`), and act on the weights after the step. `still` modules are in evaluation mode throughout.
     The gradient's norm is always computed: it is what shows that a step is finite.
 
     `update` raises `FloatingPointError` where the loss or its gradient is not finite (weights, buffers and optimizer are then as
@@ -40,6 +41,7 @@ class Backprop:
         max_grad_norm: float | None = None,
         autocast: AbstractContextManager[object] | None = None,
         penalties: Sequence[Penalty] = (),
+        still: Sequence[nn.Module] = (),
     ):
         self.optimizer = optimizer
         self.max_grad_norm = max_grad_norm
@@ -47,6 +49,7 @@ class Backprop:
         self.highest = [float(group["lr"]) for group in optimizer.param_groups]
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.penalties = tuple(penalties)
+        self.still = tuple(still)
         self._copies: list[Tensor] = []
 
     @property
@@ -59,12 +62,15 @@ class Backprop:
         places = places_of(net)
         before = self._kept([buffer for *_, buffer in places])
         self._forget_gradients()
-        with self.autocast:
+        for module in self.still:
+            module.eval()
+        with self.autocast, watched(net, self.penalties) as activities:
             loss = objective(net, batch)
-        loss = self._with_penalties(loss, net)
+        values = [penalty.of_outputs(outputs) for penalty, outputs in activities]
+        loss = self._with_penalties(loss, net, values)
         loss.total.backward()
         norm = self._grad_norm()
-        if not bool(torch.isfinite(norm) & torch.isfinite(loss.total.detach())):
+        if not _finite(norm, loss.total.detach()):
             put_back(places, before)
             self._forget_gradients()
             raise FloatingPointError(_what_is_not_finite(loss.total.detach(), loss.parts.items(), norm))
@@ -81,8 +87,8 @@ class Backprop:
             **{name: part.detach() for name, part in loss.parts.items()},
         }
 
-    def _with_penalties(self, loss: Loss, net: nn.Module) -> Loss:
-        values = [value for penalty in self.penalties if (value := penalty.value(net)) is not None]
+    def _with_penalties(self, loss: Loss, net: nn.Module, values: list[Tensor]) -> Loss:
+        values = values + [value for penalty in self.penalties if (value := penalty.value(net)) is not None]
         if not values:
             return loss
         added = torch.stack(values).sum()
@@ -111,6 +117,13 @@ class Backprop:
                 "no parameter received a gradient: the loss does not depend on the optimizer's parameters "
                 "(detached, frozen, or another network's)"
             )
+        if len({(grad.dtype, grad.device) for grad in grads}) == 1 and grads[0].device.type in (
+            "cpu",
+            "cuda",
+        ):
+            return torch.linalg.vector_norm(
+                torch.stack(torch._foreach_norm(grads))
+            )  # as get_total_norm, for one kind
         return torch.nn.utils.get_total_norm(grads, foreach=grads[0].device.type in ("cpu", "cuda"))
 
     def _clip(self, norm: Tensor) -> None:
@@ -165,6 +178,13 @@ class Closure:
             self.optimizer.zero_grad(set_to_none=True)
             raise FloatingPointError("the loss or the weights became non-finite")
         return {"loss": losses[0]}
+
+
+def _finite(norm: Tensor, total: Tensor) -> bool:
+    """Whether both are; a GPU is waited for once."""
+    if norm.device.type == "cpu":
+        return math.isfinite(norm.item()) and math.isfinite(total.item())
+    return bool(torch.isfinite(norm) & torch.isfinite(total))
 
 
 def _what_is_not_finite(total: Tensor, parts: object, norm: Tensor) -> str:

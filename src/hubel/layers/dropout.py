@@ -104,7 +104,8 @@ def _laid_out_like(mask: Tensor, x: Tensor) -> Tensor:
     """A view of `mask` with the strides of `x` where `x` fills its memory, for one straight pass over both."""
     if x.is_contiguous():
         return mask.view(x.shape)
-    if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
+    wanted = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim)
+    if wanted is not None and x.is_contiguous(memory_format=wanted):
         return mask.as_strided(x.shape, x.stride())
     return mask.view(x.shape)
 

@@ -78,6 +78,21 @@ class Bottleneck(nn.Module):
         return relu(out.add_(shortcut) if self.training else out + shortcut, training=self.training)
 
 
+class NoShortcut(nn.Module):
+    """In the place of a shortcut: nothing is added, and the block is two plain layers, y = relu(F(x)).
+
+    For comparison: what residual learning is worth is seen against the same layers without it (section 4.1 of the paper).
+
+    >>> import torch
+    >>> NoShortcut()(torch.ones(1, 2, 4, 4))
+    tensor(0.)
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A zero of the type of x."""
+        return x.new_zeros(())
+
+
 class PaddedShortcut(nn.Module):
     """The parameter-free shortcut between widths ("option A"): every second pixel, new channels zero.
 

@@ -28,6 +28,32 @@ def output_size(inputs: int, kernel: int, *, stride: int = 1, padding: int = 0, 
     return (inputs + 2 * padding - reach) // stride + 1
 
 
+def output_sizes(
+    inputs: Sequence[int],
+    kernel: int | Sequence[int],
+    *,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+) -> tuple[int, ...]:
+    """Positions along every axis of a signal (L,), a picture (H, W) or a volume (D, H, W); one number stands for all axes.
+
+    Raises `ValueError` where there is another number of entries than axes, and what `output_size` raises.
+
+    >>> output_sizes((32, 32), 3, stride=2), output_sizes((16, 64, 64), (1, 5, 5), padding=(0, 2, 2))
+    ((15, 15), (16, 64, 64))
+    """
+    given = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
+    columns = {name: (v,) * len(inputs) if isinstance(v, int) else tuple(v) for name, v in given.items()}
+    wrong = [name for name, values in columns.items() if len(values) != len(inputs)]
+    if wrong:
+        raise ValueError(
+            f"{', '.join(wrong)} must have one number, or one for each of the {len(inputs)} axes of {tuple(inputs)}"
+        )
+    axes = zip(inputs, *columns.values(), strict=True)
+    return tuple(output_size(n, k, stride=s, padding=p, dilation=d) for n, k, s, p, d in axes)
+
+
 def field_of_view(layers: Sequence[tuple[int, int] | tuple[int, int, int]]) -> int:
     """How many input positions along one axis one number behind `layers` depends on; a layer is (kernel, stride) or
     (kernel, stride, dilation).

@@ -48,6 +48,7 @@ def alexnet(
     grouped: bool = False,
     hidden: int = 4096,
     weights: str | Path | None = None,
+    download: bool = False,
 ) -> PlainNet:
     """AlexNet. Input [N, C, H, W], output [N, outputs]; other sizes from 63×63 on are accepted.
 
@@ -82,7 +83,7 @@ def alexnet(
     made(net, "alexnet", inputs=shape, outputs=outputs, grouped=bool(grouped), hidden=hidden)
     if weights is not None:
         source = GROUPED_SOURCE if grouped else IMAGENET
-        load_published(net, weights, source, first="features.0", head="classifier.6")
+        load_published(net, weights, source, first="features.0", head="classifier.6", download=download)
     return net
 
 

@@ -54,6 +54,7 @@ def densenet(
     inputs: Sequence[int] = (3, 224, 224),
     outputs: int = 1000,
     weights: str | Path | None = None,
+    download: bool = False,
 ) -> DenseNet:
     """A DenseNet of `depth` layers: 121, 161, 169 or 201. Input [N, C, H, W], output [N, outputs].
 
@@ -74,7 +75,7 @@ def densenet(
     net = DenseNet(depth, shape, num_outputs(outputs, f"densenet({depth})"))
     made(net, "densenet", depth=depth, inputs=shape, outputs=int(outputs))
     if weights is not None:
-        load_published(net, weights, IMAGENET, first="features.conv0", head="classifier")
+        load_published(net, weights, IMAGENET, first="features.conv0", head="classifier", download=download)
     return net
 
 

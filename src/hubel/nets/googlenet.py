@@ -56,6 +56,7 @@ def googlenet(
     *,
     auxiliary: bool = False,
     weights: str | Path | None = None,
+    download: bool = False,
 ) -> GoogLeNet:
     """GoogLeNet. Input [N, C, H, W], output [N, outputs]; other sizes from 15×15 on are accepted.
 
@@ -80,7 +81,13 @@ def googlenet(
     made(net, "googlenet", inputs=shape, outputs=int(outputs), auxiliary=bool(auxiliary))
     if weights is not None:
         load_published(
-            net, weights, IMAGENET, first="conv1.conv", head="fc", auxiliary=("aux1.fc2", "aux2.fc2")
+            net,
+            weights,
+            IMAGENET,
+            first="conv1.conv",
+            head="fc",
+            auxiliary=("aux1.fc2", "aux2.fc2"),
+            download=download,
         )
     return net
 

@@ -67,6 +67,7 @@ def inception_v3(
     *,
     auxiliary: bool = False,
     weights: str | Path | None = None,
+    download: bool = False,
 ) -> InceptionV3:
     """Inception v3. Input [N, C, H, W], output [N, outputs]; other sizes from 75×75 on are accepted, with `auxiliary` from 299×299 on.
 
@@ -87,7 +88,13 @@ def inception_v3(
     made(net, "inception_v3", inputs=shape, outputs=int(outputs), auxiliary=bool(auxiliary))
     if weights is not None:
         load_published(
-            net, weights, IMAGENET, first="Conv2d_1a_3x3.conv", head="fc", auxiliary=("AuxLogits.fc",)
+            net,
+            weights,
+            IMAGENET,
+            first="Conv2d_1a_3x3.conv",
+            head="fc",
+            auxiliary=("AuxLogits.fc",),
+            download=download,
         )
     return net
 

@@ -19,7 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hubel.nets.made import Net, check_images, image_shape, made, num_outputs
+from hubel.nets.made import Net, made, num_outputs
+from hubel.nets.reductions import Reduction, Reductions
+
+REDUCTIONS = Reductions("lenet", Reduction("s2", 2, 2), Reduction("c3", 5, 1), Reduction("s4", 2, 2))
 
 
 def lenet(inputs: Sequence[int] = (1, 28, 28), outputs: int = 10) -> LeNet:
@@ -30,7 +33,7 @@ def lenet(inputs: Sequence[int] = (1, 28, 28), outputs: int = 10) -> LeNet:
 
     Raises `ValueError` for images smaller than 12×12 pixels.
     """
-    shape = image_shape(inputs, smallest=12, net="lenet")
+    shape = REDUCTIONS.shape(inputs)
     net = LeNet(shape, num_outputs(outputs, "lenet"))
     return made(net, "lenet", inputs=shape, outputs=int(outputs))
 
@@ -41,10 +44,10 @@ class LeNet(Net):
     def __init__(self, inputs: tuple[int, int, int], outputs: int):
         super().__init__()
         self.inputs = inputs
-        channels, height, width = inputs
-        self.c1 = nn.Conv2d(channels, 6, 5, padding=2)
+        height, width = REDUCTIONS.after(inputs)
+        self.c1 = nn.Conv2d(inputs[0], 6, 5, padding=2)
         self.c3 = nn.Conv2d(6, 16, 5)
-        self.c5 = nn.Linear(16 * ((height // 2 - 4) // 2) * ((width // 2 - 4) // 2), 120)
+        self.c5 = nn.Linear(16 * height * width, 120)
         self.f6 = nn.Linear(120, 84)
         self.output = nn.Linear(84, outputs)
         for layer in (self.c1, self.c3, self.c5, self.f6, self.output):
@@ -54,7 +57,7 @@ class LeNet(Net):
 
     def features(self, x: Tensor) -> Tensor:
         """The layer F6: [N, 84]."""
-        check_images(x, self.inputs, "lenet")
+        REDUCTIONS.check_exactly(x, self.inputs, "c5")
         x = F.avg_pool2d(torch.tanh(self.c1(x)), 2)
         x = F.avg_pool2d(torch.tanh(self.c3(x)), 2)
         return torch.tanh(self.f6(torch.tanh(self.c5(x.flatten(1)))))

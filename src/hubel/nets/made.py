@@ -72,6 +72,8 @@ class Net(nn.Module):
 
     made_by: MadeBy
     published: Published | None = None
+    members: int = 1
+    """Of a committee: in training the rows of a batch are dealt out to so many, and `hubel.fitting.steps` repeats it so often."""
 
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:
@@ -90,6 +92,27 @@ def made(net: SomeNet, function: str, **arguments: Any) -> SomeNet:
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in arguments.items()}
     net.made_by = MadeBy(name=f"hubel.nets.{function}", arguments=plain)
     return net
+
+
+def volume_shape(inputs: Sequence[int], *, smallest: int, net: str) -> tuple[int, int, int, int]:
+    """`inputs` as (C, D, H, W), refused where it is not four positive numbers or smaller than `net` can use."""
+    shape = tuple(int(size) for size in inputs)
+    if len(shape) != 4 or min(shape) < 1:
+        raise ValueError(
+            f"{net}: inputs must be (channels, depth, height, width), all positive; received {tuple(inputs)}"
+        )
+    if min(shape[1:]) < smallest:
+        raise ValueError(
+            f"{net}: volumes must be at least {smallest} voxels a side; received {'×'.join(map(str, shape[1:]))}. Enlarge the volumes"
+        )
+    return shape
+
+
+def check_volumes(x: Tensor, inputs: Sequence[int], net: str) -> None:
+    """Refuse a batch that is not [N, *inputs]."""
+    if tuple(x.shape[1:]) != tuple(inputs):
+        sizes = ", ".join(map(str, inputs))
+        raise ValueError(f"{net} expects volumes [N, {sizes}]; received {list(x.shape)}")
 
 
 def image_shape(inputs: Sequence[int], *, smallest: int, net: str) -> tuple[int, int, int]:

@@ -56,6 +56,7 @@ def mobilenet_v2(
     inputs: Sequence[int] = (3, 224, 224),
     outputs: int = 1000,
     weights: str | Path | None = None,
+    download: bool = False,
 ) -> MobileNetV2:
     """MobileNetV2 with `width` times the channels. Input [N, C, H, W], output [N, outputs].
 
@@ -76,7 +77,7 @@ def mobilenet_v2(
     net = MobileNetV2(float(width), shape, num_outputs(outputs, "mobilenet_v2"))
     made(net, "mobilenet_v2", width=float(width), inputs=shape, outputs=int(outputs))
     if weights is not None:
-        load_published(net, weights, IMAGENET, first="features.0.0", head="classifier.1")
+        load_published(net, weights, IMAGENET, first="features.0.0", head="classifier.1", download=download)
     return net
 
 

@@ -83,6 +83,7 @@ def nasnet_mobile(
     outputs: int = 1000,
     *,
     weights: str | Path | None = None,
+    download: bool = False,
 ) -> NASNetMobile:
     """NASNet-A mobile. Input [N, C, H, W], output [N, outputs]; other sizes from 19×19 on are accepted.
 
@@ -99,7 +100,7 @@ def nasnet_mobile(
     net = NASNetMobile(shape, num_outputs(outputs, "nasnet_mobile"))
     made(net, "nasnet_mobile", inputs=shape, outputs=int(outputs))
     if weights is not None:
-        load_published(net, weights, IMAGENET, first="conv0.conv", head="last_linear")
+        load_published(net, weights, IMAGENET, first="conv0.conv", head="last_linear", download=download)
     return net
 
 

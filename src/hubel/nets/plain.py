@@ -87,13 +87,16 @@ class ReLU(nn.Module):
 def reductions_of(net: str, convolutions: Iterable[nn.Module]) -> Reductions:
     """Those of the square `convolutions` and max-poolings that leave fewer positions than they are given.
 
+    A pooling that rounds up, ⌈(n - k) / s⌉ + 1, makes as many positions as one of kernel k - (s - 1) that rounds down.
+
     >>> reductions_of("toy", [nn.Conv2d(3, 8, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]).layers
-    (Reduction(layer='features.2', kernel=2, stride=2, padding=0),)
+    (Reduction(layer='features.2', kernel=2, stride=2, padding=0, least=2),)
     """
     found = []
     for number, layer in enumerate(convolutions):
         if isinstance(layer, nn.Conv2d | nn.MaxPool2d):
             kernel, stride, padding = map(_side, (layer.kernel_size, layer.stride, layer.padding))
+            kernel -= (stride - 1) * (isinstance(layer, nn.MaxPool2d) and layer.ceil_mode)
             if stride > 1 or kernel > 2 * padding + 1:
                 found.append(Reduction(f"features.{number}", kernel, stride, padding))
     return Reductions(net, *found)

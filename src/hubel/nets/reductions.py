@@ -18,17 +18,18 @@ from hubel.nets.made import check_images, image_shape
 
 @dataclass(frozen=True)
 class Reduction:
-    """A layer by its name in the network; `padding` None is "same"."""
+    """A layer by its name in the network; `padding` None is "same"; `least` positions a side it should get at least."""
 
     layer: str
     kernel: int
     stride: int
     padding: int | None = 0
+    least: int = 2
 
     @property
     def needs(self) -> int:
         """The least number of positions a side that it can work with."""
-        return 2 if self.padding is None else max(2, self.kernel - 2 * self.padding)
+        return self.least if self.padding is None else max(self.least, self.kernel - 2 * self.padding)
 
     def after(self, side: int) -> int:
         """The positions that it makes of `side`.
@@ -76,6 +77,28 @@ class Reductions:
             obstacle = self._obstacle(*x.shape[2:]) if x.ndim == 4 else None
             if obstacle is None:
                 raise
+            raise ValueError(f"{error}, {obstacle}") from None
+
+    def after(self, inputs: Sequence[int]) -> tuple[int, int]:
+        """The positions (H, W) that all layers together make of pictures (C, H, W)."""
+        height, width = inputs[1:]
+        for layer in self.layers:
+            height, width = layer.after(height), layer.after(width)
+        return height, width
+
+    def check_exactly(self, x: Tensor, inputs: tuple[int, int, int], layer: str) -> None:
+        """Refuse a batch that is not [N, *inputs], for a network whose linear `layer` reads every position that is left."""
+        try:
+            check_images(x, inputs, self.net)
+        except ValueError as error:
+            if x.ndim != 4 or x.shape[1] != inputs[0]:
+                raise
+            obstacle = self._obstacle(*x.shape[2:])
+            if obstacle is None:
+                received, expected = ("×".join(map(str, self.after(s))) for s in (x.shape[1:], inputs))
+                obstacle = (
+                    f"of which layer {layer} would get {received} positions, and it was made for {expected}"
+                )
             raise ValueError(f"{error}, {obstacle}") from None
 
     def _obstacle(self, height: int, width: int) -> str | None:

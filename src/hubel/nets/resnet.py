@@ -24,8 +24,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hubel.layers.relu import relu
-from hubel.layers.residual import BasicBlock, Bottleneck, PaddedShortcut
-from hubel.nets.made import Net, check_images, image_shape, made, num_outputs
+from hubel.layers.residual import BasicBlock, Bottleneck, NoShortcut, PaddedShortcut
+from hubel.nets.made import Net, made, num_outputs
+from hubel.nets.reductions import Reduction, Reductions
 from hubel.nets.weights import Source, load_published
 
 SMALL = {20: 3, 32: 5, 44: 7, 56: 9, 110: 18}
@@ -53,7 +54,9 @@ def resnet(
     *,
     inputs: Sequence[int] | None = None,
     outputs: int | None = None,
+    skips: bool = True,
     weights: str | Path | None = None,
+    download: bool = False,
 ) -> SmallResNet | ResNet:
     """A residual network of `depth` layers. Input [N, C, H, W], output [N, outputs].
 
@@ -61,43 +64,64 @@ def resnet(
     given. Depths 18, 34, 50, 101, 152 are those for ImageNet: (3, 224, 224) and 1000. Both end in an average
     over all positions, so that other sizes of image are accepted too.
 
-    `weights` is a file with torchvision's names (.safetensors, .pth), see `hubel.nets.weights.load_published`; the
-    images it expects are described in `net.published`.
+    `skips=False` leaves the shortcuts out: the plain networks with which the paper compares, of depths 18, 20, 32, 34, 44, 56, 110 (no
+    bottlenecks). The deeper ones can hardly be trained, which is what the shortcuts are for.
+
+    `weights` is a file with torchvision's names (.safetensors, .pth), or "hf:OWNER/REPO", see
+    `hubel.nets.weights.load_published`; the images it expects are described in `net.published`.
 
     >>> import torch
     >>> resnet(20)(torch.zeros(1, 3, 32, 32)).shape
     torch.Size([1, 10])
 
-    Raises `ValueError` for other depths, and for images under 8×8 (small) or 32×32 (ImageNet) pixels,
-    and for weights that do not fit.
+    Raises `ValueError` for other depths, for images under 5×5 (small) or 17×17 (ImageNet) pixels, of which a layer gets too few
+    positions, and for weights that do not fit.
     """
     if depth not in SMALL and depth not in LARGE:
         raise ValueError(f"resnet: depth must be one of {(*SMALL, *LARGE)}; received {depth!r}")
     name = f"resnet({depth})"
     small = depth in SMALL
-    shape = image_shape(
-        inputs or ((3, 32, 32) if small else (3, 224, 224)), smallest=8 if small else 32, net=name
-    )
+    if not skips and not small and LARGE[depth][0] is Bottleneck:
+        raise ValueError(
+            f"{name}: bottlenecks without skips were never published; choose depth 18 or 34, or a small one"
+        )
+    shape = _reductions(depth).shape(inputs or ((3, 32, 32) if small else (3, 224, 224)))
     outputs = num_outputs(outputs if outputs is not None else 10 if small else 1000, name)
-    net = SmallResNet(depth, shape, outputs) if small else ResNet(depth, shape, outputs)
-    made(net, "resnet", depth=depth, inputs=shape, outputs=outputs)
+    kind = SmallResNet if small else ResNet
+    net = kind(depth, shape, outputs, skips=bool(skips))
+    more = {} if skips else {"skips": False}
+    made(net, "resnet", depth=depth, inputs=shape, outputs=outputs, **more)
     if weights is not None:
-        load_published(net, weights, SMALL_SOURCE if small else IMAGENET, first="conv1", head="fc")
+        source = SMALL_SOURCE if small else IMAGENET
+        load_published(net, weights, source, first="conv1", head="fc", download=download)
     return net
+
+
+def _reductions(depth: int) -> Reductions:
+    """The small ones keep the sides up to layer2, and are given at least 2×2 positions to average."""
+    name = f"resnet({depth})"
+    layers = [Reduction(f"layer{number}.0", 3, 2, 1) for number in (2, 3)]
+    if depth in SMALL:
+        return Reductions(name, *layers, Reduction("the average", 1, 1))
+    stem = (Reduction("conv1", 7, 2, 3), Reduction("maxpool", 3, 2, 1))
+    return Reductions(name, *stem, *layers, Reduction("layer4.0", 3, 2, 1))
 
 
 class SmallResNet(Net):
     """See `resnet`: 3×3 convolution of 16, three stages of basic blocks (16, 32, 64), average, linear."""
 
-    def __init__(self, depth: int, inputs: tuple[int, int, int], outputs: int):
+    def __init__(self, depth: int, inputs: tuple[int, int, int], outputs: int, *, skips: bool = True):
         super().__init__()
         self.depth, self.inputs = depth, inputs
+        self.reductions = _reductions(depth)
         self.conv1 = nn.Conv2d(inputs[0], 16, 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
         self.layer1 = self._stage(16, 16, SMALL[depth], stride=1)
         self.layer2 = self._stage(16, 32, SMALL[depth], stride=2)
         self.layer3 = self._stage(32, 64, SMALL[depth], stride=2)
         self.fc = nn.Linear(64, outputs)
+        if not skips:
+            _without_skips(self)
         initialize(self)
 
     @staticmethod
@@ -108,7 +132,7 @@ class SmallResNet(Net):
 
     def features(self, x: Tensor) -> Tensor:
         """The 64 channels of the last stage, averaged over positions: [N, 64]."""
-        check_images(x, self.inputs, f"resnet({self.depth})", smallest=8)
+        self.reductions.check(x, self.inputs)
         x = relu(self.bn1(self.conv1(x)), training=self.training)
         x = self.layer3(self.layer2(self.layer1(x)))
         return x.mean(dim=(2, 3))
@@ -121,9 +145,10 @@ class SmallResNet(Net):
 class ResNet(Net):
     """See `resnet`: 7×7 convolution of 64, max-pool, four stages, average, linear (table 1)."""
 
-    def __init__(self, depth: int, inputs: tuple[int, int, int], outputs: int):
+    def __init__(self, depth: int, inputs: tuple[int, int, int], outputs: int, *, skips: bool = True):
         super().__init__()
         self.depth, self.inputs = depth, inputs
+        self.reductions = _reductions(depth)
         block, blocks = LARGE[depth]
         self.conv1 = nn.Conv2d(inputs[0], 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
@@ -133,6 +158,8 @@ class ResNet(Net):
         self.layer3 = self._stage(block, widths[2], 256, blocks[2], stride=2)
         self.layer4 = self._stage(block, widths[3], 512, blocks[3], stride=2)
         self.fc = nn.Linear(widths[4], outputs)
+        if not skips:
+            _without_skips(self)
         initialize(self)
 
     @staticmethod
@@ -155,7 +182,7 @@ class ResNet(Net):
 
     def features(self, x: Tensor) -> Tensor:
         """The channels of the last stage, averaged over positions: [N, 512] or [N, 2048]."""
-        check_images(x, self.inputs, f"resnet({self.depth})", smallest=32)
+        self.reductions.check(x, self.inputs)
         x = F.max_pool2d(relu(self.bn1(self.conv1(x)), training=self.training), 3, 2, 1)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return x.mean(dim=(2, 3))
@@ -163,6 +190,12 @@ class ResNet(Net):
     def forward(self, x: Tensor) -> Tensor:
         """Raw scores [N, K]."""
         return self.fc(self.features(x))
+
+
+def _without_skips(net: nn.Module) -> None:
+    for block in net.modules():
+        if isinstance(block, BasicBlock):
+            block.downsample = NoShortcut()
 
 
 def initialize(net: nn.Module) -> None:

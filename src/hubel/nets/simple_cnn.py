@@ -21,7 +21,16 @@ from torch import Tensor, nn
 
 from hubel.layers.dropout import Dropout
 from hubel.layers.pooling import MaxPoolReLU
-from hubel.nets.made import Net, check_images, image_shape, made, num_outputs
+from hubel.nets.made import Net, made, num_outputs
+from hubel.nets.reductions import Reduction, Reductions
+
+REDUCTIONS = Reductions(
+    "simple_cnn",
+    Reduction("conv1", 3, 1),
+    Reduction("the first pool", 2, 2),
+    Reduction("conv2", 3, 1),
+    Reduction("the second pool", 2, 2),
+)
 
 
 def simple_cnn(inputs: Sequence[int] = (1, 28, 28), outputs: int = 10) -> SimpleCNN:
@@ -33,7 +42,7 @@ def simple_cnn(inputs: Sequence[int] = (1, 28, 28), outputs: int = 10) -> Simple
 
     Raises `ValueError` for images smaller than 10×10 pixels.
     """
-    shape = image_shape(inputs, smallest=10, net="simple_cnn")
+    shape = REDUCTIONS.shape(inputs)
     net = SimpleCNN(shape, num_outputs(outputs, "simple_cnn"))
     return made(net, "simple_cnn", inputs=shape, outputs=int(outputs))
 
@@ -44,12 +53,12 @@ class SimpleCNN(Net):
     def __init__(self, inputs: tuple[int, int, int], outputs: int):
         super().__init__()
         self.inputs = inputs
-        channels, height, width = inputs
-        self.conv1 = nn.Conv2d(channels, 32, 3)
+        height, width = REDUCTIONS.after(inputs)
+        self.conv1 = nn.Conv2d(inputs[0], 32, 3)
         self.conv2 = nn.Conv2d(32, 64, 3)
         self.pool = MaxPoolReLU()
         self.dropout = Dropout(0.5)
-        self.fc = nn.Linear(64 * (((height - 2) // 2 - 2) // 2) * (((width - 2) // 2 - 2) // 2), outputs)
+        self.fc = nn.Linear(64 * height * width, outputs)
         for layer in (self.conv1, self.conv2, self.fc):
             nn.init.xavier_uniform_(layer.weight)
             assert layer.bias is not None
@@ -57,7 +66,7 @@ class SimpleCNN(Net):
 
     def features(self, x: Tensor) -> Tensor:
         """The pooled activations of the second convolution, flattened: [N, 1600] at 28×28."""
-        check_images(x, self.inputs, "simple_cnn")
+        REDUCTIONS.check_exactly(x, self.inputs, "fc")
         x = self.pool(self.conv1(x))
         x = self.pool(self.conv2(x))
         return x.flatten(1)

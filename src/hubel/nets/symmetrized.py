@@ -52,7 +52,7 @@ def symmetrized(
     elif inputs is not None or outputs is not None:
         raise ValueError("inputs and outputs are those of the network that was passed: leave them out")
     shape = getattr(net, "inputs", None)
-    if "rotate_90" in symmetries and shape is not None and shape[1] != shape[2]:
+    if "rotate_90" in symmetries and shape is not None and shape[-1] != shape[-2]:
         raise ValueError(f"quarter turns need square pictures; received {tuple(shape)}")
     made = Symmetrized(net, tuple(symmetries))
     inner = {"name": net.made_by.name, "arguments": dict(net.made_by.arguments)}

@@ -47,6 +47,7 @@ def vgg(
     batch_norm: bool = False,
     hidden: int = 4096,
     weights: str | Path | None = None,
+    download: bool = False,
 ) -> PlainNet:
     """VGG of 11, 13, 16 or 19 layers. Input [N, C, H, W], output [N, outputs]; other sizes from 32×32 on are accepted.
 
@@ -84,7 +85,7 @@ def vgg(
     more = {"batch_norm": bool(batch_norm), "hidden": hidden}
     made(net, "vgg", depth=depth, inputs=shape, outputs=outputs, **more)
     if weights is not None:
-        load_published(net, weights, IMAGENET, first="features.0", head="classifier.6")
+        load_published(net, weights, IMAGENET, first="features.0", head="classifier.6", download=download)
     return net
 
 

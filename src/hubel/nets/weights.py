@@ -1,7 +1,8 @@
 """Published weights: read from a file or an installed package, checked name by name, never unpickled.
 
 `.safetensors` is read by safetensors; `.pth`, `.pt` and `.bin` by torch's weights-only reader, which builds
-tensors and plain containers and nothing else. Nothing is downloaded.
+tensors and plain containers and nothing else. "hf:OWNER/REPO" is a repository of the Hugging Face hub (see `hubel.nets.hub`), which is
+downloaded only where that is asked for.
 
 Three adaptations are made, and each leaves a line in `net.published.notes`:
 
@@ -21,7 +22,7 @@ import pickle
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -29,6 +30,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from hubel.nets.hub import PREFIX, from_hub
 from hubel.nets.imagenet import imagenet_classes
 from hubel.nets.made import Net, Published
 
@@ -37,7 +39,8 @@ from hubel.nets.made import Net, Published
 class Source:
     """Where a family's published weights come from, and the images that they were trained on.
 
-    `renamed` are patterns of names in older files, and what stands there today (as in `re.sub`).
+    `renamed` are patterns of names in older files, and what stands there today (as in `re.sub`). `labels` are names of the outputs that
+    came with the file.
     """
 
     title: str
@@ -49,20 +52,36 @@ class Source:
     package: str | None = None
     file: str | None = None
     renamed: tuple[tuple[str, str], ...] = ()
+    labels: tuple[str, ...] | None = None
 
 
 def load_published(
-    net: Net, weights: str | Path, source: Source, *, first: str, head: str, auxiliary: Sequence[str] = ()
+    net: Net,
+    weights: str | Path,
+    source: Source,
+    *,
+    first: str,
+    head: str,
+    auxiliary: Sequence[str] = (),
+    download: bool = False,
 ) -> Net:
     """Load `weights` into `net`, describe them in `net.published`, and return `net`.
 
-    `weights` is a path to .safetensors, .pth, .pt or .bin, or "imagenet" where the family has a package.
+    `weights` is a path to .safetensors, .pth, .pt or .bin, or "imagenet" where the family has a package, or
+    "hf:OWNER/REPO", "hf:OWNER/REPO/FILE" or either with "#sha256=…" for a repository of the Hugging Face hub, with the preprocessing and the
+    labels that its configuration names; `download` permits the network.
     `first` and `head` name the first convolution and the last linear layer, `auxiliary` the last linear layers of auxiliary
     heads, each a module of the net.
 
-    Raises `ValueError` where the file can not be read, or its names or shapes do not fit.
+    Raises `ValueError` where the file can not be read, is not on this machine, or its names or shapes do not fit; `ConnectionError`
+    where it can not be downloaded.
     """
-    path = _locate(weights, source)
+    shown = None
+    if str(weights).startswith(PREFIX):
+        found = from_hub(str(weights), download=download)
+        path, shown, source = found.path, found.address, replace(source, **found.about)
+    else:
+        path = _locate(weights, source)
     notes = []
     own = net.state_dict()
     state = _modern(_read(path), own, source)
@@ -88,7 +107,7 @@ def load_published(
     net.load_state_dict({key: state.get(key, value) for key, value in own.items()})
     net.published = Published(
         title=source.title,
-        file=path.name,
+        file=shown or path.name,
         name="imagenet" if str(weights) == "imagenet" else None,
         size=source.size,
         crop=source.crop,
@@ -119,7 +138,9 @@ def _match_auxiliary(state: dict[str, Tensor], own: Mapping[str, Tensor], layers
 
 def _locate(weights: str | Path, source: Source) -> Path:
     """The file behind `weights`."""
-    forms = "a path to a .safetensors, .pth, .pt or .bin file" + (' or "imagenet"' if source.package else "")
+    forms = 'a path to a .safetensors, .pth, .pt or .bin file, or "hf:OWNER/REPO"' + (
+        ', or "imagenet"' if source.package else ""
+    )
     text = str(weights)
     if text == "imagenet" and source.package is not None and source.file is not None:
         if importlib.util.find_spec(source.package) is None:
@@ -128,14 +149,14 @@ def _locate(weights: str | Path, source: Source) -> Path:
         with importlib.resources.as_file(importlib.resources.files(source.package) / source.file) as path:
             return Path(path)
     path = Path(weights).expanduser()
-    if text.startswith(("hf:", "http:", "https:")) or path.suffix not in (
+    if text.startswith(("http:", "https:")) or path.suffix not in (
         ".safetensors",
         ".pth",
         ".pt",
         ".bin",
     ):
         raise ValueError(
-            f"weights must be {forms}; received {text!r}. Nothing is downloaded here: fetch the file first."
+            f"weights must be {forms}; received {text!r}. Other addresses are not downloaded: fetch the file first."
         )
     if not path.is_file():
         raise ValueError(f"weights: there is no file {text!r}; expected {forms}")
@@ -201,6 +222,8 @@ def _check(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path) -
 
 def _classes(source: Source, bias: Tensor | None) -> tuple[str, ...] | None:
     """Names of the file's outputs, where they are known."""
+    if source.labels is not None and bias is not None and len(bias) == len(source.labels):
+        return source.labels
     if source.classes is None or bias is None or len(bias) != 1000:
         return None
     return imagenet_classes()

@@ -50,6 +50,7 @@ def xception(
     outputs: int = 1000,
     *,
     weights: str | Path | None = None,
+    download: bool = False,
 ) -> Xception:
     """Xception. Input [N, C, H, W], output [N, outputs]; other sizes from 23×23 on are accepted.
 
@@ -67,7 +68,7 @@ def xception(
     net = Xception(shape, num_outputs(outputs, "xception"))
     made(net, "xception", inputs=shape, outputs=int(outputs))
     if weights is not None:
-        load_published(net, weights, IMAGENET, first="conv1", head="fc")
+        load_published(net, weights, IMAGENET, first="conv1", head="fc", download=download)
     return net
 
 

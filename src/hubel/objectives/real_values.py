@@ -6,6 +6,7 @@ scores back into the user's units. A kind of loss says only how far a score is f
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -18,6 +19,8 @@ from hubel import metrics
 from hubel.core.errors import ContractError
 from hubel.core.types import Batch, Interval, Loss, Prediction
 from hubel.objectives.objective import OneRowEach, forward, mean_over_batch
+
+MOST_NAMED = 10  # values that have a score of their own each
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,10 @@ class RealValues(OneRowEach, ABC):
                 raise ContractError(
                     f"{name} has {len(value)} entries for {self._counted()}: give one per value"
                 )
-        if self.scale is not None and min(self.scale) <= 0:
+        if self.scale is not None and not all(0 < s < math.inf for s in self.scale):
             raise ContractError(f"scale is {self.scale}; expected positive numbers")
+        if self.center is not None and not all(map(math.isfinite, self.center)):
+            raise ContractError(f"center is {self.center}; expected finite numbers")
 
     @property
     def num_values(self) -> int:
@@ -82,7 +87,13 @@ class RealValues(OneRowEach, ABC):
     def metrics(
         self, prediction: Prediction, targets: np.ndarray, groups: np.ndarray | None = None
     ) -> dict[str, Interval]:
-        return metrics.regression(targets.reshape(len(targets), -1), prediction.values, groups)
+        wanted = targets.reshape(len(targets), -1)
+        scores = metrics.regression(wanted, prediction.values, groups)
+        if 1 < self.num_values <= MOST_NAMED:
+            names = self.target_names or tuple(f"value_{k}" for k in range(self.num_values))
+            for k, name in enumerate(names):
+                scores[f"rmse_{name}"] = metrics.rmse(wanted[:, k], prediction.values[:, k], groups=groups)
+        return scores
 
     def calibrated(self, outputs: Tensor, targets: Tensor) -> Self:
         """As it is: nothing in its training makes it less sure than it should be."""

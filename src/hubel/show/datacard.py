@@ -27,7 +27,10 @@ def datacard(evidence: Evidence, *, most: int = 1500) -> dict[str, Any] | None:
         ("Target", _target(data)),
         ("Symmetries declared", wording.value_text(data.get("symmetries") or "none")),
         ("Duplicates", _duplicates(data.get("duplicates"))),
-        ("Channels", wording.value_text(data["channels"]) if data.get("channels") else None),
+        (
+            "Columns" if _is_table(data) else "Channels",
+            wording.value_text(data["channels"]) if data.get("channels") else None,
+        ),
     ]
     notes = data.get("notes")
     return {
@@ -42,6 +45,11 @@ def datacard(evidence: Evidence, *, most: int = 1500) -> dict[str, Any] | None:
     }
 
 
+def _is_table(data: Mapping[str, Any]) -> bool:
+    reading = data.get("reading")
+    return isinstance(reading, Mapping) and reading.get("kind") == "table"
+
+
 def _whole(value: Any) -> str | None:
     found = as_number(value)
     return None if found is None else wording.number(found)
@@ -51,7 +59,8 @@ def _shape(value: Any) -> str | None:
     if not isinstance(value, list) or not value:
         return None
     text = wording.shape(value)
-    return f"{text} (channels × rows × columns)" if len(value) == 3 else text
+    axes = {3: "channels × rows × columns", 4: "channels × depth × rows × columns"}.get(len(value))
+    return f"{text} ({axes})" if axes else text
 
 
 def _target(data: Mapping[str, Any]) -> str | None:

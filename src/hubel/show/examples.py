@@ -29,7 +29,7 @@ def mistakes(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
         and len(stored) == len(stored_rows)
     ):
         count = min(len(stored), len(rows), MOST_MISTAKES)
-        shown = gallery(stored[:count], budget=budget) if count else None
+        shown = gallery(stored[:count], budget=budget, size=_volumes(evidence)) if count else None
     if shown:
         rows = rows[: len(shown.panels)]
     cards = [_card(evidence, int(row)) for row in rows[:MOST_MISTAKES]]
@@ -55,10 +55,16 @@ def entering(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
     numeric = low is not None and high is not None and low.dtype.kind in "biuf" and high.dtype.kind in "biuf"
     most = MOST_ENTERING if pictures.ndim == 4 and pictures.shape[1] in (1, 3) else 8
     shown = gallery(
-        pictures[:most], budget=budget, low=low if numeric else None, high=high if numeric else None
+        pictures[:most],
+        budget=budget,
+        low=low if numeric else None,
+        high=high if numeric else None,
+        size=_volumes(evidence),
     )
     labels = _entering_labels(evidence, len(pictures))
     names = evidence.part("data").get("channels")
+    if (told := evidence.arrays.get("entering_names")) is not None and told.dtype.kind == "U":
+        names = told.tolist()
     return {
         "cards": [
             {"panels": panels, "label": label} for panels, label in zip(shown.panels, labels, strict=False)
@@ -69,8 +75,9 @@ def entering(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
         "small": bool(shown and max(shown.width, shown.height) <= 96),
         "statement": shown.statement if shown else "The inputs are not pictures; their ranges are below.",
         "channels": channel_table(pictures, [str(n) for n in names] if isinstance(names, list) else ()),
+        "noun": "channel" if told is None else "column",
         "hidden": max(0, pictures.shape[1] - 32),
-        "shape": wording.shape([int(n) for n in pictures.shape[1:]]),
+        "shape": wording.shape(_entering_shape(evidence, pictures)),
         "dtype": str(pictures.dtype),
         "preprocessing": [
             (wording.title(key), wording.value_text(value))
@@ -97,12 +104,25 @@ def worst_rows(evidence: Evidence) -> np.ndarray:
     return wrong[:MOST_MISTAKES]
 
 
+def _volumes(evidence: Evidence) -> str:
+    """What stands in the place of a volume; nothing for pictures."""
+    shape = evidence.part("data").get("shape")
+    if not isinstance(shape, list) or len(shape) != 4:
+        return ""
+    return f"Middle planes of {' × '.join(map(str, shape[1:]))} voxels (rows × columns, depth × columns, depth × rows)"
+
+
 def _card(evidence: Evidence, row: int) -> dict[str, Any]:
     assert evidence.predicted is not None
     targets, values = evidence.predicted
     card: dict[str, Any] = {"id": evidence.ids[row], "panels": ()}
     if evidence.kind == "values":
-        return card | {"true": _reals(targets[row], ""), "said": _reals(values[row], ""), "probability": ""}
+        bars = None if evidence.uncertainties is None else evidence.uncertainties[row]
+        return card | {
+            "true": _reals(targets[row], ""),
+            "said": _reals(values[row], "", bars),
+            "probability": "",
+        }
     true, said = int(targets[row]), int(values[row])
     card |= {"true": evidence.classes[true], "said": evidence.classes[said], "probability": ""}
     if (probabilities := evidence.probabilities) is not None:
@@ -111,9 +131,19 @@ def _card(evidence: Evidence, row: int) -> dict[str, Any]:
     return card
 
 
-def _reals(values: np.ndarray, unit: str) -> str:
-    text = ", ".join(wording.number(float(f"{v:.4g}")) for v in values[:4])
+def _reals(values: np.ndarray, unit: str, bars: np.ndarray | None = None) -> str:
+    said = [wording.number(float(f"{v:.4g}")) for v in values[:4]]
+    if bars is not None:
+        said = [f"{v} ± {wording.number(float(f'{s:.2g}'))}" for v, s in zip(said, bars, strict=False)]
+    text = ", ".join(said)
     return f"{text}{', …' if len(values) > 4 else ''}{' ' + unit if unit else ''}"
+
+
+def _entering_shape(evidence: Evidence, pictures: np.ndarray) -> list[int]:
+    """That of a volume, of which slices are kept, or of the pictures themselves."""
+    return (
+        list(evidence.part("data")["shape"]) if _volumes(evidence) else [int(n) for n in pictures.shape[1:]]
+    )
 
 
 def _entering_labels(evidence: Evidence, count: int) -> list[str]:

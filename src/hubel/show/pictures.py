@@ -26,13 +26,19 @@ class Gallery:
 
 
 def gallery(
-    pictures: np.ndarray, *, budget: int, low: np.ndarray | None = None, high: np.ndarray | None = None
+    pictures: np.ndarray,
+    *,
+    budget: int,
+    low: np.ndarray | None = None,
+    high: np.ndarray | None = None,
+    size: str = "",
 ) -> Gallery | None:
     """Pictures [m, C, H, W] of any number type, encoded in at most `budget` bytes.
 
     One channel is grey, three are red, green, blue; any other number is shown channel by channel, six at
     most. Values from `low` to `high` are black to white; by default 0 to 255 for bytes that use them, and
-    otherwise the range that holds 99 % of the values shown. None where these are no pictures.
+    otherwise the range that holds 99 % of the values shown. `size` says what they are, in words; by default rows × columns. None where
+    these are no pictures.
     """
     if pictures.ndim != 4 or 0 in pictures.shape or pictures.dtype.kind not in "biuf":
         return None
@@ -40,7 +46,7 @@ def gallery(
     colour = num_channels == 3
     shown = pictures[:, :MOST_CHANNELS] if num_channels > MOST_CHANNELS else pictures
     if low is None or high is None:
-        low, high = _display_range(shown, colour)
+        low, high = display_range(shown, colour)
     else:
         low, high = _per_channel(low, shown), _per_channel(high, shown)
     panels: tuple[tuple[str, ...], ...] = ()
@@ -60,7 +66,7 @@ def gallery(
         panels=panels,
         width=pictures.shape[3],
         height=pictures.shape[2],
-        statement=_statement(pictures.shape, low, high, colour),
+        statement=_statement(pictures.shape, low, high, colour, size),
     )
 
 
@@ -69,7 +75,7 @@ def levels(pictures: np.ndarray) -> list[list[np.ndarray]] | None:
     if pictures.ndim != 4 or 0 in pictures.shape or pictures.dtype.kind not in "biuf":
         return None
     shown, colour = pictures[:, :MOST_CHANNELS], pictures.shape[1] == 3
-    low, high = _display_range(shown, colour)
+    low, high = display_range(shown, colour)
     return [_panels(picture, low, high, colour) for picture in shown.astype(np.float64)]
 
 
@@ -92,7 +98,7 @@ def channel_table(pictures: np.ndarray, names: Sequence[str] = ()) -> list[dict[
     return rows
 
 
-def _display_range(pictures: np.ndarray, colour: bool) -> tuple[np.ndarray, np.ndarray]:
+def display_range(pictures: np.ndarray, colour: bool) -> tuple[np.ndarray, np.ndarray]:
     """Black and white for each channel; one range for all three colours."""
     if pictures.dtype == np.uint8 and pictures.max() >= 128:
         return np.zeros(pictures.shape[1]), np.full(pictures.shape[1], 255.0)
@@ -126,7 +132,7 @@ def _shrunk(pictures: np.ndarray, side: int) -> np.ndarray:
 def _panels(picture: np.ndarray, low: np.ndarray, high: np.ndarray, colour: bool) -> list[np.ndarray]:
     low, high = low[:, None, None], high[:, None, None]
     span = np.where(high > low, high - low, 1.0)
-    grey = np.clip((np.nan_to_num(picture, nan=0.0, posinf=1e300, neginf=-1e300) - low) / span, 0, 1)
+    grey = np.clip((np.nan_to_num(picture, nan=-1e300, posinf=1e300, neginf=-1e300) - low) / span, 0, 1)
     as_bytes = np.round(255 * grey).astype(np.uint8)
     return [np.moveaxis(as_bytes, 0, -1)] if colour else list(as_bytes)
 
@@ -143,7 +149,7 @@ def _weight(panels: tuple[tuple[str, ...], ...]) -> int:
     return sum(len(panel) for picture in panels for panel in picture)
 
 
-def _statement(shape: tuple[int, ...], low: np.ndarray, high: np.ndarray, colour: bool) -> str:
+def _statement(shape: tuple[int, ...], low: np.ndarray, high: np.ndarray, colour: bool, size: str) -> str:
     _, num_channels, height, width = shape
     same = len(set(low.tolist())) == 1 and len(set(high.tolist())) == 1
 
@@ -163,4 +169,4 @@ def _statement(shape: tuple[int, ...], low: np.ndarray, high: np.ndarray, colour
         kind = f"the first {MOST_CHANNELS} of {num_channels} channels, side by side in grey"
     else:
         kind = f"{num_channels} channels, side by side in grey"
-    return f"{height} × {width} pixels, {kind}. {span}"
+    return f"{size or f'{height} × {width} pixels'}, {kind}. {span}"

@@ -19,6 +19,8 @@ from hubel.show.datacard import datacard
 from hubel.show.errors import errors
 from hubel.show.evidence import Evidence
 from hubel.show.examples import entering, mistakes
+from hubel.show.itself import itself
+from hubel.show.several import several
 from hubel.show.text import text
 from hubel.show.verdict import verdict
 
@@ -27,7 +29,7 @@ PICTURES = 650_000  # bytes for the pictures of one section
 
 
 def report(run: Evidence | os.PathLike[str] | str) -> str:
-    """The page for a run's folder, or for `Evidence` read from one.
+    """The page for a run's folder (or that of several runs together), or for `Evidence` read from one.
 
     What a folder does not hold is said in its place ("not recorded").
 
@@ -77,12 +79,14 @@ def _page(evidence: Evidence, pictures: int, rows: int) -> dict[str, Any]:
         "problems": evidence.problems,
         "scored": evidence.scored,
         "verdict": verdict(evidence),
+        "several": several(evidence),
         "findings": findings(evidence),
         "data": datacard(evidence, most=rows),
         "course": course(evidence),
         "errors": errors(evidence, most=rows),
         "text": text(evidence),
         "mistakes": mistakes(evidence, budget=pictures),
+        "itself": itself(evidence, budget=pictures),
         "entering": entering(evidence, budget=pictures),
         "choices": choices(evidence),
         "reproduction": reproduction(evidence),
@@ -96,7 +100,7 @@ def _kicker(evidence: Evidence) -> str:
     parts = [
         str(evidence.about.get("created") or "")[:10],
         str(data.get("name") or "") if data.get("name") != evidence.name else "",
-        net_word(net),
+        net_word(dict(net)),
         wording.duration(seconds)
         if isinstance(seconds := evidence.about.get("seconds"), (int, float))
         else "",

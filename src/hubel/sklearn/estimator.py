@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from hubel.core.types import Batch
 from hubel.data import Dataset
 from hubel.data.batches import Batches
-from hubel.data.preprocessing import Scaling, scaling_of
+from hubel.data.preprocessing import Preprocessing, scaling_of
 from hubel.fitting import Precision, Recipe, Run
 from hubel.fitting import machine as machines
 from hubel.fitting.machine import threads
@@ -28,7 +28,7 @@ from hubel.objectives import Objective, check
 from hubel.sklearn import storage
 from hubel.sklearn.defaults import is_double, refuse_blind_stopping, settled
 from hubel.sklearn.examples import kept_types, rows_like
-from hubel.sklearn.training import batches_of, device_of, one_pass, rule_of, train
+from hubel.sklearn.training import batches_of, device_of, one_pass, optimizer_of, rule_of, train
 from hubel.workflows import choices, fit
 from hubel.workflows.prepare import prepare
 from hubel.workflows.pretrained import published_scaling
@@ -168,12 +168,11 @@ class NetEstimator(BaseEstimator):
             self.loss_curve_, self.validation_curve_, self.n_iter_, self._steps = [], [], 0, 0
         self._same_shape(data.inputs)
         if self._optimizer is None:
-            assert self.recipe_.optimizer is not None
-            self._optimizer = self.recipe_.optimizer.build(self.net_)
+            self._optimizer = optimizer_of(self.net_, self.recipe_)
         batches = batches_of(self.net_, self.recipe_, self.scaling_, data)
         rule = rule_of(self.net_, self.recipe_, self._optimizer)
         self.n_iter_ += 1
-        with threads(_precision(self.recipe_).threads):
+        with threads(_precision(self.recipe_).threads), self.recipe_.frozen(self.net_):
             loss = one_pass(
                 self.net_, self.objective_, batches, rule, epoch=self.n_iter_, first_step=self._steps
             )
@@ -240,7 +239,7 @@ class NetEstimator(BaseEstimator):
                 f"net is {self.net!r}; expected a torch.nn.Module, a function of inputs and outputs that makes one (such as "
                 "functools.partial(hubel.nets.mlp, (50,))), or None"
             )
-        return choices.made_net(self.net, data, objective, recipe.seed)
+        return choices.made_net(self.net, data, objective.num_outputs, recipe.seed)
 
     def _placed(self, net: nn.Module, recipe: Recipe) -> nn.Module:
         return _precision(recipe).place(net, machines.device_of(self.device))
@@ -250,7 +249,7 @@ class NetEstimator(BaseEstimator):
         net: nn.Module,
         objective: Objective,
         recipe: Recipe,
-        scaling: Scaling,
+        scaling: Preprocessing,
         *,
         run: Run | None = None,
     ) -> None:
@@ -270,6 +269,6 @@ def _precision(recipe: Recipe) -> Precision:
     return recipe.precision
 
 
-def _some(data: Dataset, scaling: Scaling, net: nn.Module) -> Batch:
+def _some(data: Dataset, scaling: Preprocessing, net: nn.Module) -> Batch:
     """A real batch, to check network and objective against."""
     return next(Batches(data=data, scaling=scaling, batch_size=32, device=device_of(net)).in_order())

@@ -25,9 +25,9 @@ def kept_types(device: torch.device) -> tuple[type[np.number], ...]:
 
 
 def rows_like(X: np.ndarray) -> np.ndarray:
-    """`X` as rows [N, F] or [N, C, H, W], without a copy.
+    """`X` as rows [N, F], [N, C, H, W] or [N, C, D, H, W], without a copy.
 
-    The last of four axes holds the channels where it is at most half of the two before it, and the first of the three does not pass
+    Five axes are volumes [N, C, D, H, W]. The last of four axes holds the channels where it is at most half of the two before it, and the first of the three does not pass
     for channels by the same rule; else the channels come first.
 
     Raises `ValueError` for other numbers of axes.
@@ -39,9 +39,11 @@ def rows_like(X: np.ndarray) -> np.ndarray:
         return X
     if X.ndim == 3:
         return rows_of(X, "NHW")
+    if X.ndim == 5:
+        return X
     if X.ndim != 4:
         raise ValueError(
-            f"X has shape {X.shape}; expected a table [N, F], or pictures [N, H, W] or [N, C, H, W]"
+            f"X has shape {X.shape}; expected a table [N, F], pictures [N, H, W] or [N, C, H, W], or volumes [N, C, D, H, W]"
         )
     first, second, last = X.shape[1:]
     return rows_of(X, "NHWC" if 2 * last <= min(first, second) and 2 * first > min(second, last) else "NCHW")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hubel.data import Dataset
 from hubel.data.batches import Batches
-from hubel.data.preprocessing import Scaling
+from hubel.data.preprocessing import Preprocessing
 from hubel.fitting import Backprop, MovingAverage, Progress, Recipe, codec, steps
 from hubel.fitting.loop import StepRule
 from hubel.fitting.machine import threads
@@ -39,7 +39,7 @@ def train(
     net: nn.Module,
     objective: Objective,
     recipe: Recipe,
-    scaling: Scaling,
+    scaling: Preprocessing,
     data: Dataset,
     validation: Dataset | None = None,
 ) -> Course:
@@ -51,7 +51,7 @@ def train(
     assert recipe.precision is not None and recipe.optimizer is not None
     schedule, stopping = recipe.schedule, recipe.early_stopping
     batches = batches_of(net, recipe, scaling, data)
-    rule = rule_of(net, recipe, recipe.optimizer.build(net))
+    rule = rule_of(net, recipe, optimizer_of(net, recipe))
     average = MovingAverage(net, recipe.average) if recipe.average else None
     total = batches.steps_per_epoch * recipe.epochs
     losses: list[float] = []
@@ -61,7 +61,7 @@ def train(
     def factor(step: int) -> float:
         return schedule.factor(Progress(step=step, total=total, validation=tuple(seen)))
 
-    with threads(recipe.precision.threads):
+    with threads(recipe.precision.threads), recipe.frozen(net):
         for epoch in range(1, recipe.epochs + 1):
             done = (epoch - 1) * batches.steps_per_epoch
             losses.append(
@@ -117,7 +117,7 @@ def one_pass(
     return float(torch.stack(losses).double().mean())
 
 
-def batches_of(net: nn.Module, recipe: Recipe, scaling: Scaling, data: Dataset) -> Batches:
+def batches_of(net: nn.Module, recipe: Recipe, scaling: Preprocessing, data: Dataset) -> Batches:
     """The batches of `data` on the device of the network."""
     assert recipe.batch_size is not None and recipe.augmentation is not None and recipe.precision is not None
     return Batches(
@@ -138,7 +138,15 @@ def rule_of(net: nn.Module, recipe: Recipe, optimizer: torch.optim.Optimizer) ->
         optimizer,
         max_grad_norm=recipe.max_grad_norm or None,
         autocast=recipe.precision.autocast(device_of(net)),
+        still=recipe.freeze.norms(net) if recipe.freeze else (),
     )
+
+
+def optimizer_of(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The optimizer of a resolved recipe, for the layers that it does not freeze."""
+    assert recipe.optimizer is not None
+    with recipe.frozen(net):
+        return recipe.optimizer.build(net)
 
 
 def device_of(net: nn.Module) -> torch.device:
@@ -154,7 +162,7 @@ def _loss(
     net: nn.Module,
     objective: Objective,
     recipe: Recipe,
-    scaling: Scaling,
+    scaling: Preprocessing,
     validation: Dataset,
     average: MovingAverage | None,
 ) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ from hubel.fitting.optimizers import OptimizerChoice
 from hubel.fitting.precision import Precision
 from hubel.fitting.rules import Backprop
 from hubel.nets.symmetrized import one_view
-from hubel.objectives import BinaryCrossEntropy, CrossEntropy, Objective, SquaredError
+from hubel.objectives import Objective
+from hubel.workflows.asking import Wishes, ask_classes, ask_labels, ask_values
 from hubel.workflows.pretrained import pretrained_net
 from hubel.workflows.text_choices import next_symbol_of, text_net
 
@@ -32,6 +34,7 @@ WIDTHS = (16, 32, 48, 64, 96)
 ENOUGH = {16: 12, 32: 16, 48: 24, 64: 48, 96: 10**9}  # epochs from which on the next width is better
 TOO_FEW = 6
 GROWTH = 1.5  # power of the width with which an epoch grows longer; what is chosen by it is measured before it is used
+NO_WISHES = Wishes()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,30 +49,13 @@ class Pace:
         return self.step * steps_per_epoch + self.evaluation * num_validation
 
 
-def choose_objective(train: Dataset) -> tuple[Objective, str]:
-    """The question that the type of the targets asks, and why."""
+def choose_objective(train: Dataset, wishes: Wishes = NO_WISHES) -> tuple[Objective, str]:
+    """The question that the type of the targets asks, and a sentence that says so."""
     if train.alphabet is not None and train.classes is None:
-        return next_symbol_of(train)
+        return next_symbol_of(train, wishes)
     if train.is_multilabel:
-        assert train.classes is not None
-        num = len(train.classes)
-        return BinaryCrossEntropy(
-            num, classes=train.classes
-        ), f"{num} yes/no labels an example: a sigmoid for each"
-    if train.classes is not None:
-        num = len(train.classes)
-        objective = CrossEntropy(num, classes=train.classes, label_smoothing=0.1)
-        return objective, f"one of {num} classes: softmax and cross-entropy, labels smoothed by 0.1"
-    targets = np.asarray(train.targets, np.float64).reshape(len(train), -1)
-    scale = targets.std(axis=0)
-    objective = SquaredError(
-        targets.shape[1],
-        center=tuple(map(float, targets.mean(axis=0))),
-        scale=tuple(float(s) if s > 0 else 1.0 for s in scale),
-        target_names=train.target_names,
-        units=train.units,
-    )
-    return objective, "real values: squared error, in units of the training targets' standard deviation"
+        return ask_labels(train, wishes)
+    return ask_values(train, wishes) if train.classes is None else ask_classes(train, wishes)
 
 
 def choose_net(train: Dataset, objective: Objective, seed: int, budget: float) -> tuple[nn.Module, str]:
@@ -78,16 +64,28 @@ def choose_net(train: Dataset, objective: Objective, seed: int, budget: float) -
         if train.kind == "symbols":
             return text_net(train, objective)
         if train.kind == "features":
-            net = nets.mlp((100, 100), inputs=train.shape[0], outputs=objective.num_outputs)
-            return net, f"a table of {train.shape[0]} features: two hidden layers of 100"
+            net = nets.committee((100, 100), inputs=train.entering[0], outputs=objective.num_outputs)
+            return (
+                net,
+                f"a table of {_columns(train)}: the mean of {net.members} perceptrons with two hidden layers of 100",
+            )
         if train.kind == "series":
             net = nets.recurrent("gru", 64, inputs=train.shape, outputs=objective.num_outputs)
             return net, f"series of up to {train.shape[0]:,} steps: 64 gated recurrent units"
         if (found := pretrained_net(train, objective)) is not None:
             return found
         width = 48 if len(train) >= MANY else 32
+        if train.kind == "volumes":
+            width = 32 if len(train) >= MANY else 16
         net = _compact(width, train, objective)
-        return net, f"pictures: a small residual network {width} channels wide{_mirrored(net)}"
+        return net, f"{train.kind}: a small residual network {width} channels wide{_mirrored(net)}"
+
+
+def _columns(train: Dataset) -> str:
+    features, entering = train.shape[0], train.entering[0]
+    return f"{features} features" + (
+        f", {entering} numbers with their levels and gaps" if entering != features else ""
+    )
 
 
 def other_width(
@@ -109,7 +107,7 @@ def other_width(
         other = _compact(WIDTHS[place], train, objective)
     why = "would get few" if WIDTHS[place] < width else "has time for"
     reason = f"since {width} {why} {epochs} epochs{_mirrored(other)}"
-    return other, f"pictures: a small residual network {WIDTHS[place]} channels wide, {reason}"
+    return other, f"{train.kind}: a small residual network {WIDTHS[place]} channels wide, {reason}"
 
 
 def _better_place(place: int, epochs: int) -> int:
@@ -142,18 +140,25 @@ def _compact(width: int, train: Dataset, objective: Objective) -> nn.Module:
     net = nets.compact(width, inputs=train.shape, outputs=objective.num_outputs)
     wanted = {"rotate_90"} if "rotate" in train.symmetries else set()
     declared = (set(train.symmetries) | wanted) & set(nets.GENERATORS)
-    if train.shape[1] != train.shape[2]:
+    if train.shape[-1] != train.shape[-2]:
         declared -= {"rotate_90"}
     return nets.symmetrized(net, sorted(declared)) if declared else net
 
 
-def made_net(make: Callable[..., nn.Module], train: Dataset, objective: Objective, seed: int) -> nn.Module:
+def made_net(make: Callable[..., nn.Module], train: Dataset, outputs: int, seed: int) -> nn.Module:
     """The network of a function of `inputs` and `outputs`, with weights that follow from the seed."""
-    inputs = train.shape[0] if len(train.shape) == 1 else train.shape
+    inputs = train.entering[0] if len(train.shape) == 1 else train.shape
     if train.alphabet is not None:
         inputs = len(train.alphabet)
+    try:
+        inspect.signature(make).bind(inputs=inputs, outputs=outputs)
+    except TypeError as error:
+        raise TypeError(
+            f"net={getattr(make, '__name__', make)} can not be called with inputs and outputs ({error}); expected a torch.nn.Module, or a "
+            "function of inputs and outputs that makes one"
+        ) from error
     with random.torch_seeded(seed, "initial weights"):
-        net = make(inputs=inputs, outputs=objective.num_outputs)
+        net = make(inputs=inputs, outputs=outputs)
     if not isinstance(net, nn.Module):
         raise TypeError(
             f"net={make!r} made a {type(net).__name__}; expected a torch.nn.Module, or a function of inputs and outputs that makes one"

@@ -13,11 +13,14 @@ import numpy as np
 from hubel.core import files
 from hubel.core.types import Interval, Prediction
 from hubel.data import Dataset
+from hubel.data.encoding import Encoding
+from hubel.fitting.evaluation import of_network
 from hubel.fitting.run import examples_within, pieces_of
-from hubel.objectives import NextSymbol
+from hubel.objectives import NextSymbol, OwnTarget
 from hubel.objectives.objective import Pieces, together
 from hubel.workflows import folders
 from hubel.workflows.display import Display
+from hubel.workflows.given_back import DRAWN, baselines, shown_of
 from hubel.workflows.write import start_of_a_text, written
 
 if TYPE_CHECKING:
@@ -39,16 +42,33 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
     name = "test" if len(setting.prepared.rows["test"]) else "validation"
     part = setting.prepared.part(name)
     scores: dict[str, Interval] = {}
+    about: dict[str, Any] = {}
     if len(part):
         prediction = objective.answered(_pieces(setting, training, part))
         scores = objective.metrics(prediction, np.asarray(part.targets), part.groups)
-        write_predictions(folder, part, prediction, entering(training))
-    more: dict[str, Any] = {}
+        scores |= of_network(objective, training.net, setting.prepared.scaling, part, setting.device)
+        if isinstance(objective, OwnTarget):
+            shown = shown_of(
+                training.net,
+                objective,
+                setting.prepared.scaling,
+                part,
+                prediction,
+                precision=training.precision,
+                seed=setting.recipe.seed,
+                device=setting.device,
+            )
+            shown |= {
+                name: middle_slices(shown[name]) for name in DRAWN if name in shown and shown[name].ndim == 5
+            }
+            about["baselines"] = baselines(training.net, objective, setting.prepared.part("train"), part)
+            write_arrays(folder, shown | entering(training))
+        else:
+            write_predictions(folder, part, prediction, entering(training))
     if isinstance(objective, NextSymbol) and objective.alphabet is not None:
-        more["written"] = sample(setting, training, objective)
+        about["written"] = text_of_its_own(setting, training, objective)
     folders.update(
         folder,
-        **more,
         status="finished",
         stopped=stopped,
         objective=objective,
@@ -56,12 +76,18 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
         scored_part=name,
         test={metric: score.as_json() for metric, score in scores.items()},
         test_looks=1 if name == "test" and scores else 0,
+        **about,
     )
     display.say(f"{stopped[0].upper()}{stopped[1:]}.")
     if scores:
         headline = setting.objective.headline
         display.say(
             f"{name.capitalize()} {headline.replace('_', ' ')}: {score_text(headline, scores[headline])}"
+        )
+    if "frechet_distance" in scores:
+        samples, halves = scores["frechet_distance"], scores["frechet_of_halves"]
+        display.say(
+            f"Samples: Fréchet distance {samples} (between two halves of the data {halves.value:.3g})"
         )
     display.say(f"Run:    {folder}")
     try:
@@ -119,20 +145,29 @@ def write_predictions(
     entered: dict[str, np.ndarray],
 ) -> None:
     """`predictions.npz`: what was predicted for every example of the part, and the pictures of the worst."""
+    targets = np.asarray(part.targets)
     content: dict[str, np.ndarray] = {
         "ids": _ids(part),
-        "targets": np.asarray(part.targets),
+        "targets": targets.argmax(1) if part.has_probabilities else targets,
         "values": prediction.values,
     }
+    if part.has_probabilities:
+        content["target_probabilities"] = targets
+    if prediction.uncertainties is not None:
+        content["uncertainties"] = prediction.uncertainties
     if prediction.probabilities is not None:
         content["probabilities"] = prediction.probabilities.astype(np.float32)
     worst = worst_rows(part, prediction)
     content["worst_rows"] = worst
     if prediction.surprisals is not None:
         content["surprisals"] = prediction.surprisals.astype(np.float32)
-    if len(part.shape) == 3:
-        content["worst_pictures"] = np.asarray(part.inputs[worst])
-    content |= entered
+    if len(part.shape) in (3, 4):
+        content["worst_pictures"] = middle_slices(np.asarray(part.inputs[worst]))
+    write_arrays(folder, content | entered)
+
+
+def write_arrays(folder: Path, content: dict[str, np.ndarray]) -> None:
+    """`predictions.npz`, whole or not at all."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **content)  # type: ignore[arg-type]
     files.write_bytes(folder / "predictions.npz", buffer.getbuffer())
@@ -144,7 +179,8 @@ def worst_rows(part: Dataset, prediction: Prediction) -> np.ndarray:
     if prediction.surprisals is not None:
         return np.argsort(-prediction.surprisals.mean(1), kind="stable")[:NUM_WORST].astype(np.int64)
     if prediction.probabilities is None:
-        error = np.abs(prediction.values - targets.reshape(prediction.values.shape)).sum(1)
+        spread = np.maximum(targets.reshape(prediction.values.shape).std(axis=0), 1e-300)  # units may differ
+        error = (np.abs(prediction.values - targets.reshape(prediction.values.shape)) / spread).max(1)
     elif targets.ndim == 2:
         error = np.abs(prediction.probabilities - targets).max(1)
     else:
@@ -159,20 +195,25 @@ def worst_rows(part: Dataset, prediction: Prediction) -> np.ndarray:
 def entering(training: Training) -> dict[str, np.ndarray]:
     """The first batch of the first epoch, exactly as it entered the network."""
     batch = next(training.batches.epoch(1))
+    scaling = training.job.scaling
     if training.job.train.alphabet is not None:
         return {
             "entering_symbols": batch.inputs[:NUM_ENTERING].cpu().numpy(),
             "entering_targets": batch.targets[:NUM_ENTERING].cpu().numpy(),
         }
-    if batch.inputs.ndim != 4:
+    if isinstance(scaling, Encoding):
+        names = scaling.names(training.job.train.reading["columns"])
+        return {"entering_pictures": batch.inputs.float().cpu().numpy(), "entering_names": np.array(names)}
+    if batch.inputs.ndim not in (4, 5):
         return {}
+    targets = {"entering_targets": batch.targets[:NUM_ENTERING].cpu().numpy()}
     return {
-        "entering_pictures": batch.inputs[:NUM_ENTERING].float().cpu().contiguous().numpy(),
-        "entering_targets": batch.targets[:NUM_ENTERING].cpu().numpy(),
+        "entering_pictures": middle_slices(batch.inputs[:NUM_ENTERING].float().cpu().contiguous().numpy()),
+        **({} if training.job.train.is_its_own_target else targets),
     }
 
 
-def sample(setting: Setting, training: Training, objective: NextSymbol) -> dict[str, Any]:
+def text_of_its_own(setting: Setting, training: Training, objective: NextSymbol) -> dict[str, Any]:
     """A text that the network writes at the end of its fit, and what it was asked."""
     assert objective.alphabet is not None
     asked = {"length": NUM_WRITTEN, "temperature": 1.0, "seed": setting.recipe.seed}
@@ -182,10 +223,39 @@ def sample(setting: Setting, training: Training, objective: NextSymbol) -> dict[
     return {**asked, "text": "".join(symbols)}
 
 
+def middle_slices(examples: np.ndarray) -> np.ndarray:
+    """Volumes [m, C, D, H, W] as pictures: their middle planes [H, W], [D, W] and [D, H] side by side, with NaN between and below them
+    (float32); pictures [m, C, H, W] as they are.
+
+    >>> middle_slices(np.zeros((2, 1, 3, 5, 4))).shape
+    (2, 1, 5, 17)
+    """
+    if examples.ndim == 4:
+        return examples
+    depth, height, width = examples.shape[2:]
+    planes = (
+        examples[:, :, depth // 2],
+        examples[:, :, :, height // 2],
+        examples[:, :, :, :, width // 2],
+    )
+    gap = max(2, width // 16)
+    whole = np.full(
+        (*examples.shape[:2], max(height, depth), sum(p.shape[3] for p in planes) + 2 * gap),
+        np.nan,
+        np.float32,
+    )
+    left = 0
+    for plane in planes:
+        whole[:, :, : plane.shape[2], left : left + plane.shape[3]] = plane
+        left += plane.shape[3] + gap
+    return whole
+
+
 def _ids(part: Dataset) -> np.ndarray:
     if part.ids is None:
         return np.arange(len(part)).astype(str)
-    return np.asarray(part.ids).astype(str)
+    ids = np.asarray(part.ids).astype(str)
+    return np.char.add("row ", ids) if part.reading.get("kind") == "table" else ids
 
 
 def as_json(scores: dict[str, Interval]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,12 @@ import numpy as np
 from hubel import data as hubel_data
 from hubel.core.errors import UnreadableData
 from hubel.core.types import Interval, Prediction
+from hubel.data.feature_table import rows_like
 from hubel.data.images import is_image
-from hubel.fitting import Run, open_run
+from hubel.data.table_pieces import TABLES, is_table
+from hubel.fitting import Ensemble, Run, open_fitted
+from hubel.fitting.ensemble import mean_prediction
+from hubel.objectives import OwnTarget
 from hubel.workflows.predict_text import predict_texts
 
 ARRAYS = (".npy", ".npz")
@@ -21,13 +26,15 @@ TOP = 5
 
 
 def predict_files(
-    run: Run | Path | str,
+    run: Run | Ensemble | Path | str,
     paths: Sequence[Path | str],
     *,
     device: str = "auto",
     skip_unreadable: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """An answer a file, in the order given: `{"file", "class", "probability", "top": [[class, probability], …]}`, or `"values"`.
+    """An answer a file, in the order given: `{"file", "class", "probability", "top": [[class, probability], …]}`, or `"values"` with
+    their `"units"` and `"uncertainties"` (one standard deviation), where the network or the spread of an ensemble says some; where
+    the target was the example itself, how unusual it is: the error of its reconstruction, or −ln p. Of a table or an array, an answer a row.
 
     A text is answered by `{"file", "symbols", "unknown", "bits_per_symbol", "perplexity", "accuracy"}`, over all of it.
 
@@ -48,8 +55,15 @@ def predict_files(
     ...     print([Path(answer["file"]).name for answer in predict_files(run, [folder + "/new.npy"])])
     ['new.npy[0]', 'new.npy[1]']
     """
-    known = run if isinstance(run, Run) else open_run(run, device=device)
+    known = open_fitted(run, device=device) if isinstance(run, (str, Path)) else run
+    if known.reading["kind"] == "table":
+        yield from _of_tables(known, [Path(path) for path in paths])
+        return
     if known.reading["kind"] == "text":
+        if isinstance(known, Ensemble):
+            raise ValueError(
+                f"{known.folder} is an ensemble; texts are answered by one run: name the folder of a member"
+            )
         yield from predict_texts(known, paths, skip_unreadable=skip_unreadable)
         return
     for part, stored in _read(_together(_files(paths)), known.reading, skip=skip_unreadable):
@@ -59,8 +73,37 @@ def predict_files(
         ids = [str(path) for path in part]
         if part[0].suffix in ARRAYS:  # one file holds many examples
             ids = [f"{part[0]}[{row}]" for row in range(len(stored))]
-        for answer in _answers(known, known.predict(stored), ids):
+        prediction = known.predict(stored)
+        own = isinstance(known.objective, OwnTarget)
+        answers = _surprises(known, prediction, stored, ids) if own else _answers(known, prediction, ids)
+        for answer in answers:
             yield answer | {"unreadable": ""} if skip_unreadable else answer
+
+
+def _of_tables(run: Run | Ensemble, paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """An answer a row, in pieces, so that a table may be larger than the memory."""
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"{path} does not exist")
+        if not is_table(path):
+            raise ValueError(
+                f"{run.folder} was fitted to a table, but {path} is none; expected one of {', '.join(TABLES)}"
+            )
+        row = 0
+        for rows, remarks in rows_like(path, run.reading):
+            if len(rows):
+                ids = [f"{path}[{row + k}]" for k in range(len(rows))]
+                yield from _answers(run, _prediction_of(run, rows), ids)
+                row += len(rows)
+            if remarks:
+                warnings.warn(" ".join(remarks), UserWarning, stacklevel=2)
+
+
+def _prediction_of(run: Run | Ensemble, rows: np.ndarray) -> Prediction:
+    """What a run, or all members of an ensemble, say of rows that were read already."""
+    if isinstance(run, Run):
+        return run.objective.read(run.outputs(rows))
+    return mean_prediction([_prediction_of(member, rows) for member in run.members])
 
 
 def _read(
@@ -112,14 +155,32 @@ def _files(paths: Sequence[Path | str]) -> list[Path]:
     return found
 
 
-def _answers(run: Run, prediction: Prediction, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _surprises(
+    run: Run | Ensemble, prediction: Prediction, stored: np.ndarray, ids: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """How unusual each example is to a network whose target was the example itself."""
+    assert isinstance(run.objective, OwnTarget)
+    for name, value in zip(ids, run.objective.surprise(prediction, stored), strict=True):
+        yield {"file": name, "values": {"surprise": float(value)}}
+
+
+def _answers(run: Run | Ensemble, prediction: Prediction, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
     probabilities = prediction.probabilities
     if probabilities is None:
         names = getattr(run.objective, "target_names", None) or tuple(
             f"value_{k}" for k in range(prediction.values.shape[1])
         )
-        for name, row in zip(ids, prediction.values, strict=True):
-            yield {"file": name, "values": {n: float(v) for n, v in zip(names, row, strict=True)}}
+        units = {n: unit for n, unit in zip(names, prediction.units or (), strict=False) if unit}
+        for k, (name, row) in enumerate(zip(ids, prediction.values, strict=True)):
+            answer: dict[str, Any] = {
+                "file": name,
+                "values": {n: float(v) for n, v in zip(names, row, strict=True)},
+            }
+            if prediction.uncertainties is not None:
+                answer["uncertainties"] = {
+                    n: float(v) for n, v in zip(names, prediction.uncertainties[k], strict=True)
+                }
+            yield answer | ({"units": units} if units else {})
         return
     classes = prediction.classes or tuple(map(str, range(probabilities.shape[1])))
     for name, value, row in zip(ids, prediction.values, probabilities, strict=True):
@@ -138,14 +199,14 @@ def _answers(run: Run, prediction: Prediction, ids: Sequence[str]) -> Iterator[d
 
 
 def evaluate(
-    run: Run | Path | str,
+    run: Run | Ensemble | Path | str,
     data: Any = None,
     y: Any = None,
     *,
     options: Mapping[str, Any] | None = None,
     device: str = "auto",
 ) -> dict[str, Interval]:
-    """All scores with intervals: on the run's own test part, or on other labelled data (`data`, or arrays `data, y`).
+    """All scores with intervals, of a run or of the mean of an ensemble: on its own test part, or on other labelled data (`data`, or arrays `data, y`).
 
     Every look at the test part is counted in `run.json`: a part that was looked at often is no longer a test.
 
@@ -160,5 +221,5 @@ def evaluate(
     ...     print(hubel.evaluate(run, x, y)["accuracy"].count)
     40
     """
-    known = run if isinstance(run, Run) else open_run(run, device=device)
+    known = open_fitted(run, device=device) if isinstance(run, (str, Path)) else run
     return known.evaluate(data, y, options=options)

@@ -10,7 +10,7 @@ import numpy as np
 
 from hubel.data import Dataset, SplitRows
 from hubel.data.duplicates import duplicates, without_leaks
-from hubel.data.preprocessing import Scaling, scaling_of
+from hubel.data.preprocessing import Preprocessing, scaling_of
 from hubel.data.splits import assign_parts
 
 
@@ -22,7 +22,7 @@ class Prepared:
     rows: Mapping[str, np.ndarray]
     how: str
     split_sha256: str
-    scaling: Scaling
+    scaling: Preprocessing
     duplicates: Mapping[str, Any]
 
     def part(self, name: str) -> Dataset:
@@ -50,7 +50,7 @@ def prepare(
     found = duplicates(whole, split)
     sentence = str(found) if found else ""
     left_out = 0
-    if len(found.leaked) and len(whole.shape) == 3:
+    if len(found.leaked) and len(whole.shape) in (3, 4):
         split, left_out = without_leaks(whole, split), len(found.leaked)
         sentence += f" The {left_out:,} training examples that also stand in validation or test were left out of training."
     elif len(found.leaked):

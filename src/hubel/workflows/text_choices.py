@@ -24,14 +24,19 @@ from hubel.core import random
 from hubel.data.dataset import Dataset
 from hubel.fitting import Run
 from hubel.objectives import NextSymbol, Objective
+from hubel.workflows.asking import Wishes
 
 
-def next_symbol_of(train: Dataset) -> tuple[NextSymbol, str]:
+def next_symbol_of(train: Dataset, wishes: Wishes) -> tuple[NextSymbol, str]:
     """The question that windows of text ask.
 
-    Raises `ValueError` where there is only one symbol to foretell.
+    Raises `ValueError` where there is only one symbol to foretell, and for wishes that mean nothing for a text.
     """
     assert train.alphabet is not None
+    if wishes:
+        raise ValueError(
+            f"{wishes.named} was asked for, but {train.name} is a text, whose target is the symbol that follows: leave it out"
+        )
     if len(train.alphabet) < 3:  # one symbol, and the one that stands for all others
         only = "".join(train.alphabet[:1])
         raise ValueError(
