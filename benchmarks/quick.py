@@ -17,6 +17,7 @@ SCRIPTS = (
     "p3_time_to_accuracy",
     "p8_first_answer",
     "p9_memory",
+    "p14_forecast",
     "overhead",
     "small_data",
     "zoo",

@@ -65,6 +65,24 @@ Symmetry = Annotated[
         help="A change that leaves every label true (flip_horizontal, flip_vertical, rotate_90, rotate, shift, …); several times for several.",
     ),
 ]
+Kind = Annotated[
+    str | None,
+    typer.Option(help='What arrays and .npy files hold where that is not plain: "series" or "image series".'),
+]
+Time = Annotated[str | None, typer.Option(help="Column of the time, where its name does not say so.")]
+Forecast = Annotated[
+    int | None,
+    typer.Option(
+        help="DATA is one long series: forecast so many steps of the columns named by --target (default: all)."
+    ),
+]
+Length = Annotated[
+    int | None, typer.Option(help="Steps that a forecast looks at (default: 2 × FORECAST, at least 30).")
+]
+Season = Annotated[
+    int | None,
+    typer.Option(help="Steps in a season, for the naive forecast (default: found in the training part)."),
+]
 Download = Annotated[
     bool, typer.Option("--download", help="Permit the network, for built-in data that are not here.")
 ]
@@ -86,7 +104,7 @@ def fit(
         str,
         typer.Argument(
             metavar="DATA",
-            help="A folder of class folders, a table, an array file, or built-in data (digits, fashion-mnist, mnist, cifar-10, cifar-100).",
+            help="A folder of class folders, a table, an array file, a long series (--forecast), or built-in data (digits, fashion-mnist, mnist, cifar-10, cifar-100).",
         ),
     ],
     out: Out = None,
@@ -139,6 +157,11 @@ def fit(
     task: Task = None,
     skip_unreadable: Skip = False,
     symmetry: Symmetry = None,
+    kind: Kind = None,
+    time: Time = None,
+    forecast: Forecast = None,
+    length: Length = None,
+    season: Season = None,
     download: Download = False,
     device: Device = "auto",
     checkpoint_seconds: Annotated[float, typer.Option(help="Seconds between checkpoints.")] = 30.0,
@@ -166,7 +189,8 @@ def fit(
         like=like,
         options=words.load_options(
             target, size, resize, channels, kind, nan, task, skip_unreadable, symmetry, download
-        ),
+        )
+        | words.series_options(time=time, forecast=forecast, length=length, season=season),
         validation=validation,
         test=test,
         budget=None if budget is None else words.seconds(budget),
@@ -197,7 +221,7 @@ def demo(out: Out = None, quiet: Quiet = False, as_json: Json = False) -> None:
 def predict(
     run: RunFolder,
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILES", help="Pictures, folders of pictures, or array files.")
+        list[Path], typer.Argument(metavar="FILES", help="Pictures, series, folders of them, or array files.")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines in place of CSV.")] = False,
     out: Annotated[

@@ -16,6 +16,10 @@ class WrongWords(ValueError):
 
 NETS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "compact": ("compact", ()),
+    **{kind: ("recurrent", (kind,)) for kind in ("rnn", "lstm", "peephole_lstm", "gru")},
+    "transformer": ("transformer", ()),
+    "series_resnet": ("series_resnet", ()),
+    "image_series": ("image_series", ()),
     "mlp": ("mlp", ()),
     "perceptron": ("perceptron", ()),
     "lenet": ("lenet", ()),
@@ -178,6 +182,22 @@ def load_options(
         "download": False,
     }
     return options | {name: value for name, value in given.items() if value != usual[name]}
+
+
+def series_options(**given: Any) -> dict[str, Any]:
+    """The options of `hubel.data.load` for series that were given.
+
+    Raises `WrongWords` for an unknown kind, and for options of a forecast without one.
+    """
+    kinds = ("series", "image series")
+    if given["kind"] not in (None, *kinds):
+        raise WrongWords(f"there is no kind {given['kind']!r}.{nearest(given['kind'], kinds)}")
+    for word in ("length", "season"):
+        if given[word] is not None and given["forecast"] is None:
+            raise WrongWords(
+                f"--{word} belongs to a forecast: say how many steps ahead with --forecast as well"
+            )
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def seconds(text: str) -> float:

@@ -7,6 +7,7 @@ from hubel.data.arrays import from_arrays
 from hubel.data.builtin import BUILTIN, BuiltIn, load_builtin
 from hubel.data.dataset import PARTS, SYMMETRIES, Dataset
 from hubel.data.duplicates import Duplicates, duplicates, without_leaks
+from hubel.data.forecasting import forecasting, load_forecasting
 from hubel.data.loading import load
 from hubel.data.prediction_input import read_like
 from hubel.data.series import Series, pad_series
@@ -25,10 +26,12 @@ __all__ = [
     "alphabet_of",
     "assign_parts",
     "duplicates",
+    "forecasting",
     "from_arrays",
     "from_text",
     "load",
     "load_builtin",
+    "load_forecasting",
     "load_text",
     "pad_series",
     "read_like",

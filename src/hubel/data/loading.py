@@ -14,15 +14,23 @@ from hubel.data.arrays import Kind, from_arrays
 from hubel.data.builtin import BUILTIN, load_builtin
 from hubel.data.dataset import Dataset
 from hubel.data.fits_cube import read_fits_cube
-from hubel.data.folders import list_folder
+from hubel.data.folders import PICTURES, Wanted, holds, list_folder
+from hubel.data.forecasting import load_forecasting
 from hubel.data.idx import is_idx, read_idx
 from hubel.data.images import FITS
 from hubel.data.listing import Listing
 from hubel.data.pictures import PictureOptions, load_pictures
 from hubel.data.reading import Progress
+from hubel.data.series import AXES, SeriesKind
+from hubel.data.series_files import is_series_file, load_series
 from hubel.data.sizes import Resize
+from hubel.data.steps import PARQUET, holds_numbers, is_steps
 from hubel.data.tables import TABLES, is_table, list_table
 from hubel.data.targets import Task
+
+SERIES = Wanted(is_series_file, "series")
+TEXTS_OF_NUMBERS = Wanted(lambda path: is_steps(path) and holds_numbers(path), "series")
+IMAGE_SERIES = Wanted(lambda path: path.suffix.lower() == ".npy", "image series")
 
 
 def load(
@@ -40,6 +48,11 @@ def load(
     download: bool = False,
     cache: bool = True,
     progress: Progress | None = None,
+    kind: SeriesKind | None = None,
+    time: str | None = None,
+    forecast: int | None = None,
+    length: int | None = None,
+    season: int | None = None,
 ) -> Dataset:
     """Labelled data, as they were stored.
 
@@ -51,6 +64,11 @@ def load(
     "rgb" or "grey" converts pictures, "first" or "last" says where arrays have their channels. `kind="volumes"`: files (or arrays of four
     axes) are volumes, with the pages of a TIFF, the planes of a FITS cube or the first axis of an array as depth. `nan="zero"` sets NaN and infinite values to
     zero instead of refusing them. `task`: see `hubel.data.targets`. `symmetries` are changes that leave every label true, by your word.
+    Series: class folders (or a table of paths) of text files with one row a step; `kind="series"` says that `.npy` files are series [L, F] and
+    not pictures, and that arrays of three axes are [N, L, F]; `kind="image series"` that they are films [T, C, H, W]. `time` names the
+    column of times where its name is another. `forecast` reads one long series instead, and asks for its next values, so many steps of
+    the columns `target` (all of them unless said), from windows of `length`: see `hubel.data.forecasting`.
+
     `download` permits the network for a built-in name. `progress(done, total)` is told how far reading is. What was done is in
     `Dataset.notes`.
 
@@ -76,8 +94,26 @@ def load(
     if not path.exists():
         raise FileNotFoundError(_not_there(path))
     declared = frozenset(() if symmetries is None else symmetries)
-    listing = _listing(path, target)
-    if listing is not None:
+    if forecast is not None:
+        return _forecast(
+            path, forecast, target, length=length, season=season, time=time, nan=nan, symmetries=declared
+        )
+    listing = _listing(path, target, kind)
+    of_series = None if listing is None else _kind_of_series(listing, kind)
+    if listing is not None and of_series is not None:
+        _refuse_unused(source, size=size, channels=channels)
+        data = load_series(
+            listing,
+            of_series,
+            name=_name(path),
+            nan=nan,
+            time=time,
+            task=task,
+            symmetries=declared,
+            skip_unreadable=skip_unreadable,
+            progress=progress,
+        )
+    elif listing is not None:
         if kind == "volumes" and (size is not None or channels is not None or resize != "pad"):
             raise ValueError("volumes are kept as they are; size, resize and channels are for pictures")
         options = PictureOptions(size=size, resize=resize, channels=channels, nan=nan, kind=kind)
@@ -97,10 +133,36 @@ def load(
     return replace(data, source=str(path.absolute()))
 
 
-def _listing(path: Path, target: str | Sequence[str]) -> Listing | None:
+def _forecast(
+    path: Path, horizon: int, target: str | Sequence[str], *, symmetries: frozenset[str], **options: Any
+) -> Dataset:
+    if path.is_dir() or not (is_series_file(path) or path.suffix.lower() in PARQUET):
+        raise ValueError(
+            f"a forecast needs one long series in one file (.csv, .tsv, .txt, .parquet, .npy), with a row a step; received {path}"
+        )
+    if symmetries:
+        raise ValueError(
+            f"symmetries {sorted(symmetries)} are for labels; the values that follow a changed series are others"
+        )
+    return load_forecasting(path, horizon, target=None if target == "label" else target, **options)
+
+
+def _kind_of_series(listing: Listing, kind: SeriesKind | None) -> SeriesKind | None:
+    """What the listed files are, where they are series."""
+    return "series" if kind is None and all(is_steps(path) for path in listing.paths) else kind
+
+
+def _listing(path: Path, target: str | Sequence[str], kind: SeriesKind | None) -> Listing | None:
     if path.is_dir():
         _refuse_unused(path, target=None if target == "label" else target)
-        return None if _has_idx(path) else list_folder(path)
+        if kind is not None:
+            return list_folder(path, SERIES if kind == "series" else IMAGE_SERIES)
+        if _has_idx(path):
+            return None
+        of_series = not holds(path, PICTURES) and any(
+            holds(f, TEXTS_OF_NUMBERS) for f in path.iterdir() if f.is_dir()
+        )
+        return list_folder(path, SERIES) if of_series else list_folder(path)
     return list_table(path, target) if is_table(path) else None
 
 
@@ -139,6 +201,7 @@ def _arrays(
     nan: Any,
     task: Task | None,
     symmetries: frozenset[str],
+    kind: SeriesKind | None,
 ) -> Dataset:
     if not isinstance(target, str):
         raise ValueError(
@@ -158,6 +221,8 @@ def _arrays(
         weights=None if found.weights is None else found.weights.tolist(),
         part=None if found.part is None else found.part.tolist(),
         symmetries=symmetries,
+        kind=kind,
+        lengths=found.lengths,
     )
     return replace(data, notes=(*found.notes, *data.notes))
 

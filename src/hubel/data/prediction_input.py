@@ -15,6 +15,7 @@ from hubel.data.arrays import finite, rows_of, stored_values
 from hubel.data.decoding import decode_all
 from hubel.data.images import decode, is_image
 from hubel.data.reading import Progress
+from hubel.data.series import Series
 from hubel.data.sizes import fit_size
 from hubel.data.storage import room_for
 from hubel.data.targets import as_numpy
@@ -27,10 +28,11 @@ def read_like(
     reading: Mapping[str, Any],
     *,
     progress: Progress | None = None,
-) -> np.ndarray:
-    """Rows [N, C, H, W] (or [N, C, D, H, W], [N, F]) of new data, by the steps that `Dataset.reading` records.
+) -> np.ndarray | Series:
+    """Rows [N, C, H, W] (or [N, C, D, H, W], [N, F]) of new data, by the steps that `Dataset.reading` records; of series a `Series` where
+    lengths differ, or rows [N, L, F].
 
-    `source` is one file or several: image files, one row each; or `.npy` and `.npz` files of arrays (in a `.npz` the only array, or x, inputs, images
+    `source` is one file or several: image files, one row each; files of series; or `.npy` and `.npz` files of arrays (in a `.npz` the only array, or x, inputs, images
     or data). It may also be an array or a tensor, of one example or of many. The same file gives the same bits as when it was loaded.
 
     Raises `UnreadableData` naming every file that can not be read or is of another kind, `ValueError` for arrays that are of another kind.
@@ -40,6 +42,9 @@ def read_like(
     >>> read_like(np.zeros((2, 8, 8), np.uint8), data.reading).shape
     (2, 1, 8, 8)
     """
+    is_series = reading["kind"] in ("series", "image series", "forecast")
+    if is_series:
+        from hubel.data.series_input import series_like
     if isinstance(source, (str, os.PathLike)):
         source = [source]
     if (
@@ -47,7 +52,7 @@ def read_like(
         or not source
         or not all(isinstance(s, (str, os.PathLike)) for s in source)
     ):
-        return _array_rows(as_numpy(source, "x"), reading, "x")
+        return series_like(source, reading) if is_series else _array_rows(as_numpy(source, "x"), reading, "x")
     paths = [Path(s).expanduser() for s in source]
     if absent := [str(p) for p in paths if not p.exists()]:
         raise FileNotFoundError(
@@ -55,6 +60,8 @@ def read_like(
         )
     if folders := [str(p) for p in paths if p.is_dir()]:
         raise ValueError(f"{folders[0]} is a folder; name the files in it ({folders[0]}/*.png)")
+    if is_series:
+        return series_like(paths, reading, progress)
     if any(p.name.lower().endswith(ARRAYS) for p in paths):
         pieces = [_file_rows(path, reading) for path in paths]
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
@@ -106,7 +113,7 @@ def _is_one_picture(path: Path, reading: Mapping[str, Any]) -> bool:
 def _array_rows(x: np.ndarray, reading: Mapping[str, Any], what: str) -> np.ndarray:
     shape = tuple(reading["shape"])
     x, _ = stored_values(x, what)
-    x = _as_type(x, np.dtype(reading["dtype"]), what)
+    x = as_type(x, np.dtype(reading["dtype"]), what)
     x, _ = finite(x, reading["nan"])
     rows = _as_rows(x, shape, reading.get("layout", "NCHW"))
     if rows is None and reading["kind"] == "images":
@@ -140,7 +147,8 @@ def _resized(x: np.ndarray, reading: Mapping[str, Any]) -> np.ndarray | None:
     return None
 
 
-def _as_type(x: np.ndarray, dtype: np.dtype, what: str) -> np.ndarray:
+def as_type(x: np.ndarray, dtype: np.dtype, what: str) -> np.ndarray:
+    """`x` with the type that the network was fitted to; raises `ValueError` where that would change what the values mean."""
     if x.dtype == dtype:
         return x
     if x.dtype.kind == dtype.kind == "f":

@@ -16,10 +16,13 @@ from hubel.data.augmentation import (
     Brightness,
     Colour,
     Contrast,
+    CropSteps,
     Erase,
     Flip,
+    Jitter,
     RotateCube,
     RotateQuarter,
+    ScaleValues,
     Shift,
 )
 from hubel.data.dataset import Dataset
@@ -187,6 +190,10 @@ def default_schedule() -> tuple[Schedule, str]:
 
 def default_augmentation(data: Dataset, epochs: int) -> tuple[tuple[Augmentation, ...], str]:
     """What the declared symmetries allow, and nothing else."""
+    if len(data.shape) == 2 and data.symmetries:
+        words = {"crop": CropSteps(), "jitter": Jitter(), "scale": ScaleValues()}
+        changes = tuple(change for word, change in words.items() if word in data.symmetries)
+        return changes, f"declared symmetries of {data.name}: {', '.join(sorted(data.symmetries))}"
     if len(data.shape) not in (3, 4) or not data.symmetries:
         return (
             (),

@@ -28,6 +28,7 @@ from hubel.metrics.intervals import bootstrap, undefined, wilson
 from hubel.metrics.multilabel import f1_over_labels, per_label, subset_accuracy
 from hubel.metrics.ranking import average_precision, roc_auc
 from hubel.metrics.regression import mae, r2, rmse
+from hubel.metrics.skill import skill
 from hubel.metrics.summaries import classification, multilabel, regression
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "reliability",
     "rmse",
     "roc_auc",
+    "skill",
     "subset_accuracy",
     "top_k_accuracy",
     "undefined",

@@ -13,7 +13,9 @@ from hubel.nets.compact import compact
 from hubel.nets.densenet import densenet
 from hubel.nets.efficientnet import efficientnet_lite0
 from hubel.nets.enet import enet
+from hubel.nets.forecaster import forecaster
 from hubel.nets.googlenet import googlenet
+from hubel.nets.image_series import image_series
 from hubel.nets.inception_v3 import inception_v3
 from hubel.nets.lenet import lenet
 from hubel.nets.mlp import mlp
@@ -24,6 +26,7 @@ from hubel.nets.nin import nin
 from hubel.nets.perceptron import perceptron
 from hubel.nets.recurrent import recurrent
 from hubel.nets.resnet import resnet
+from hubel.nets.series_resnet import series_resnet
 from hubel.nets.shape_check import LayerShapes as LayerShapes
 from hubel.nets.shape_check import shape_check as shape_check
 from hubel.nets.simple_cnn import simple_cnn
@@ -45,7 +48,9 @@ __all__ = [
     "densenet",
     "efficientnet_lite0",
     "enet",
+    "forecaster",
     "googlenet",
+    "image_series",
     "inception_v3",
     "lenet",
     "mlp",
@@ -56,6 +61,7 @@ __all__ = [
     "perceptron",
     "recurrent",
     "resnet",
+    "series_resnet",
     "simple_cnn",
     "strided_cnn",
     "symmetrized",

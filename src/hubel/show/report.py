@@ -12,7 +12,7 @@ from typing import Any
 
 from hubel.core.names import net_word
 from hubel.core.version import VERSION
-from hubel.show import wording
+from hubel.show import series, wording
 from hubel.show.choices import choices, findings, reproduction
 from hubel.show.course import course
 from hubel.show.datacard import datacard
@@ -81,6 +81,8 @@ def _page(evidence: Evidence, pictures: int, rows: int) -> dict[str, Any]:
         "course": course(evidence),
         "errors": errors(evidence, most=rows),
         "mistakes": mistakes(evidence, budget=pictures),
+        "series": series.examples(evidence),
+        "forecast": series.forecast(evidence),
         "entering": entering(evidence, budget=pictures),
         "choices": choices(evidence),
         "reproduction": reproduction(evidence),

@@ -23,6 +23,7 @@ from hubel.fitting.precision import Precision
 from hubel.fitting.rules import Backprop
 from hubel.nets.symmetrized import one_view
 from hubel.objectives import BinaryCrossEntropy, CrossEntropy, Objective, SquaredError
+from hubel.workflows.of_series import forecast_objective, net_of_series
 from hubel.workflows.pretrained import pretrained_net
 
 DEFAULT_BUDGET = 325.0  # seconds of training
@@ -57,6 +58,8 @@ def choose_objective(train: Dataset) -> tuple[Objective, str]:
         num = len(train.classes)
         objective = CrossEntropy(num, classes=train.classes, label_smoothing=0.1)
         return objective, f"one of {num} classes: softmax and cross-entropy, labels smoothed by 0.1"
+    if train.reading.get("kind") == "forecast":
+        return forecast_objective(train)
     targets = np.asarray(train.targets, np.float64).reshape(len(train), -1)
     scale = targets.std(axis=0)
     objective = SquaredError(
@@ -75,9 +78,8 @@ def choose_net(train: Dataset, objective: Objective, seed: int, budget: float) -
         if train.kind == "features":
             net = nets.mlp((100, 100), inputs=train.shape[0], outputs=objective.num_outputs)
             return net, f"a table of {train.shape[0]} features: two hidden layers of 100"
-        if train.kind == "series":
-            net = nets.recurrent("gru", 64, inputs=train.shape, outputs=objective.num_outputs)
-            return net, f"series of up to {train.shape[0]:,} steps: 64 gated recurrent units"
+        if train.kind in ("series", "image series"):
+            return net_of_series(train, objective)
         if (found := pretrained_net(train, objective)) is not None:
             return found
         width = 48 if len(train) >= MANY else 32

@@ -17,6 +17,7 @@ from hubel.data import Dataset
 from hubel.fitting.run import outputs_of
 from hubel.workflows import folders
 from hubel.workflows.display import Display
+from hubel.workflows.of_series import naive_scores, shown
 
 if TYPE_CHECKING:
     from hubel.objectives import Objective
@@ -35,11 +36,14 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
     name = "test" if len(setting.prepared.rows["test"]) else "validation"
     part = setting.prepared.part(name)
     scores: dict[str, Interval] = {}
+    naive: dict[str, Any] = {}
     if len(part):
         outputs = _outputs(setting, training, part)
         prediction = objective.read(outputs)
         scores = objective.metrics(prediction, np.asarray(part.targets), part.groups)
-        write_predictions(folder, part, prediction, entering(training))
+        naive, best = naive_scores(setting.prepared.part("train"), part, prediction, objective)
+        worst = worst_rows(part, prediction)
+        write_predictions(folder, part, prediction, worst, {**entering(training), **shown(part, worst, best)})
     folders.update(
         folder,
         status="finished",
@@ -49,11 +53,20 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
         scored_part=name,
         test={metric: score.as_json() for metric, score in scores.items()},
         test_looks=1 if name == "test" and scores else 0,
+        **({"naive": naive} if naive else {}),
     )
     display.say(f"{stopped[0].upper()}{stopped[1:]}.")
     if scores:
         headline = setting.objective.headline
         display.say(f"{name.capitalize()} {headline}: {score_text(headline, scores[headline])}")
+        for words, found in naive.items():
+            saved = found["skill"]
+            told = (
+                ""
+                if saved["value"] is None
+                else f", of whose squared error the network saves {saved['value']:.0%} [{saved['low']:.0%}, {saved['high']:.0%}]"
+            )
+            display.say(f"  beside it: {words} {found[headline]['value']:.4g}{told}")
     display.say(f"Run:    {folder}")
     try:
         files.write_text(folder / "report.html", report(folder))
@@ -100,9 +113,10 @@ def write_predictions(
     folder: Path,
     part: Dataset,
     prediction: Prediction,
-    entered: dict[str, np.ndarray],
+    worst: np.ndarray,
+    more: dict[str, np.ndarray],
 ) -> None:
-    """`predictions.npz`: what was predicted for every example of the part, and the pictures of the worst."""
+    """`predictions.npz`: what was predicted for every example of the part, the pictures of the `worst` rows, and what `more` there is."""
     content: dict[str, np.ndarray] = {
         "ids": _ids(part),
         "targets": np.asarray(part.targets),
@@ -110,11 +124,10 @@ def write_predictions(
     }
     if prediction.probabilities is not None:
         content["probabilities"] = prediction.probabilities.astype(np.float32)
-    worst = worst_rows(part, prediction)
     content["worst_rows"] = worst
     if len(part.shape) in (3, 4):
         content["worst_pictures"] = middle_slices(np.asarray(part.inputs[worst]))
-    content |= entered
+    content |= more
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **content)  # type: ignore[arg-type]
     files.write_bytes(folder / "predictions.npz", buffer.getbuffer())

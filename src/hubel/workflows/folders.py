@@ -15,6 +15,7 @@ from torch import nn
 
 from hubel.core import files, names, random
 from hubel.core.version import VERSION
+from hubel.data import Dataset
 from hubel.fitting import Run, codec, machine
 from hubel.fitting.run import FORMAT, read_about
 from hubel.nets.made import is_as_made
@@ -115,6 +116,7 @@ def about_data(prepared: Prepared) -> dict[str, Any]:
         "examples": len(whole),
         "shape": list(whole.shape),
         "dtype": str(whole.inputs.dtype),
+        "ragged": whole.lengths is not None,
         "classes": None if whole.classes is None else list(whole.classes),
         "target_names": names.describe(whole.target_names),
         "units": names.describe(whole.units),
@@ -177,9 +179,7 @@ def fresh_net(run: Run, seed: int) -> nn.Module:
 def show_data(display: Display, prepared: Prepared) -> None:
     """What was found."""
     whole = prepared.whole
-    rows = {
-        "examples": f"{len(whole):,} of {' × '.join(map(str, whole.shape))}, {_depth(whole.inputs.dtype)}"
-    }
+    rows = {"examples": f"{len(whole):,} of {_shape(whole)}, {_depth(whole.inputs.dtype)}"}
     if whole.classes is not None:
         rows["classes"] = f"{len(whole.classes)}: {_counts(whole.class_counts())}"
     else:
@@ -192,6 +192,17 @@ def show_data(display: Display, prepared: Prepared) -> None:
     if prepared.duplicates.get("sentence"):
         rows["duplicates"] = str(prepared.duplicates["sentence"])
     display.facts(f"Found: {whole.name}", rows)
+
+
+def _shape(data: Dataset) -> str:
+    """The size of one example in words."""
+    if data.kind not in ("series", "image series"):
+        return " × ".join(map(str, data.shape))
+    least = data.shape[0] if data.lengths is None else int(data.lengths.min())
+    steps = f"{least:,} to {data.shape[0]:,}" if least < data.shape[0] else f"{least:,}"
+    features = f"{data.shape[1]} feature{'' if data.shape[1] == 1 else 's'}"
+    each = features if len(data.shape) == 2 else f"pictures of {' × '.join(map(str, data.shape[1:]))}"
+    return f"{steps} steps, {each}"
 
 
 def show_choices(display: Display, setting: Setting) -> None:

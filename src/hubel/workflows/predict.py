@@ -12,6 +12,7 @@ from hubel import data as hubel_data
 from hubel.core.errors import UnreadableData
 from hubel.core.types import Interval, Prediction
 from hubel.data.images import is_image
+from hubel.data.series_files import is_series_file
 from hubel.fitting import Run, open_run
 
 ARRAYS = (".npy", ".npz")
@@ -46,7 +47,7 @@ def predict_files(
     ['new.npy[0]', 'new.npy[1]']
     """
     known = run if isinstance(run, Run) else open_run(run, device=device)
-    for part, stored in _read(_together(_files(paths)), known.reading, skip=skip_unreadable):
+    for part, stored in _read(_together(_files(paths, known.reading)), known.reading, skip=skip_unreadable):
         if isinstance(stored, str):
             yield {"file": str(part[0]), "unreadable": stored}
             continue
@@ -59,7 +60,7 @@ def predict_files(
 
 def _read(
     groups: Iterator[list[Path]], reading: Mapping[str, Any], *, skip: bool
-) -> Iterator[tuple[list[Path], np.ndarray | str]]:
+) -> Iterator[tuple[list[Path], np.ndarray | hubel_data.Series | str]]:
     """The rows of every group of files; where they may be skipped, a file that can not be read comes alone, with the reason."""
     for group in groups:
         try:
@@ -89,15 +90,17 @@ def _together(files: Sequence[Path]) -> Iterator[list[Path]]:
         yield group
 
 
-def _files(paths: Sequence[Path | str]) -> list[Path]:
+def _files(paths: Sequence[Path | str], reading: Mapping[str, Any]) -> list[Path]:
+    of_series = reading["kind"] in ("series", "image series", "forecast")
+    wanted = is_series_file if of_series else is_image
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
             inside = sorted(
-                p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".") and is_image(p)
+                p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".") and wanted(p)
             )
             if not inside:
-                raise FileNotFoundError(f"{path} has no pictures in it")
+                raise FileNotFoundError(f"{path} has no {'series' if of_series else 'pictures'} in it")
             found += inside
         elif path.exists():
             found.append(path)
