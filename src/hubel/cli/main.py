@@ -49,7 +49,9 @@ Channels = Annotated[
 ]
 Kind = Annotated[
     str | None,
-    typer.Option(help='"volumes": files or arrays of four axes are volumes, not pictures with channels.'),
+    typer.Option(
+        help='What files or arrays hold where that is not plain: "volumes" (else pictures with channels), "series" or "image series".'
+    ),
 ]
 Nan = Annotated[str, typer.Option(help='NaN and infinite values: "refuse", or set to "zero".')]
 Task = Annotated[
@@ -64,10 +66,6 @@ Symmetry = Annotated[
         "--symmetry",
         help="A change that leaves every label true (flip_horizontal, flip_vertical, rotate_90, rotate, shift, …); several times for several.",
     ),
-]
-Kind = Annotated[
-    str | None,
-    typer.Option(help='What arrays and .npy files hold where that is not plain: "series" or "image series".'),
 ]
 Time = Annotated[str | None, typer.Option(help="Column of the time, where its name does not say so.")]
 Forecast = Annotated[
@@ -152,7 +150,6 @@ def fit(
     size: Size = None,
     resize: Resize = "pad",
     channels: Channels = None,
-    kind: Kind = None,
     nan: Nan = "refuse",
     task: Task = None,
     skip_unreadable: Skip = False,

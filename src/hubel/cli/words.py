@@ -187,11 +187,8 @@ def load_options(
 def series_options(**given: Any) -> dict[str, Any]:
     """The options of `hubel.data.load` for series that were given.
 
-    Raises `WrongWords` for an unknown kind, and for options of a forecast without one.
+    Raises `WrongWords` for options of a forecast without one.
     """
-    kinds = ("series", "image series")
-    if given["kind"] not in (None, *kinds):
-        raise WrongWords(f"there is no kind {given['kind']!r}.{nearest(given['kind'], kinds)}")
     for word in ("length", "season"):
         if given[word] is not None and given["forecast"] is None:
             raise WrongWords(

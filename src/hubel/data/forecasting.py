@@ -34,6 +34,7 @@ from hubel.data.storage import in_slices
 from hubel.data.targets import as_numpy
 
 LEAST_LENGTH = 30
+NEARLY = 1.05  # of the least error: no longer season than one that is nearly as good
 
 
 def forecasting(
@@ -186,19 +187,18 @@ def naive_forecasts(train: Dataset, data: Dataset) -> tuple[NaiveForecast, ...]:
 
 
 def find_season(train: Dataset, *, most: int = 2000) -> int:
-    """The season s (2 … L) whose naive forecast has the least squared error over (at most `most`) windows of `train`, each column in units of its own
-    spread; 1 where none is better than the last value.
+    """The season s (2 … L) whose naive forecast has the least squared error over (at most `most`) windows of `train`, each column in units of
+    its own spread; of those within 5 % of the least the shortest, since its multiples are seasons too. 1 where the last value is among them.
     """
     rows = np.unique(np.linspace(0, len(train) - 1, min(most, len(train))).astype(int))
     part = train.select(rows)
     targets = np.asarray(part.targets)
     spread = np.maximum(targets.std(axis=0), 1e-300)
-    best, least = 1, math.inf
-    for season in range(1, train.shape[0] + 1):
-        error = float(np.square((_repeated(part, season) - targets) / spread).mean())
-        if error < least * (1 - 1e-9):
-            best, least = season, error
-    return best
+    errors = [
+        float(np.square((_repeated(part, season) - targets) / spread).mean())
+        for season in range(1, train.shape[0] + 1)
+    ]
+    return next(season for season, error in enumerate(errors, start=1) if error <= NEARLY * min(errors))
 
 
 def _repeated(data: Dataset, season: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from hubel.core.errors import nearest
 from hubel.data.archives import StoredArrays, read_hdf5, read_npy, read_npz
-from hubel.data.arrays import Kind, from_arrays
+from hubel.data.arrays import KINDS, Kind, from_arrays
 from hubel.data.builtin import BUILTIN, load_builtin
 from hubel.data.dataset import Dataset
 from hubel.data.fits_cube import read_fits_cube
@@ -48,7 +48,6 @@ def load(
     download: bool = False,
     cache: bool = True,
     progress: Progress | None = None,
-    kind: SeriesKind | None = None,
     time: str | None = None,
     forecast: int | None = None,
     length: int | None = None,
@@ -88,8 +87,8 @@ def load(
             source, size=size, channels=channels, kind=kind, target=None if target == "label" else target
         )
         return load_builtin(source.lower(), download=download, symmetries=symmetries, progress=progress)
-    if kind not in (None, "volumes"):
-        raise ValueError(f'kind={kind!r} is not known; expected "volumes", or nothing')
+    if kind not in (None, "volumes", *AXES):
+        raise ValueError(f"kind={kind!r} is not known; expected {KINDS}")
     path = Path(source).expanduser()
     if not path.exists():
         raise FileNotFoundError(_not_there(path))
@@ -147,15 +146,17 @@ def _forecast(
     return load_forecasting(path, horizon, target=None if target == "label" else target, **options)
 
 
-def _kind_of_series(listing: Listing, kind: SeriesKind | None) -> SeriesKind | None:
+def _kind_of_series(listing: Listing, kind: Kind | None) -> SeriesKind | None:
     """What the listed files are, where they are series."""
-    return "series" if kind is None and all(is_steps(path) for path in listing.paths) else kind
+    if kind is None:
+        return "series" if all(is_steps(path) for path in listing.paths) else None
+    return None if kind == "volumes" else kind
 
 
-def _listing(path: Path, target: str | Sequence[str], kind: SeriesKind | None) -> Listing | None:
+def _listing(path: Path, target: str | Sequence[str], kind: Kind | None) -> Listing | None:
     if path.is_dir():
         _refuse_unused(path, target=None if target == "label" else target)
-        if kind is not None:
+        if kind in AXES:
             return list_folder(path, SERIES if kind == "series" else IMAGE_SERIES)
         if _has_idx(path):
             return None
@@ -201,7 +202,6 @@ def _arrays(
     nan: Any,
     task: Task | None,
     symmetries: frozenset[str],
-    kind: SeriesKind | None,
 ) -> Dataset:
     if not isinstance(target, str):
         raise ValueError(
@@ -221,7 +221,6 @@ def _arrays(
         weights=None if found.weights is None else found.weights.tolist(),
         part=None if found.part is None else found.part.tolist(),
         symmetries=symmetries,
-        kind=kind,
         lengths=found.lengths,
     )
     return replace(data, notes=(*found.notes, *data.notes))

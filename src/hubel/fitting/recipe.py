@@ -190,6 +190,8 @@ def default_schedule() -> tuple[Schedule, str]:
 
 def default_augmentation(data: Dataset, epochs: int) -> tuple[tuple[Augmentation, ...], str]:
     """What the declared symmetries allow, and nothing else."""
+    if len(data.shape) == 2 and not data.symmetries:
+        return (), "no symmetry was declared for these series, so nothing is changed (crop, jitter, scale)"
     if len(data.shape) == 2 and data.symmetries:
         words = {"crop": CropSteps(), "jitter": Jitter(), "scale": ScaleValues()}
         changes = tuple(change for word, change in words.items() if word in data.symmetries)

@@ -2,25 +2,22 @@
 
     stem   conv 7 (F → w), norm, relu
     1–3    residual block of kernel 5, stride 2:   relu(norm(conv relu(norm(conv x))) + norm(conv₁ x)),  to w, 2w, 2w channels
-    head   mean over steps beside maximum over steps, linear
+    head   mean over steps, linear
 
 A convolution looks at a stretch of the series wherever it is; global pooling makes any length one row. Padding is zero before every
-convolution, is not counted in any norm (`hubel.layers.step_norm`), and is not pooled, so that a series gives the same scores however
-it is padded.
+convolution, is not counted in any norm (`hubel.layers.step_norm`) nor in the mean, so that a series gives the same scores however it is
+padded.
 
 Source: Z. Wang, W. Yan, T. Oates, "Time series classification from scratch with deep neural networks: a strong baseline", IJCNN 2017
-(arXiv:1611.06455), whose three blocks have kernels 8, 5, 3 and full resolution; here they halve it (a fifth of the work), and the
-maximum stands beside their mean. H. Ismail Fawaz et al., "Deep learning for time series classification: a review" (2019),
+(arXiv:1611.06455), whose three blocks have kernels 8, 5, 3 and full resolution; here each halves it. H. Ismail Fawaz et al., "Deep learning for time series classification: a review" (2019),
 doi:10.1007/s10618-019-00619-1, where the residual network is the best of nine on the UCR archive.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from hubel.layers.dropout import Dropout
@@ -41,6 +38,7 @@ def series_resnet(
     `inputs` is F, or (L, F). Called as `net(x, valid)` with lengths [N] or a mask [N, L], it passes over the other steps. `dropout` stands
     before the last layer.
 
+    >>> import torch
     >>> net = series_resnet(16, inputs=6, outputs=3)
     >>> net(torch.zeros(4, 20, 6)).shape, net(torch.zeros(4, 20, 6), torch.tensor([20, 3, 7, 1])).shape
     (torch.Size([4, 3]), torch.Size([4, 3]))
@@ -64,21 +62,19 @@ class SeriesResNet(Net):
         self.stem = ConvNorm(inputs, width, STEM)
         self.blocks = nn.ModuleList(Block(a, b) for a, b in itertools.pairwise(widths))
         self.dropout = Dropout(dropout)
-        self.head = nn.Linear(2 * widths[-1], outputs)
+        self.head = nn.Linear(widths[-1], outputs)
         nn.init.xavier_uniform_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
     def features(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """Mean and maximum of every channel over the steps: [N, 4 width]."""
+        """The mean of every channel over the steps: [N, 2 width]."""
         check_sequences(x, self.inputs, "series_resnet")
         mask = None if valid is None else valid_steps(valid, x)
         x = x.transpose(1, 2)
         x = relu(self.stem(x, mask), training=self.training)
         for block in self.blocks:
             x, mask = block(x, mask)
-        steps = x.transpose(1, 2)
-        highest = steps if mask is None else steps.masked_fill(~mask.unsqueeze(2), -math.inf)
-        return torch.cat([mean_of_valid(steps, mask), highest.amax(dim=1)], dim=1)
+        return mean_of_valid(x.transpose(1, 2), mask)
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """Raw scores [N, K]."""

@@ -14,8 +14,10 @@ from hubel.show.charts import Line
 from hubel.show.evidence import Evidence, as_number
 from hubel.show.scales import Scale, scale, thin, tick_text
 
-WIDTH, PANEL, LEFT, RIGHT = 480, 96, 52, 12
+WIDTH, LEFT, RIGHT = 480, 52, 12
+PANELS = (170, 110, 90)  # height of one, of each of two, of each of more
 HEAD, FOOT = 18, 36
+CLOCK = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 MOST_FEATURES = 4
 MOST_FORECASTS = 3  # target columns drawn
 
@@ -180,16 +182,17 @@ def _naive_name(evidence: Evidence) -> str:
 
 
 def _panels(panels: Sequence[tuple[str, list[Line]]], axis: Axis, alt: str) -> str:
-    height = len(panels) * (HEAD + PANEL) + FOOT
+    panel = PANELS[min(len(panels), len(PANELS)) - 1]
+    height = len(panels) * (HEAD + panel) + FOOT
     everywhere = [v for _, curves in panels for curve in curves for v in (curve.x[0], curve.x[-1])]
     low, high = min(everywhere), max(everywhere)
     labelled = any(curve.name for _, curves in panels for curve in curves)
     across = Scale(low, high if high > low else low + 1, LEFT, WIDTH - (62 if labelled else RIGHT))
     parts: list[str] = []
     for number, (name, curves) in enumerate(panels):
-        top = number * (HEAD + PANEL) + HEAD
-        up = scale([v for curve in curves for v in curve.y], top + PANEL - 6, top + 4)
-        for value in up.ticks(3):
+        top = number * (HEAD + panel) + HEAD
+        up = scale([v for curve in curves for v in curve.y], top + panel - 6, top + 4)
+        for value in up.ticks(4 if len(panels) == 1 else 2):
             y = up(value)
             parts.append(f'<path class="rule" d="M{LEFT} {y:.1f}H{across.end:.0f}"/>')
             parts.append(charts.text(LEFT - 8, y + 4, tick_text(value), "end", "tick"))
@@ -209,7 +212,7 @@ def _panels(panels: Sequence[tuple[str, list[Line]]], axis: Axis, alt: str) -> s
         for y, curve in sorted(ends, key=lambda end: end[0]):
             lowest = max(lowest + 13, y)
             parts.append(charts.text(across.end + 5, lowest + 4, curve.name, "start", f"label {curve.kind}"))
-    bottom = len(panels) * (HEAD + PANEL)
+    bottom = len(panels) * (HEAD + panel)
     parts.append(f'<path class="axis" d="M{LEFT} {bottom}H{across.end:.0f}"/>')
     for value in across.ticks():
         parts.append(f'<path class="axis" d="M{across(value):.1f} {bottom}v4"/>')
@@ -224,8 +227,10 @@ def _axis(evidence: Evidence) -> Axis:
     step = as_number(time.get("step"))
     if not time or time.get("feature") or not step:
         return Axis(name="step")
-    unit = f" ({time['unit']})" if time.get("unit") else ""
-    return Axis(name=f"{time.get('name') or 'time'}{unit}", step=step)
+    unit = str(time.get("unit") or "")
+    if unit == "s":  # as a clock would say it
+        step, unit = next((step / size, word) for size, word in CLOCK if step >= size or size == 1)
+    return Axis(name=f"{time.get('name') or 'time'}{f' ({unit})' if unit else ''}", step=step)
 
 
 def _channels(evidence: Evidence, num: int) -> list[str]:
