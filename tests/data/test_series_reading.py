@@ -72,7 +72,7 @@ def test_64_bit_integers_and_scalars_of_different_numbers():
         (np.zeros((4, 3, 2)), {"lengths": [1, 2, 0, 3]}, "series 2 has the length 0"),
         (np.zeros((4, 3, 2)), {"lengths": [1, 2, 3]}, "expected 4 whole numbers, one a series"),
         (np.zeros((4, 3, 2)), {"lengths": [1.0, 2, 3, 1]}, "type float64; expected 4 whole numbers"),
-        (np.zeros((4, 3)), {"kind": "serie"}, "kind='serie' is not known; expected 'series' or 'image series'"),
+        (np.zeros((4, 3)), {"kind": "serie"}, "kind='serie' is not known; expected .volumes., .series., .image series."),
         (np.zeros((4, 3, 2, 2)), {"kind": "series"}, r"x has shape \(4, 3, 2, 2\); expected series \[N, L, F\]"),
         (np.zeros((4, 3, 2)), {"kind": "series", "channels": "first"}, "channels='first' is for pictures"),
         (np.zeros((4, 3, 2)), {"kind": "series", "symmetries": ["flip_horizontal"]}, "unknown symmetries .* of series; expected some of crop"),

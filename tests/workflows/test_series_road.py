@@ -145,7 +145,7 @@ def write_waves(path, steps=600, seed=0):
     t = np.arange(steps)
     level = np.zeros(steps)
     for k in range(2, steps):
-        level[k] = 1.6 * level[k - 1] - 0.7 * level[k - 2] + generator.normal()
+        level[k] = 1.8 * level[k - 1] - 0.9 * level[k - 2] + generator.normal()
     lines = [f"{k},{280 + v:.9g},{np.sin(k / 5):.9g}" for k, v in zip(t, level, strict=True)]
     path.write_text("\n".join(["time (h),temperature (K),tide", *lines]))
     return 280 + level

@@ -220,8 +220,9 @@ def _checked_lengths(lengths: Any, values: np.ndarray) -> np.ndarray:
 
 
 def _refuse_nan(series: Series) -> None:
-    wrong = ~np.isfinite(series.values.reshape(*series.values.shape[:2], -1)).all(axis=-1)  # [N, L]
-    rows = np.flatnonzero(wrong.sum(axis=-1))
+    flat = series.values.reshape(*series.values.shape[:2], -1)
+    wrong: np.ndarray = (~np.isfinite(flat)).sum(axis=2)  # values in each step [N, L]
+    rows = np.flatnonzero(wrong.sum(axis=1))
     if len(rows):
         raise UnreadableData(
             f"{len(rows):,} of {len(series):,} series hold NaN or infinite values, first series {rows[0]} in step "
