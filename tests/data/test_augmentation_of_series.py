@@ -99,3 +99,6 @@ def test_only_what_is_declared_is_changed():
     assert default_augmentation(declared, 10)[0] == (CropSteps(), Jitter())
     with pytest.raises(ValueError, match="least is 0"):
         CropSteps(least=0)
+    for change in (CropSteps(), Jitter(), ScaleValues()):
+        with pytest.raises(ValueError, match=r"changes series \[N, L, F\]; received \[4, 1, 8, 8\]"):
+            change(torch.zeros(4, 1, 8, 8), draw(num=4))

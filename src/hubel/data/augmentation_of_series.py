@@ -54,6 +54,7 @@ class CropSteps:
 
     def _stretch(self, inputs: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         """First step and number of steps of each stretch."""
+        _check_series(inputs, "CropSteps")
         num, whole = len(inputs), torch.full((len(inputs),), inputs.shape[1])
         whole = whole if draw.lengths is None else draw.lengths.cpu()
         share = draw.uniform("crop_steps/share", num, self.least, 1.0)
@@ -69,6 +70,7 @@ class Jitter:
     amount: float = 0.05
 
     def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
+        _check_series(inputs, "Jitter")
         noise = self.amount * torch.randn(inputs.shape, generator=draw.generator("jitter")).to(inputs)
         return inputs + (
             noise if draw.lengths is None else noise.masked_fill(_beyond(inputs, draw.lengths), 0.0)
@@ -84,6 +86,7 @@ class ScaleValues:
     amount: float = 0.2
 
     def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
+        _check_series(inputs, "ScaleValues")
         factor = draw.uniform("scale_values", len(inputs), -1.0, 1.0).mul(math.log1p(self.amount)).exp()
         factor = factor.to(inputs).view(-1, 1, 1)
         if draw.lengths is None:
@@ -91,6 +94,13 @@ class ScaleValues:
             return mean + (inputs - mean) * factor
         mean = inputs.sum(dim=1, keepdim=True) / draw.lengths.to(inputs).view(-1, 1, 1)
         return (mean + (inputs - mean) * factor).masked_fill(_beyond(inputs, draw.lengths), 0.0)
+
+
+def _check_series(inputs: Tensor, name: str) -> None:
+    if inputs.ndim != 3:
+        raise ValueError(
+            f"{name} changes series [N, L, F]; received {list(inputs.shape)}: leave it out of the augmentation"
+        )
 
 
 def _beyond(inputs: Tensor, lengths: Tensor) -> Tensor:
