@@ -198,7 +198,9 @@ def find_season(train: Dataset, *, most: int = 2000) -> int:
         float(np.square((_repeated(part, season) - targets) / spread).mean())
         for season in range(1, train.shape[0] + 1)
     ]
-    return next(season for season, error in enumerate(errors, start=1) if error <= NEARLY * min(errors))
+    return next(
+        season for season, error in enumerate(errors, start=1) if error <= NEARLY * min(errors) + 1e-9
+    )
 
 
 def _repeated(data: Dataset, season: int) -> np.ndarray:
