@@ -1,4 +1,4 @@
-"""The peers' side of P1, P2 and P3: one process holds one framework in one setting. It runs in an environment without hubel.
+"""The peers' side of P1, P2, P3 and P14: one process holds one framework in one setting. It runs in an environment without hubel.
 
 Every class trains the same network on the same images [N, H, W, C] uint8: `train(images)` makes one pass over that many
 (whole batches of a fresh shuffle) and answers seconds; `evaluate()` is the test accuracy. "default" is the form in which the
@@ -51,14 +51,18 @@ class Keras:
         shape = data.x.shape[1:]
         self.x = data.x.astype("float32") / 255
         self.y = keras.utils.to_categorical(data.y, 10)
-        if network == "mnist":
+        loss, metrics = "categorical_crossentropy", ["accuracy"]
+        if network == "autoencoder":
+            self.model, optimizer = keras_autoencoder(keras, shape), "adam"
+            self.y, loss, metrics = self.x, "binary_crossentropy", []
+        elif network == "mnist":
             self.model = keras_mnist(keras, shape)
             optimizer: Any = "adam"
         else:
             self.model = keras_resnet20(keras, shape)
             optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
         more = {"steps_per_execution": 20, "jit_compile": jit} if pipeline else {}
-        self.model.compile(loss="categorical_crossentropy", optimizer=optimizer, metrics=["accuracy"], **more)
+        self.model.compile(loss=loss, optimizer=optimizer, metrics=metrics, **more)
         self._made: dict[int, Any] = {}
 
     def train(self, images: int) -> float:
@@ -98,6 +102,27 @@ def keras_mnist(keras: Any, shape: tuple[int, ...]) -> Any:
         layers.Flatten(),
         layers.Dropout(0.5),
         layers.Dense(10, activation="softmax", dtype="float32"),
+    ])  # fmt: skip
+
+
+def keras_autoencoder(keras: Any, shape: tuple[int, ...]) -> Any:
+    """The convolutional autoencoder of blog.keras.io/building-autoencoders-in-keras.html."""
+    layers = keras.layers
+    return keras.Sequential([
+        keras.Input(shape=shape),
+        layers.Conv2D(16, (3, 3), activation="relu", padding="same"),
+        layers.MaxPooling2D((2, 2), padding="same"),
+        layers.Conv2D(8, (3, 3), activation="relu", padding="same"),
+        layers.MaxPooling2D((2, 2), padding="same"),
+        layers.Conv2D(8, (3, 3), activation="relu", padding="same"),
+        layers.MaxPooling2D((2, 2), padding="same"),
+        layers.Conv2D(8, (3, 3), activation="relu", padding="same"),
+        layers.UpSampling2D((2, 2)),
+        layers.Conv2D(8, (3, 3), activation="relu", padding="same"),
+        layers.UpSampling2D((2, 2)),
+        layers.Conv2D(16, (3, 3), activation="relu"),
+        layers.UpSampling2D((2, 2)),
+        layers.Conv2D(1, (3, 3), activation="sigmoid", padding="same", dtype="float32"),
     ])  # fmt: skip
 
 
@@ -172,14 +197,35 @@ def torch_resnet20(shape: tuple[int, ...]) -> Any:
     return nn.Sequential(*head, *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
 
 
+def torch_autoencoder() -> Any:
+    """The same network in torch's own layers, in the usual order; the loss applies the sigmoid."""
+    from torch import nn
+
+    def relu(before: int, after: int, padding: int = 1) -> tuple[Any, Any]:
+        return nn.Conv2d(before, after, 3, padding=padding), nn.ReLU()
+
+    def pool() -> Any:
+        return nn.MaxPool2d(2, ceil_mode=True)
+
+    def double() -> Any:
+        return nn.Upsample(scale_factor=2)
+
+    return nn.Sequential(
+        *relu(1, 16), pool(), *relu(16, 8), pool(), *relu(8, 8), pool(),
+        *relu(8, 8), double(), *relu(8, 8), double(), *relu(8, 16, 0), double(), nn.Conv2d(16, 1, 3, padding=1),
+    )  # fmt: skip
+
+
 def torch_parts(network: str, data: Data, seed: int) -> tuple[Any, Any, Any]:
     """Network, and images and classes as tensors [N, C, H, W] float32, [N]."""
     import torch
 
     torch.set_num_threads(THREADS)
     torch.manual_seed(seed)
-    net = torch_mnist(data.x.shape[1:]) if network == "mnist" else torch_resnet20(data.x.shape[1:])
     x = torch.from_numpy(np.ascontiguousarray(data.x.transpose(0, 3, 1, 2))).float().div_(255)
+    if network == "autoencoder":
+        return torch_autoencoder(), x, x
+    net = torch_mnist(data.x.shape[1:]) if network == "mnist" else torch_resnet20(data.x.shape[1:])
     return net, x, torch.from_numpy(data.y)
 
 
@@ -187,7 +233,7 @@ def torch_optimizer(network: str, net: Any, *, fused: bool) -> Any:
     import torch
 
     more = {"fused": True} if fused else {}
-    if network == "mnist":
+    if network in ("mnist", "autoencoder"):
         return torch.optim.Adam(net.parameters(), lr=1e-3, **more)
     return torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, **more)
 
@@ -208,7 +254,7 @@ class TorchLoop:
             self.x = self.x.contiguous(memory_format=torch.channels_last)
         self.optimizer = torch_optimizer(network, self.net, fused=tuned)
         self.model = torch.compile(self.net) if compiled else self.net
-        self.loss = torch.nn.CrossEntropyLoss()
+        self.loss = torch.nn.BCEWithLogitsLoss() if network == "autoencoder" else torch.nn.CrossEntropyLoss()
 
     def _batches(self, images: int) -> Any:
         from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset

@@ -17,9 +17,12 @@ SCRIPTS = (
     "p3_time_to_accuracy",
     "p8_first_answer",
     "p9_memory",
+    "p12_table_mlp",
+    "p14_autoencoder",
     "p14_forecast",
     "overhead",
     "small_data",
+    "generated_examples",
     "zoo",
 )
 

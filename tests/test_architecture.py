@@ -13,7 +13,7 @@ LEVELS = {
     3: {"fitting", "costing"},
     4: {"explain", "diagnosis", "tuning", "physics", "detection", "deploy"},
     5: {"show"},
-    6: {"workflows"},
+    6: {"workflows", "studies"},
     7: {"sklearn", "serve", "studio"},
     8: {"cli"},
 }

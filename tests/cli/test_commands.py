@@ -242,6 +242,18 @@ def test_report_and_resume_of_a_finished_run(place, capsys):
         (["evaluate", "{place}/value-run", "{place}/classes.npz"], 1, ""),
         (["evaluate", "{place}/run", "{place}/values.npz"], 1, "fitted on"),
         (["runs", "{place}/none"], 1, "does not exist"),
+        (
+            ["predict", "{place}/run", "{photos}", "--out", "{place}/none/x.csv"],
+            1,
+            "{place}/none: this folder does not exist",
+        ),
+        (
+            ["predict", "{place}/run", "{photos}", "--out", "{place}"],
+            1,
+            "{place}: this is a folder; name a file",
+        ),
+        (["fit", "{photos}", "--out", "{place}/table.csv/run"], 1, "{place}/table.csv: this is no folder"),
+        (["evaluate", "{place}/run", "--channels", "grey"], 2, "--channels is for other data"),
         (["report", "{place}/none"], 1, "does not exist"),
     ],
     ids=lambda value: " ".join(value)[:50] if isinstance(value, list) else None,
@@ -251,7 +263,7 @@ def test_what_fails_says_so_in_one_line(place, capsys, arguments, code, said):
     assert run([*filled, *(["-q"] if filled[0] == "fit" and code == 1 else [])]) == code
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("hubel: ") and said in err
+    assert err.startswith("hubel: ") and said.format(place=place) in err
     assert "Traceback" not in err
     assert not (place / "none").exists()
 
@@ -305,6 +317,15 @@ def test_an_interruption_is_saved_and_can_be_gone_on_with(place, tmp_path, numbe
     assert manifests[0]["files"]["chosen"]["sha256"] == manifests[1]["files"]["chosen"]["sha256"]
 
 
+def test_before_the_training_an_interruption_is_said(place, monkeypatch, capsys):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(hubel.workflows, "list_runs", stop)
+    assert run(["runs", place]) == 130
+    assert capsys.readouterr().err.strip() == "interrupted"
+
+
 # readiness
 
 
@@ -328,9 +349,10 @@ assert not heavy, heavy
     assert "hubel" in done.stdout
 
 
-def test_no_words_show_the_help():
-    done = shell([])
-    assert done.returncode in (0, 2) and "Usage" in done.stdout + done.stderr
+def test_no_words_show_the_help(capsys):
+    assert run([]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("Usage: ") and "..." not in said.partition("Commands:")[2]
 
 
 def test_every_verb_is_documented():

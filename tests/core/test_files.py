@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -157,14 +158,61 @@ def test_a_lock_is_given_back(tmp_path):
         pass
 
 
-def test_a_file_system_without_locks_says_so(tmp_path, monkeypatch):
+@pytest.fixture
+def without_locks(monkeypatch):
     import fcntl
 
     def refuse(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.raises(OSError, match="No locks available"), files.locked(tmp_path):
+
+
+@pytest.mark.usefixtures("without_locks")
+def test_without_locks_a_file_says_who_holds_the_folder(tmp_path):
+    assert not files.is_locked(tmp_path)
+    with files.locked(tmp_path):
+        assert files.is_locked(tmp_path)
+        said = f"{tmp_path} is held by process {os.getpid()} on {socket.gethostname()}.*remove {tmp_path / '.lock.owner'}"
+        with pytest.raises(RunBusy, match=said), files.locked(tmp_path):
+            pass
+        assert files.is_locked(tmp_path)
+    assert not files.is_locked(tmp_path)
+    assert os.listdir(tmp_path) == [".lock"]
+    with pytest.raises(ZeroDivisionError), files.locked(tmp_path):
+        raise ZeroDivisionError
+    assert not files.is_locked(tmp_path)
+
+
+@pytest.mark.usefixtures("without_locks")
+def test_without_locks_a_dead_owner_is_put_away_but_not_one_elsewhere(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    (tmp_path / ".lock").touch()
+    owner = tmp_path / ".lock.owner"
+    owner.write_text(json.dumps({"computer": socket.gethostname(), "process": gone.pid}))
+    assert not files.is_locked(tmp_path)
+    owner.write_text(json.dumps({"computer": socket.gethostname(), "process": gone.pid}))
+    with files.locked(tmp_path):
+        assert json.loads(owner.read_text())["process"] == os.getpid()
+    owner.write_text(json.dumps({"computer": "elsewhere", "process": gone.pid}))
+    assert files.is_locked(tmp_path)
+    with pytest.raises(RunBusy, match=f"process {gone.pid} on elsewhere"), files.locked(tmp_path):
+        pass
+    for torn in ("", "{", "[1]", '{"computer": 1}'):
+        owner.write_text(torn)
+        with pytest.raises(RunBusy, match="did not write its name"), files.locked(tmp_path):
+            pass
+
+
+def test_other_errors_of_a_lock_are_not_passed_over(tmp_path, monkeypatch):
+    import fcntl
+
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with pytest.raises(OSError, match="Input/output error"), files.locked(tmp_path):
         pass
 
 
@@ -197,3 +245,15 @@ def test_out_of_memory_is_recognized():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 60)
     assert is_out_of_memory(caught.value)
+
+
+def test_a_folder_that_can_not_be_written_is_found_before_the_work(tmp_path, monkeypatch):
+    files.refuse_unwritable(tmp_path / "not" / "there" / "yet")
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="this is no folder") as caught:
+        files.refuse_unwritable(tmp_path / "file" / "run")
+    assert caught.value.filename == str(tmp_path / "file")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(PermissionError, match="can not be written into") as denied:
+        files.refuse_unwritable(tmp_path / "not" / "there" / "yet")
+    assert denied.value.filename == str(tmp_path)

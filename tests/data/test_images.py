@@ -1,5 +1,6 @@
 """Files written by Pillow, tifffile and astropy, and by a PNG writer of our own, come back value by value."""
 
+import gzip
 import struct
 import warnings
 import zlib
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from hubel.core.errors import UnreadableData
+from hubel.data import load
 from hubel.data.images import GREY, RGB, RGBA, decode, look, strict_libraries
 
 RNG = np.random.default_rng(0)
@@ -236,6 +238,79 @@ def test_fits_equals_astropy(tmp_path, dtype):
     check(tmp_path / "e.fits", deep[:1], GREY)
 
 
+def test_of_several_fits_pictures_the_first_is_read_and_the_others_are_named(tmp_path):
+    science, error = pixels(6, 7, dtype=np.int16), pixels(6, 7, dtype=np.float32)
+    units = [fits.PrimaryHDU(), fits.ImageHDU(science, name="SCI"), fits.ImageHDU(error, name="ERR")]
+    for name in ("e.fits", "e.fits.gz"):
+        fits.HDUList(units).writeto(tmp_path / name)
+        check(tmp_path / name, science[None], GREY)
+        assert look(tmp_path / name).passed_over == "ERR 6 × 7"
+    packed = fits.CompImageHDU(science, name="SCI", compression_type="RICE_1")
+    fits.HDUList([fits.PrimaryHDU(), packed]).writeto(tmp_path / "e.fits.fz")
+    check(tmp_path / "e.fits.fz", science[None], GREY)
+    assert look(tmp_path / "e.fits.fz").passed_over == ""
+    for label in ("a", "b"):
+        (tmp_path / "sky" / label).mkdir(parents=True)
+        fits.HDUList(units).writeto(tmp_path / "sky" / label / "e.fits")
+    (note,) = load(tmp_path / "sky", cache=False).notes
+    assert note.startswith(
+        "2 files hold several pictures, of which the first was read; beside it a/e.fits has ERR 6 × 7"
+    )
+
+
+def test_pages_of_colour_pictures_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "c.tif", pixels(2, 9, 8, 3), photometric="rgb")
+    with pytest.raises(UnreadableData, match="at most one axis of channels"):
+        decode(tmp_path / "c.tif")
+    first, second = (Image.fromarray(pixels(9, 8)) for _ in range(2))
+    first.save(tmp_path / "p.tif", save_all=True, append_images=[second])
+    values, names = decode(tmp_path / "p.tif")
+    assert names == ("channel 1", "channel 2")
+    assert np.array_equal(values, np.stack([np.asarray(first), np.asarray(second)]))
+
+
+@pytest.mark.parametrize("suffix", ["fits", "fits.gz", "npy", "tif"])
+def test_a_picture_that_promises_a_giant_is_refused(tmp_path, suffix):
+    path = tmp_path / f"g.{suffix}"
+    if suffix == "npy":
+        text = b"{'descr': '|u1', 'fortran_order': False, 'shape': (4000000, 9000000)}"
+        text += b" " * (-(len(text) + 11) % 64) + b"\n"
+        path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + bytes(64))
+    elif suffix == "tif":
+        tifffile.imwrite(path, pixels(4, 4, dtype=np.int16))
+        content = path.read_bytes()
+        for tag in (256, 257):
+            place = (
+                content.index(struct.pack("<HHI", tag, 3, 1))
+                if struct.pack("<HHI", tag, 3, 1) in content
+                else content.index(struct.pack("<HHI", tag, 4, 1))
+            )
+            content = content[:place] + struct.pack("<HHII", tag, 4, 1, 9_000_000) + content[place + 12 :]
+        path.write_bytes(content)
+    else:
+        cards = [
+            "SIMPLE  =                    T",
+            "BITPIX  =                  -64",
+            "NAXIS   =                    2",
+        ]
+        cards += [f"NAXIS1  = {9_000_000:20d}", f"NAXIS2  = {4_000_000:20d}", "END"]
+        content = "".join(card.ljust(80) for card in cards).ljust(2880).encode() + bytes(2880)
+        path.write_bytes(gzip.compress(content) if suffix == "fits.gz" else content)
+    with (
+        strict_libraries(),
+        pytest.raises(UnreadableData, match=r"decompression bomb|can not be read|promises more"),
+    ):
+        decode(path)
+
+
+def test_pictures_without_pixels_are_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((0, 5), np.uint8))
+    fits.PrimaryHDU(np.zeros((0, 5), np.int16)).writeto(tmp_path / "a.fits")
+    for name in ("a.npy", "a.fits"):
+        with pytest.raises(UnreadableData, match=r"empty|length 0|no HDU with a picture|can not be read"):
+            decode(tmp_path / name)
+
+
 def test_fits_scaling_is_astropys(tmp_path):
     unit = fits.PrimaryHDU(pixels(6, 7, dtype=np.int16))
     unit.header["BSCALE"], unit.header["BZERO"] = 0.25, 100.0
@@ -250,7 +325,7 @@ def test_arrays_as_pictures(tmp_path):
     np.save(tmp_path / "a.npy", deep)
     check(tmp_path / "a.npy", np.moveaxis(deep, 2, 0), tuple(f"channel {k + 1}" for k in range(5)))
     np.save(tmp_path / "o.npy", np.array([1, "a"], dtype=object), allow_pickle=True)
-    with pytest.raises(UnreadableData, match="allow_pickle"):
+    with pytest.raises(UnreadableData, match="holds Python objects, which are not unpickled"):
         decode(tmp_path / "o.npy")
 
 

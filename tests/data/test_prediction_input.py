@@ -50,7 +50,7 @@ def test_other_channels_and_types_are_refused_by_name(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no")
     with pytest.raises(
         UnreadableData,
-        match=r"3 of 3 files can not be used: .*colour\.png \(it has the channels red\+green\+blue, expected grey\); "
+        match=r"3 of 3 files can not be used: .*colour\.png \(it has the channels red\+green\+blue, expected grey; channels=\"grey\" converts it\); "
         r".*deep\.png \(its values are uint16, expected uint8\); .*broken\.png",
     ):
         read_like([tmp_path / n for n in ("colour.png", "deep.png", "broken.png")], data.reading)
@@ -59,7 +59,7 @@ def test_other_channels_and_types_are_refused_by_name(tmp_path):
     with pytest.raises(ValueError, match="is a folder; name the files in it"):
         read_like(tmp_path, data.reading)
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(ValueError, match=r"1 files are no pictures .*notes\.txt"):
+    with pytest.raises(ValueError, match=r"1 of 1 files are no pictures .*notes\.txt"):
         read_like(tmp_path / "notes.txt", data.reading)
 
 
@@ -146,3 +146,64 @@ def test_sequences_are_taken_one_or_many():
     assert (read_like(x[1], reading) == x[1:2]).all()
     with pytest.raises(ValueError, match=r"x has shape \(3, 2, 7\); expected examples of 7 × 2"):
         read_like(x.transpose(0, 2, 1), reading)
+
+
+def test_a_grey_picture_is_the_colour_picture_that_it_is(tmp_path):
+    data = load(folder(tmp_path / "photos", channels=(3,)))
+    grey = RNG.integers(0, 200, (11, 12), dtype=np.uint8)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    Image.fromarray(np.stack([grey] * 3, axis=2)).save(tmp_path / "same.png")
+    one, other = (read_like(tmp_path / name, data.reading) for name in ("grey.png", "same.png"))
+    assert one.tobytes() == other.tobytes()
+
+
+def reading_of_grey_pictures(tmp_path):
+    return load(folder(tmp_path / "photos")).reading
+
+
+def test_a_colour_picture_is_no_batch_of_grey_ones(tmp_path):
+    reading = reading_of_grey_pictures(tmp_path)
+    for shape in ((40, 50, 3), (40, 50, 4), (3, 40, 50)):
+        x = RNG.integers(0, 200, shape, dtype=np.uint8)
+        with pytest.raises(ValueError, match=r"one colour picture, or \d+ grey ones .* write x\[:, None\]"):
+            read_like(x, reading)
+        assert len(read_like(x[:, None], reading)) == shape[0]
+    assert read_like(np.zeros((40, 50, 1), np.uint8), reading).shape == (1, 1, *reading["size"])
+    assert len(read_like(np.zeros((7, 40, 50), np.uint8), reading)) == 7
+    height, width = reading["size"]
+    assert (
+        len(read_like(np.zeros((3, height, width), np.uint8), reading)) == 3
+    )  # exactly the size of training
+    with pytest.raises(ValueError, match="expected examples of 1 ×"):
+        read_like(np.zeros((2, 40, 50, 3), np.uint8), reading)
+
+
+def test_a_colour_picture_for_a_network_of_colour_pictures(tmp_path):
+    data = load(folder(tmp_path / "photos", channels=(3,)))
+    picture = RNG.integers(0, 200, (40, 50, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / "c.png")
+    wanted = read_like(tmp_path / "c.png", data.reading)
+    for same in (picture, picture[None], picture.transpose(2, 0, 1), picture.transpose(2, 0, 1)[None]):
+        assert np.array_equal(read_like(same, data.reading), wanted)
+    with pytest.raises(ValueError, match="not clear where its 3 channels are"):
+        read_like(np.zeros((3, 40, 3), np.uint8), data.reading)
+    with pytest.raises(ValueError, match="expected examples of 3 ×"):
+        read_like(np.zeros((5, 40, 50), np.uint8), data.reading)
+
+
+def test_pictures_laid_flat_are_no_picture(tmp_path):
+    reading = reading_of_grey_pictures(tmp_path)
+    flat = np.zeros((6, int(np.prod(reading["shape"]))), np.uint8)
+    with pytest.raises(
+        ValueError, match=r"laid flat, or one large picture. Write x.reshape\(-1, 1, 11, 12\)"
+    ):
+        read_like(flat, reading)
+    assert len(read_like(flat.reshape(-1, *reading["shape"]), reading)) == 6
+    assert len(read_like(flat[None, None], reading)) == 1
+
+
+def test_a_colour_array_for_a_network_of_grey_arrays():
+    data = from_arrays(RNG.integers(0, 256, (4, 9, 9), dtype=np.uint8), [0, 1, 0, 1])
+    for shape in ((9, 9, 3), (3, 12, 9), (9, 3, 9), (2, 9, 9, 3)):
+        with pytest.raises(ValueError, match="expected examples of 1 × 9 × 9"):
+            read_like(np.zeros(shape, np.uint8), data.reading)

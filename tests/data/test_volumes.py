@@ -84,6 +84,11 @@ def test_scaling_is_per_channel_and_background_per_volume():
     shifted = torch.from_numpy(x + 1000 * np.random.default_rng(1).normal(size=(12, 2, 1, 1, 1)))
     scaling = scaling_of(data)
     torch.testing.assert_close(scaling(shifted), scaling(torch.from_numpy(x)), atol=1e-4, rtol=0)
+    above = x - x.mean(axis=(2, 3, 4), keepdims=True)  # of the whole volume, not of each plane
+    expected = above / above.std(axis=(0, 2, 3, 4)).reshape(1, 2, 1, 1, 1)
+    torch.testing.assert_close(
+        scaling(torch.from_numpy(x)).double(), torch.from_numpy(expected), atol=1e-4, rtol=0
+    )
 
 
 def test_duplicates_are_found_and_left_out():

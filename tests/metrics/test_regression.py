@@ -2,9 +2,10 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 from sklearn import metrics as oracle
 
-from hubel.metrics import bootstrap, mae, mean, r2, rmse
+from hubel.metrics import bootstrap, coverage, mae, mean, r2, rmse
 
 
 def drawn(seed, count, outputs=1):
@@ -68,3 +69,19 @@ def test_what_can_not_be_scored():
         bootstrap(np.ones((3, 1)), lambda s: s, level=95)
     with pytest.raises(ValueError, match="one group an example"):
         mae([1.0, 2.0], [2.0, 3.0], groups=[1])
+
+
+def test_coverage_counts_what_lies_inside():
+    generator = np.random.default_rng(0)
+    truth, values = generator.normal(size=20_000), np.zeros(20_000)
+    for share in (0.5, 0.6827, 0.95):
+        assert coverage(truth, values, np.ones(20_000), share=share).value == pytest.approx(share, abs=0.01)
+    halved = coverage(truth, values, np.full(20_000, 0.5), share=0.95)
+    assert halved.value == pytest.approx(scipy.stats.norm.cdf(0.98) * 2 - 1, abs=0.01)
+    assert halved.low < halved.value < halved.high
+    several = coverage(
+        np.stack([truth, 9 + truth], 1), np.zeros((20_000, 2)), np.ones((20_000, 2)), share=0.95
+    )
+    assert several.value == pytest.approx(0.95 / 2, abs=0.01)
+    with pytest.raises(ValueError, match="uncertainties go down to 0"):
+        coverage([1.0], [1.0], [0.0], share=0.95)

@@ -98,6 +98,23 @@ def test_shape_check_names_the_layer_and_the_sizes(inputs, message):
         nets.shape_check(toy(), inputs)
 
 
+class FailsItself(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+
+    def forward(self, x):
+        return self.conv(x).view(len(x), 2, 7)
+
+
+def test_a_layer_that_worked_is_not_blamed():
+    with pytest.raises(
+        ValueError,
+        match=r"examples of 1×5×5 do not fit: layer of the network \(FailsItself\) would get 1×5×5: shape",
+    ):
+        nets.shape_check(FailsItself(), (1, 5, 5))
+
+
 def test_shape_check_passes_on_what_our_networks_say_themselves():
     with pytest.raises(
         ValueError,

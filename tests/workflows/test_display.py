@@ -101,3 +101,58 @@ def test_long_reading_shows_how_far_it_is(clock):
         assert "reading 500 of 1,000" in display.console.file.getvalue()
         count(1000, 1000)
         assert display._bar is None
+
+
+@pytest.mark.parametrize(
+    ("width", "shown", "hidden"),
+    [
+        (120, ["epoch", "accuracy", "learn. rate", "examples/s", "time", "left"], []),
+        (70, ["epoch", "loss", "accuracy", "learn. rate", "left"], ["examples/s", "time"]),
+        (60, ["epoch", "loss", "val. loss", "accuracy", "left"], ["learn. rate", "examples/s"]),
+    ],
+)
+def test_a_narrow_terminal_shows_fewer_columns(width, shown, hidden):
+    display = made(terminal=False)
+    display.console.width = width
+    display.epoch(ROW, 3)
+    display.epoch(ROW | {"epoch": 2}, 3)
+    header, *rows = display.console.file.getvalue().splitlines()
+    assert all(name in header for name in shown) and not any(name in header for name in hidden)
+    assert all(len(row) == len(header) for row in rows) and len(header) <= width
+    assert "1/3" in rows[0] and "2/3" in rows[1] and "75.00%" in rows[0]
+
+
+def test_facts_are_wrapped_without_spaces_at_the_end():
+    display = made(terminal=False)
+    display.console.width = 40
+    display.facts(
+        "Found:", {"name": "some words that are longer than the line is wide", "other": "x" * 70, "none": ""}
+    )
+    lines = display.console.file.getvalue().splitlines()
+    assert lines[0] == "Found:" and lines[1] == "  name   some words that are longer than"
+    assert lines[2] == "         the line is wide"
+    assert "".join(line.split()[-1] for line in lines if "xxx" in line) == "x" * 70
+    assert all(line == line.rstrip() and len(line) <= 40 for line in lines)
+
+
+class Closed(io.StringIO):
+    """A terminal that is not there any more."""
+
+    def write(self, text):
+        raise OSError(5, "Input/output error")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_that_is_gone_ends_nothing(terminal, clock):
+    display = Display()
+    display.console.file = Closed()
+    if terminal:
+        display.console._force_terminal = True
+    with display:
+        display.say("Found")
+        display.step(record(1), 2, 50)
+        clock[0] += 1.0
+        display.step(record(11), 2, 50)
+        display.epoch(ROW, 2)
+        display.facts("Chosen:", {"a": "b"})
+    assert display.console.quiet

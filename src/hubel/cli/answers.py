@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from hubel.core import files
 from hubel.core.types import Interval
+
+if TYPE_CHECKING:
+    from hubel.show.study import Study
 
 
 def write(rows: Iterable[dict[str, Any]], *, as_json: bool, out: Path | None) -> None:
@@ -26,6 +30,15 @@ def write(rows: Iterable[dict[str, Any]], *, as_json: bool, out: Path | None) ->
     text = io.StringIO()
     _write_to(text, rows, as_json)
     files.write_text(out, text.getvalue())
+
+
+def refuse_unwritable(out: Path) -> None:
+    """Raise `OSError` where `out` can not be written: now, not after long work."""
+    if out.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "this is a folder; name a file", str(out))
+    if not out.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "this folder does not exist", str(out.parent))
+    files.refuse_unwritable(out.parent)
 
 
 def _write_to(stream: TextIO, rows: Iterable[dict[str, Any]], as_json: bool) -> None:
@@ -56,14 +69,19 @@ def _writer(stream: TextIO, first: dict[str, Any], waiting: list[dict[str, Any]]
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """One level: the top five as class_1, probability_1, …"""
+    """One level: the top five as class_1, probability_1, …; values as mass [Msun], their uncertainties as mass sd [Msun]."""
     flat: dict[str, Any] = {}
+    units = row.get("units", {})
     for name, value in row.items():
         if name == "top":
             for place, (label, probability) in enumerate(value, start=1):
                 flat[f"class_{place}"], flat[f"probability_{place}"] = label, f"{probability:.6g}"
-        elif isinstance(value, dict):
-            flat |= {k: f"{v:.9g}" for k, v in value.items()}
+        elif name in ("values", "uncertainties"):
+            said = " sd" if name == "uncertainties" else ""
+            for k, v in value.items():
+                flat[f"{k}{said} [{units[k]}]" if k in units else f"{k}{said}"] = f"{v:.9g}"
+        elif name == "units":
+            continue
         else:
             flat[name] = f"{value:.6g}" if isinstance(value, float) else value
     return flat
@@ -78,6 +96,29 @@ def scores(found: Mapping[str, Interval], *, as_json: bool) -> None:
     for name, score in found.items():
         count = f"  {score.count:,} examples" if score.count else ""
         print(f"{name:<{width}}  {score}  {score.level:.0%} interval{count}  {score.method}".rstrip())
+
+
+def studies(*, as_json: bool) -> None:
+    """A line a study: its name, and what it shows."""
+    from hubel import studies as package
+
+    shown = {name: (getattr(package, name).__doc__ or "").splitlines()[0] for name in package.__all__}
+    if as_json:
+        print(json.dumps(shown, ensure_ascii=False))
+        return
+    width = max(map(len, shown))
+    for name, line in shown.items():
+        print(f"{name:<{width}}  {line}")
+
+
+def study(found: Study, *, as_json: bool) -> None:
+    """Where the page is; or the numbers."""
+    if as_json:
+        about = {"study": found.name, "folder": str(found.folder), "seconds": found.seconds}
+        print(json.dumps({**about, "numbers": found.numbers}, ensure_ascii=False))
+        return
+    assert found.folder is not None
+    print(found.folder / "study.html")
 
 
 def runs(rows: list[dict[str, Any]], *, as_json: bool) -> None:

@@ -32,10 +32,36 @@ Out = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Json = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
 Device = Annotated[str, typer.Option(help='"auto", "cpu", "cuda", "cuda:1" or "mps".')]
+DeviceAgain = Annotated[
+    str,
+    typer.Option(
+        help='"auto" is the device on which the run began; another one changes the last bits of the weights.'
+    ),
+]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 Target = Annotated[
     list[str] | None,
-    typer.Option(help="Column or array of the labels (default: label); several times for several."),
+    typer.Option(
+        help='Column or array of the targets (default: label); a,b or several times for several columns. "self": the examples themselves.'
+    ),
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(help="Columns of a table that are features (default: all others); a,b or several times."),
+]
+Ignore = Annotated[
+    list[str] | None, typer.Option(help="Columns of a table to leave out; a,b or several times.")
+]
+Category = Annotated[
+    list[str] | None,
+    typer.Option("--category", help="Columns of a table whose numbers are names; a,b or several times."),
+]
+Missing = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--missing",
+        help='What else says "not measured" in a table, such as "?" or -999; several times for several.',
+    ),
 ]
 Size = Annotated[
     str | None, typer.Option(help='Size of pictures, "96" or "96x128" (default: their median, at most 224).')
@@ -55,7 +81,10 @@ Kind = Annotated[
 ]
 Nan = Annotated[str, typer.Option(help='NaN and infinite values: "refuse", or set to "zero".')]
 Task = Annotated[
-    str | None, typer.Option(help="What whole numbers are, where that is not plain: classes or values.")
+    str | None,
+    typer.Option(
+        help="What the targets are, where that is not plain: classes, labels, values or probabilities."
+    ),
 ]
 Skip = Annotated[
     bool, typer.Option("--skip-unreadable", help="Leave out files that can not be read, and say which.")
@@ -96,13 +125,13 @@ def hubel(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-@app.command()
+@app.command(short_help="Fit a network to labelled data; a run folder with its report.")
 def fit(
     data: Annotated[
         str,
         typer.Argument(
             metavar="DATA",
-            help="A folder of class folders, a table, an array file, a long series (--forecast), or built-in data (digits, fashion-mnist, mnist, cifar-10, cifar-100).",
+            help="A folder of class folders, a table (.csv, .tsv, .parquet, .xlsx), an array file, a long series (--forecast), or built-in data (digits, fashion-mnist, mnist, cifar-10, cifar-100).",
         ),
     ],
     out: Out = None,
@@ -120,6 +149,9 @@ def fit(
         typer.Option(
             help='A layer that keeps its weights, by name, or "all-but-last"; several times for several.'
         ),
+    ] = None,
+    latent: Annotated[
+        int | None, typer.Option(help="Values of the code, with --target self (default: 32 for pictures).")
     ] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the training part (default: what the budget allows).")
@@ -141,12 +173,32 @@ def fit(
     ] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or bfloat16 (default: measured).")] = None,
     seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
-    validation: Annotated[float | None, typer.Option(help="Fraction for validation.")] = None,
-    test: Annotated[float | None, typer.Option(help="Fraction for the test.")] = None,
+    validation: Annotated[
+        float | None, typer.Option(help="Share for validation, or a whole number of examples.")
+    ] = None,
+    test: Annotated[
+        float | None, typer.Option(help="Share for the test, or a whole number of examples.")
+    ] = None,
     like: Annotated[
         Path | None, typer.Option(help="Take network, objective and resolved recipe from this run.")
     ] = None,
     target: Target = None,
+    columns: Columns = None,
+    ignore: Ignore = None,
+    category: Category = None,
+    missing: Missing = None,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Real values with error bars, one standard deviation each.")
+    ] = False,
+    balance: Annotated[
+        bool, typer.Option("--balance", help="Every class counts alike, however rare it is.")
+    ] = False,
+    focus: Annotated[
+        float,
+        typer.Option(
+            help="Exponent of the focal loss, which counts less what is right already (2 is usual)."
+        ),
+    ] = 0.0,
     size: Size = None,
     resize: Resize = "pad",
     channels: Channels = None,
@@ -170,7 +222,7 @@ def fit(
 
     run = workflows.fit(  # pyright: ignore[reportCallIssue] - the function, not the file
         data,
-        net=words.net_of(net, weights=weights, download=download),
+        net=words.net_of(net, weights=weights, download=download, latent=_for_itself(latent, target)),
         recipe=words.recipe(
             epochs=epochs,
             batch_size=batch_size,
@@ -187,9 +239,13 @@ def fit(
         options=words.load_options(
             target, size, resize, channels, kind, nan, task, skip_unreadable, symmetry, download
         )
-        | words.series_options(time=time, forecast=forecast, length=length, season=season),
+        | words.series_options(time=time, forecast=forecast, length=length, season=season)
+        | words.table_options(columns, ignore, category, missing),
         validation=validation,
         test=test,
+        uncertainty=uncertainty,
+        balance=balance,
+        focus=focus,
         budget=None if budget is None else words.seconds(budget),
         device=device,
         quiet=quiet,
@@ -198,15 +254,15 @@ def fit(
     _end(run, as_json)
 
 
-@app.command()
-def resume(run: RunFolder, device: Device = "auto", quiet: Quiet = False, as_json: Json = False) -> None:
+@app.command(short_help="Go on with an interrupted run.")
+def resume(run: RunFolder, device: DeviceAgain = "auto", quiet: Quiet = False, as_json: Json = False) -> None:
     """Go on with an interrupted run, to the weights that it would have had without the interruption."""
     from hubel import workflows
 
     _end(workflows.resume(run, device=device, quiet=quiet), as_json)
 
 
-@app.command()
+@app.command(short_help="Fit 1,797 embedded digits: all of it in half a minute.")
 def demo(out: Out = None, quiet: Quiet = False, as_json: Json = False) -> None:
     """Fit 1,797 handwritten digits that come with the installation: the whole road in half a minute."""
     from hubel import workflows
@@ -214,11 +270,12 @@ def demo(out: Out = None, quiet: Quiet = False, as_json: Json = False) -> None:
     _end(workflows.demo(out, quiet=quiet), as_json)
 
 
-@app.command()
+@app.command(short_help="What the network says of new files, a line a file.")
 def predict(
     run: RunFolder,
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILES", help="Pictures, series, folders of them, or array files.")
+        list[Path],
+        typer.Argument(metavar="FILES", help="Pictures, series, folders of them, tables, or array files."),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines in place of CSV.")] = False,
     out: Annotated[
@@ -230,28 +287,56 @@ def predict(
     ] = False,
     device: Device = "auto",
 ) -> None:
-    """What the network says of new files: class, probability, top five, a line a file."""
+    """What the network says of new files: class, probability, top five, or values with their units; a line a file or a row."""
     from hubel import workflows
     from hubel.cli import answers
 
+    if out is not None:
+        answers.refuse_unwritable(out)
     found = workflows.predict_files(run, files, device=device, skip_unreadable=skip_unreadable)
     answers.write(found, as_json=as_json, out=out)
 
 
 @app.command()
+def sample(
+    run: RunFolder,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Where to: .png (a sheet of pictures), .npz or .npy.")
+    ],
+    number: Annotated[int, typer.Option("--number", "-n", help="How many.")] = 64,
+    seed: Annotated[int, typer.Option(help="Decides which.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """New examples, made by a generative network (fitted with --target self)."""
+    from hubel import workflows
+
+    workflows.write_samples(workflows.sample(run, number, seed=seed, device=device), out)
+    print(out)
+
+
+@app.command(short_help="All scores with their intervals.")
 def evaluate(
     run: RunFolder,
     data: Annotated[
         str | None, typer.Argument(metavar="[DATA]", help="Labelled data (default: the run's own test part).")
     ] = None,
+    target: Target = None,
+    channels: Channels = None,
+    nan: Nan = "refuse",
+    skip_unreadable: Skip = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """All scores with their intervals."""
+    """All scores with their intervals. Other data are read as those of the run were, where no option says otherwise."""
     from hubel import workflows
     from hubel.cli import answers
 
-    answers.scores(workflows.evaluate(run, data, device=device), as_json=as_json)
+    options = words.load_options(target, None, "pad", channels, None, nan, None, skip_unreadable, None, False)
+    if options and data is None:
+        raise words.WrongWords(
+            f"--{next(iter(options)).replace('_', '-')} is for other data: name them, or leave it out"
+        )
+    answers.scores(workflows.evaluate(run, data, options=options, device=device), as_json=as_json)
 
 
 @app.command()
@@ -274,13 +359,38 @@ def runs(
     answers.runs(workflows.list_runs(folder), as_json=as_json)
 
 
+@app.command()
+def study(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="A study (default: list them).")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A few seconds: fewer and smaller fits.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the page (default: studies/NAME).")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """What networks do and why, shown on small fits: a page with figures, numbers and sources."""
+    from hubel.cli import answers
+
+    if name is None:
+        answers.studies(as_json=as_json)
+        return
+    found = words.study(name)(quick=quick, seed=seed, out=out)
+    answers.study(found, as_json=as_json)
+
+
 def main() -> None:
     """The entry point: run the command, and say errors in one line (all of it with HUBEL_TRACEBACK=1)."""
     try:
-        sys.exit(app(standalone_mode=False))  # typer answers the code of an Exit instead of raising it
-    except typer.Abort:
-        sys.exit(130)
-    except KeyboardInterrupt:
+        code = app(
+            standalone_mode=False
+        )  # typer answers the code of an Exit, or of a Ctrl-C, instead of raising it
+        if code == 130:
+            print("interrupted", file=sys.stderr)
+        sys.exit(code)
+    except (typer.Abort, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
@@ -292,14 +402,29 @@ def main() -> None:
         sys.exit(_said(error))
 
 
+def _for_itself(latent: int | None, target: list[str] | None) -> int | None:
+    """`latent`, refused where the target is not the example itself."""
+    if latent is not None and target != ["self"]:
+        raise words.WrongWords(
+            "--latent is the size of a code, which networks for --target self have: say both"
+        )
+    return latent
+
+
 def _said(error: Exception) -> int:
     """Print the error for a person, and answer its exit code."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error.format_message(), file=sys.stderr)  # type: ignore[attr-defined]
+        return 2
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # click's: the words are wrong
         print(f"hubel: {error.format_message()}", file=sys.stderr)  # type: ignore[attr-defined]
         return 2
     expected = isinstance(error, (ValueError, TypeError, OSError, RuntimeError, ImportError))
     kind = "" if expected else f"{type(error).__name__}: "
-    print(f"hubel: {kind}{error}", file=sys.stderr)
+    said = str(error)
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        said = f"{error.filename}: {error.strerror}"  # without the number of the error
+    print(f"hubel: {kind}{said}", file=sys.stderr)
     if not expected or isinstance(error, TypeError):
         print("  (set HUBEL_TRACEBACK=1 to see where)", file=sys.stderr)
     return 2 if isinstance(error, words.WrongWords) else 1
@@ -320,5 +445,5 @@ def _end(run: Any, as_json: bool) -> None:
                 }
             )
         )
-    if run.status == "interrupted":
-        raise typer.Exit(130)
+    if run.status == "interrupted":  # which the display has said
+        sys.exit(130)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from hubel.core.errors import nearest
@@ -14,6 +15,7 @@ class WrongWords(ValueError):
     """What was typed is not understood (exit code 2)."""
 
 
+LATENT = ("autoencoder", "conv_autoencoder", "variational_autoencoder", "dcgan")
 NETS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "compact": ("compact", ()),
     **{kind: ("recurrent", (kind,)) for kind in ("rnn", "lstm", "peephole_lstm", "gru")},
@@ -39,6 +41,8 @@ NETS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "nasnet_mobile": ("nasnet_mobile", ()),
     "vision_transformer": ("vision_transformer", ()),
     "xception": ("xception", ()),
+    **{name: (name, ()) for name in LATENT},
+    "realnvp": ("realnvp", ()),
 }
 OPTIMIZERS = {
     "sgd": "SGD",
@@ -60,15 +64,27 @@ SCHEDULES = {
 }
 
 
-def net_of(word: str | None, *, weights: str | None, download: bool) -> Callable[..., Any] | None:
-    """The network function of a word, None where none was named."""
+def net_of(
+    word: str | None, *, weights: str | None, download: bool, latent: int | None = None
+) -> Callable[..., Any] | None:
+    """The network function of a word; where none was named, that of the autoencoder with a code of `latent` values, or None."""
+    from hubel.workflows.itself import default_autoencoder
+
     if word is None and weights is not None:
         raise WrongWords("--weights belong to a network: name it as well, such as --net resnet18")
-    return None if word is None else net_maker(word, weights=weights, download=download)
+    if latent is not None and latent < 1:
+        raise WrongWords(f"--latent is {latent}; expected a whole number of at least 1")
+    if word is None:
+        return None if latent is None else partial(default_autoencoder, latent=latent)
+    return net_maker(word, weights=weights, download=download, latent=latent)
 
 
-def net_maker(word: str, *, weights: str | None = None, download: bool = False) -> Callable[..., Any]:
-    """The network function of a word; called with `inputs` and `outputs` once these are known. `weights` are published ones."""
+def net_maker(
+    word: str, *, weights: str | None = None, download: bool = False, latent: int | None = None
+) -> Callable[..., Any]:
+    """The network function of a word; called with `inputs` and `outputs` once these are known. `weights` are published ones, `latent`
+    the size of a code.
+    """
     from hubel import nets
 
     if word not in NETS:
@@ -76,10 +92,16 @@ def net_maker(word: str, *, weights: str | None = None, download: bool = False) 
     name, arguments = NETS[word]
     function = getattr(nets, name)
     more: dict[str, Any] = {}
+    if latent is not None:
+        if word not in LATENT:
+            raise WrongWords(
+                f"{word} has no code whose size --latent could say; these have: {', '.join(LATENT)}"
+            )
+        more = {"latent": latent}
     if weights is not None:
         if "weights" not in inspect.signature(function).parameters:
             raise WrongWords(f"there are no published weights for {word}: leave --weights out")
-        more = {"weights": weights, "download": download}
+        more |= {"weights": weights, "download": download}
     return lambda *, inputs, outputs: function(*arguments, inputs=inputs, outputs=outputs, **more)
 
 
@@ -143,6 +165,16 @@ def recipe(
         raise WrongWords(str(error)) from error
 
 
+def study(word: str) -> Callable[..., Any]:
+    """The study of this name, written with `_` or `-`."""
+    from hubel import studies
+
+    name = word.replace("-", "_")
+    if name not in studies.__all__:
+        raise WrongWords(f"there is no study {word!r}.{nearest(name, studies.__all__)}")
+    return getattr(studies, name)
+
+
 def load_options(
     target: list[str] | None,
     size: str | None,
@@ -195,6 +227,14 @@ def series_options(**given: Any) -> dict[str, Any]:
                 f"--{word} belongs to a forecast: say how many steps ahead with --forecast as well"
             )
     return {name: value for name, value in given.items() if value is not None}
+
+
+def table_options(
+    columns: list[str] | None, ignore: list[str] | None, category: list[str] | None, missing: list[str] | None
+) -> dict[str, Any]:
+    """The options of `hubel.data.from_table` that were given."""
+    given = {"columns": columns, "ignore": ignore, "categories": category, "missing": missing}
+    return {name: list(value) for name, value in given.items() if value}
 
 
 def seconds(text: str) -> float:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+from collections.abc import Mapping
 from typing import Any
+
+from hubel.core.typed import refuse_other_types
 
 ROOMS = (
     "hubel.nets",
     "hubel.objectives",
     "hubel.fitting",
     "hubel.data.augmentation",
+    "hubel.data.encoding",
     "hubel.data.preprocessing",
 )
 
@@ -66,9 +70,11 @@ def rebuild(value: Any) -> Any:
             kind = find(str(value["is"]))
             if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
                 raise ValueError(f"{value['is']!r} is not a plain value, so a run folder may not make one")
+            fields = {key: rebuild(item) for key, item in value.items() if key != "is"}
+            refuse_other_types(kind, fields, value["is"])
             try:
-                return kind(**{key: rebuild(item) for key, item in value.items() if key != "is"})
-            except TypeError as error:
+                return kind(**fields)
+            except MADE_WRONG as error:
                 raise ValueError(
                     f"{value['is']} can not be made again from what the file says: {error}"
                 ) from error
@@ -87,13 +93,19 @@ def rebuild_net(name: str, arguments: dict[str, Any]) -> Any:
         raise ValueError(
             f"{name!r} with {sorted(arguments)} does not make a network that a run folder may ask for"
         )
+    given = {str(key): rebuild(item) for key, item in arguments.items()}
+    refuse_other_types(make, given, name)
     try:
-        return make(**rebuild(arguments))
-    except TypeError as error:
+        return make(**given)
+    except MADE_WRONG as error:
         raise ValueError(f"{name} can not be made again from what the file says: {error}") from error
 
 
-def net_word(made: dict[str, Any]) -> str:
+MADE_WRONG = (TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError)
+"""What numbers and words that nobody has checked make a constructor raise, beside its own `ValueError`."""
+
+
+def net_word(made: Mapping[str, Any]) -> str:
     """The word for the network that a run folder names; for one whose scores are averaged over views, that of the network inside.
 
     >>> inside = {"name": "hubel.nets.compact", "arguments": {"width": 48}}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -34,6 +34,28 @@ class Batch:
 
     def __len__(self) -> int:
         return int(self.inputs.shape[0])
+
+    def repeated(self, times: int) -> Batch:
+        """The same examples `times` over, one after the other.
+
+        >>> import torch
+        >>> Batch(inputs=torch.tensor([[1.0], [2.0]]), targets=torch.tensor([0, 1])).repeated(2).targets.tolist()
+        [0, 1, 0, 1]
+        """
+
+        def again(values: Tensor | None) -> Tensor | None:
+            return None if values is None else values.repeat(times, *[1] * (values.ndim - 1))
+
+        inputs, targets = again(self.inputs), again(self.targets)
+        assert inputs is not None and targets is not None
+        return replace(
+            self,
+            inputs=inputs,
+            targets=targets,
+            ids=again(self.ids),
+            weights=again(self.weights),
+            lengths=again(self.lengths),
+        )
 
     @property
     def arguments(self) -> tuple[Tensor, ...]:

@@ -7,6 +7,7 @@ from hubel.data.arrays import from_arrays
 from hubel.data.builtin import BUILTIN, BuiltIn, load_builtin
 from hubel.data.dataset import PARTS, SYMMETRIES, Dataset
 from hubel.data.duplicates import Duplicates, duplicates, without_leaks
+from hubel.data.feature_table import from_table
 from hubel.data.forecasting import forecasting, load_forecasting
 from hubel.data.loading import load
 from hubel.data.prediction_input import read_like
@@ -28,6 +29,7 @@ __all__ = [
     "duplicates",
     "forecasting",
     "from_arrays",
+    "from_table",
     "from_text",
     "load",
     "load_builtin",

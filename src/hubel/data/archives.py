@@ -6,7 +6,10 @@ y, labels, targets …), one may say the part (train, validation, test). Nothing
 
 from __future__ import annotations
 
+import lzma
+import math
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,6 +22,7 @@ import numpy as np
 
 from hubel.core.errors import UnreadableData, missing_extra, nearest
 from hubel.data.dataset import PARTS
+from hubel.data.npz import UNFOLDS, Npz, header_of
 from hubel.data.storage import fits, in_slices, room_for
 
 ROLES = {
@@ -41,10 +45,10 @@ _PART_OF = {word: part for part, words in PART_WORDS.items() for word in words}
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StoredArrays:
-    """What a file of arrays holds: the arguments of `from_arrays`, and notes."""
+    """What a file of arrays holds: the arguments of `from_arrays`, and notes; no `y` only where the input is its own target."""
 
     x: np.ndarray
-    y: np.ndarray
+    y: np.ndarray | None = None
     groups: np.ndarray | None = None
     weights: np.ndarray | None = None
     part: np.ndarray | None = None
@@ -62,30 +66,48 @@ def part_of(word: str) -> str | None:
     return _PART_OF.get(word.strip().casefold())
 
 
-def read_npz(path: Path, target: str = "label") -> StoredArrays:
-    """The arrays of a `.npz` file."""
+def read_npz(path: Path, target: str | None = "label") -> StoredArrays:
+    """The arrays of a `.npz` file; no `target` where the inputs are wanted and targets may be missing."""
     with opened_npz(path) as archive:
+        if target is None and len(archive.files) == 1:
+            return StoredArrays(x=archive[archive.files[0]])
         if sorted(archive.files) == ["arr_0", "arr_1"]:
             return StoredArrays(x=archive["arr_0"], y=archive["arr_1"])
         return collect(archive.files, lambda name: archive[name], path, target)
 
 
 @contextmanager
-def opened_npz(path: Path) -> Iterator[Any]:
+def opened_npz(path: Path) -> Iterator[Npz]:
     """The arrays of a `.npz` file by name; inside, a damaged one is `UnreadableData`, Python objects are refused."""
     try:
         if not zipfile.is_zipfile(path):
+            path.stat()  # a file that is not there says so
             raise UnreadableData(f"{path} can not be read as .npz: it is no whole ZIP archive")
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            yield archive
+        with zipfile.ZipFile(path) as archive:
+            yield Npz(archive, path)
     except ValueError as error:
         raise _without_pickle(path, error) from error
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
-        raise UnreadableData(f"{path} can not be read as .npz: {error}") from error
+    except DAMAGED_ZIP as error:
+        raise UnreadableData(f"{path} can not be read as .npz: {error or type(error).__name__}") from error
 
 
-def read_npy(path: Path) -> StoredArrays:
-    """`NAME.npy`, memory-mapped, and its targets beside it.
+DAMAGED_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    OSError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    RuntimeError,
+    OverflowError,
+)
+"""What the standard library raises for an archive that was cut, changed or encrypted."""
+
+
+def read_npy(path: Path, target: str | None = "label") -> StoredArrays:
+    """`NAME.npy`, memory-mapped, and its targets beside it, which have to be there unless no `target` is asked for.
 
     Targets are looked for as NAME_labels.npy, NAME_targets.npy and NAME_y.npy; then NAME with images or data replaced by
     labels; then NAME with a word x replaced by y (x.npy: y.npy, x_train.npy: y_train.npy).
@@ -107,6 +129,8 @@ def read_npy(path: Path) -> StoredArrays:
                 y=np.array(mapped_npy(beside)),
                 notes=(f"The targets are those of {name}.",),
             )
+    if target is None:
+        return StoredArrays(x=_held(mapped_npy(path)))
     raise ValueError(f"{path} has no targets beside it; expected one of {', '.join(names)}")
 
 
@@ -121,14 +145,16 @@ def mapped_npy(path: Path) -> np.ndarray:
         with open(path, "rb") as file:
             if file.read(6) != b"\x93NUMPY":
                 raise UnreadableData(f"{path} can not be read as .npy: it does not begin as one")
+            file.seek(0)
+            header_of(file)
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
         raise _without_pickle(path, error) from error
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, OverflowError) as error:
         raise UnreadableData(f"{path} can not be read as .npy: {error}") from error
 
 
-def read_hdf5(path: Path, target: str = "label") -> StoredArrays:
+def read_hdf5(path: Path, target: str | None = "label") -> StoredArrays:
     """The datasets of an HDF5 file, in groups or not; what does not fit in memory stays mapped to the file."""
     try:
         import h5py
@@ -141,14 +167,20 @@ def read_hdf5(path: Path, target: str = "label") -> StoredArrays:
                 lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None
             )
             return collect(list(found), lambda name: _from_hdf5(found[name], path), path, target)
-    except OSError as error:
+    except DAMAGED_HDF5 as error:
         raise UnreadableData(f"{path} can not be read as HDF5: {error}") from error
 
 
+DAMAGED_HDF5 = (OSError, RuntimeError, LookupError, TypeError, AttributeError, UnicodeError, OverflowError)
+"""What h5py raises for a file that was cut or changed."""
+
+
 def collect(
-    names: Iterable[str], fetch: Callable[[str], np.ndarray], path: Path, target: str
+    names: Iterable[str], fetch: Callable[[str], np.ndarray], path: Path, target: str | None
 ) -> StoredArrays:
-    """Sort stored names into roles and parts, and put the parts together in the order train, validation, test."""
+    """Sort stored names into roles and parts, and put the parts together in the order train, validation, test; without a `target`,
+    what there are of targets is taken, and may be missing.
+    """
     table: dict[str, dict[str | None, str]] = {}
     ignored = []
     for name in names:
@@ -171,8 +203,8 @@ def collect(
     )
 
 
-def _role(name: str, target: str) -> tuple[str | None, str | None]:
-    if target != "label" and name == target:
+def _role(name: str, target: str | None) -> tuple[str | None, str | None]:
+    if target not in (None, "label") and name == target:
         return "y", None
     words = [w for w in re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()) if w]
     if words == ["class", "names"]:
@@ -188,12 +220,12 @@ def _role(name: str, target: str) -> tuple[str | None, str | None]:
 
 
 def _complete(
-    table: Mapping[str, Mapping[str | None, str]], names: list[str], path: Path, target: str
+    table: Mapping[str, Mapping[str | None, str]], names: list[str], path: Path, target: str | None
 ) -> None:
     there = f" The file has: {', '.join(names[:20]) or 'no arrays'}."
-    for role in ("x", "y"):
+    for role in ("x",) if target is None else ("x", "y"):
         if role not in table:
-            if role == "y" and target != "label":
+            if role == "y" and target != "label" and target is not None:
                 raise ValueError(f"{path} has no array {target!r}.{nearest(target, names)}")
             raise ValueError(
                 f"{path} has no array for {'the inputs' if role == 'x' else 'the targets'}; expected a name such as "
@@ -256,13 +288,19 @@ def _stacked(arrays: list[np.ndarray], role: str, path: Path) -> np.ndarray:
 def _from_hdf5(stored: Any, path: Path) -> np.ndarray:
     import h5py
 
+    promised, held = math.prod(stored.shape or ()) * stored.dtype.itemsize, stored.id.get_storage_size()
+    if not fits(promised) and promised > UNFOLDS * held:
+        raise UnreadableData(
+            f"{path}: {stored.name} says that it holds {stored.shape} values of {stored.dtype} ({promised:,} bytes), but {held:,} bytes "
+            "are in the file"
+        )
     if h5py.check_string_dtype(stored.dtype) is not None:
         return np.array(stored.asstr()[...], dtype=np.str_)
     if stored.dtype.kind not in "biufc" or not stored.shape:
         raise ValueError(
             f"{path}: {stored.name} has type {stored.dtype} and shape {stored.shape}; expected an array of numbers"
         )
-    if fits(stored.nbytes):
+    if fits(promised):
         return stored[...]
     if (offset := stored.id.get_offset()) is not None:
         return np.memmap(path, dtype=stored.dtype, mode="r", offset=offset, shape=stored.shape)

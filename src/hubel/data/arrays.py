@@ -8,7 +8,7 @@ features [N, F]. Five axes are volumes, [N, C, D, H, W] or [N, D, H, W, C] by th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from hubel.core.errors import UnreadableData
 from hubel.data.archives import part_column
 from hubel.data.dataset import Dataset
 from hubel.data.storage import in_slices, room_for
-from hubel.data.targets import Task, as_numpy, read_targets
+from hubel.data.targets import SELF, Targets, Task, as_numpy, read_targets
 
 Nan = Literal["refuse", "zero"]
 Channels = Literal["first", "last"]
@@ -44,8 +44,10 @@ def from_arrays(
     target_names: Sequence[str] | None = None,
     units: Sequence[str] | None = None,
     lengths: Sequence[int] | np.ndarray | None = None,
+    labels: Sequence[Any] | np.ndarray | None = None,
 ) -> Dataset:
-    """Examples `x` [N, H, W], [N, H, W, C], [N, C, H, W], [N, C, D, H, W], [N, D, H, W, C] or [N, F] with targets `y` as a data set.
+    """Examples `x` [N, H, W], [N, H, W, C], [N, C, H, W], [N, C, D, H, W], [N, D, H, W, C] or [N, F] with targets `y` as a data set;
+    `y="self"` makes them their own target, with `labels` [N] beside them as words that nothing learns.
 
     `kind="volumes"` says that four axes are volumes [N, D, H, W] of one channel.
 
@@ -64,16 +66,24 @@ def from_arrays(
     inputs, steps, reading, notes = _read(x, channels, nan, kind, lengths, ids)
     if len(inputs) == 0:
         raise ValueError("x has no examples")
-    found = read_targets(y, classes=classes, task=task, ids=ids)
+    itself = isinstance(y, str)
+    if itself and y != SELF:
+        raise ValueError(f'y is {y!r}; expected one target per example, or "{SELF}" for the input itself')
+    found = (
+        Targets(values=np.zeros((len(inputs), 1), np.float32))
+        if itself
+        else read_targets(y, classes=classes, task=task, ids=ids)
+    )
     if len(found.values) != len(inputs):
         raise ValueError(
             f"x has {len(inputs):,} examples, but y has {len(found.values):,}: there must be one target per example"
         )
-    return Dataset(
+    data = Dataset(
         inputs=inputs,
         targets=found.values,
         classes=found.classes,
         name=name,
+        labels=None if labels is None else np.array([str(label) for label in labels]),
         ids=np.array([str(i) for i in (range(len(inputs)) if ids is None else ids)]),
         groups=None if groups is None else np.asarray(groups),
         weights=None if weights is None else checked_weights(weights),
@@ -86,6 +96,7 @@ def from_arrays(
         notes=(*notes, *found.notes),
         reading=reading,
     )
+    return data.as_its_own_target() if itself else data
 
 
 def _read(
@@ -153,6 +164,21 @@ def layout_of(shape: tuple[int, ...], channels: Channels | None = None, kind: Ki
         f'x has shape {shape}, from which it is not clear where the channels are; say channels="first" for [N, C, {axes}] '
         f'or channels="last" for [N, {axes}, C]{volumes}'
     )
+
+
+def channels_axis(shape: tuple[int, ...], reading: Mapping[str, Any] | None) -> Channels | None:
+    """Where the channels of an array are by the `reading` of other data, tried first as they were there; None where it does not fit.
+
+    >>> channels_axis((10, 6, 5, 4), {"shape": [4, 6, 5], "layout": "NHWC"})
+    'last'
+    """
+    if reading is None or len(shape) not in (4, 5):
+        return None
+    wanted = tuple(reading["shape"])
+    ways: dict[Channels, tuple[int, ...]] = {"first": shape[1:], "last": (shape[-1], *shape[1:-1])}
+    last = str(reading.get("layout", "")).endswith("C")
+    order: tuple[Channels, ...] = ("last", "first") if last else ("first", "last")
+    return next((axis for axis in order if ways[axis] == wanted), None)
 
 
 def rows_of(x: np.ndarray, layout: str) -> np.ndarray:

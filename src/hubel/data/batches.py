@@ -20,8 +20,10 @@ from hubel.core.layout import arranged
 from hubel.core.types import Batch
 from hubel.data.augmentation import Augmentation, Draw, Mixup, augmented
 from hubel.data.dataset import Dataset
-from hubel.data.preprocessing import Scaling
+from hubel.data.preprocessing import Preprocessing
 from hubel.data.rows import Rows, gather
+
+SCALED_BYTES = 2**26  # of a table, as float64, up to which all its rows are scaled at once
 
 
 @dataclass(kw_only=True, eq=False)
@@ -32,7 +34,7 @@ class Batches:
     """
 
     data: Dataset
-    scaling: Scaling
+    scaling: Preprocessing
     batch_size: int
     seed: int = 0
     augmentation: Sequence[Augmentation] = ()
@@ -44,6 +46,7 @@ class Batches:
     _targets: torch.Tensor | None = field(init=False, default=None)  # none where the inputs are their own
     _lengths: torch.Tensor | None = field(init=False, default=None)
     _weights: torch.Tensor | None = field(init=False, default=None)
+    _scaled: torch.Tensor | None = field(init=False, default=None)  # all rows of a small table, as they enter
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -64,10 +67,21 @@ class Batches:
             self._lengths = torch.from_numpy(np.array(self.data.lengths, np.int64))
         if self.data.weights is not None:
             self._weights = torch.from_numpy(np.array(self.data.weights, np.float32))
+        if self._may_scale_all():
+            assert self._resident is not None
+            self._scaled = self.scaling(self._resident)
+
+    def _may_scale_all(self) -> bool:
+        """Whether all rows are scaled once, which gives the same bits as scaling them batch by batch: small tables, where the steps are so
+        short that scaling would be a tenth of them.
+        """
+        kept = not self.augmentation and not self.data.is_its_own_target and self.data.alphabet is None
+        size = len(self._base) * self.data.entering[0] * 8 if self._base.ndim == 2 else 0
+        return self._resident is not None and kept and 0 < size <= SCALED_BYTES
 
     @property
     def _num_classes(self) -> int | None:
-        return None if self.data.classes is None or self.data.is_multilabel else len(self.data.classes)
+        return None if self.data.classes is None or self.data.targets.ndim > 1 else len(self.data.classes)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -80,33 +94,40 @@ class Batches:
         order = torch.randperm(len(self.data), generator=generator)
         size = self.batch_size
         order = torch.cat([order, order[: self.steps_per_epoch * size - len(order)]])
+        rows = self._rows[order]
         for step in range(start, self.steps_per_epoch):
-            rows = order[step * size : (step + 1) * size]
-            yield self._batch(rows, Draw(self.seed, epoch, step, self._rows[rows]))
+            part = slice(step * size, (step + 1) * size)
+            yield self._batch(order[part], rows[part], Draw(self.seed, epoch, step, rows[part]))
 
     def in_order(self, batch_size: int | None = None) -> Iterator[Batch]:
         """All examples once, in order, unchanged but for the scaling; the last batch may be smaller."""
         size = batch_size or self.batch_size
         for first in range(0, len(self.data), size):
-            yield self._batch(torch.arange(first, min(first + size, len(self.data))), None)
+            places = torch.arange(first, min(first + size, len(self.data)))
+            yield self._batch(places, self._rows[places], None)
 
-    def _batch(self, places: torch.Tensor, draw: Draw | None) -> Batch:
-        """The examples at these places of the part. `ids` are their rows in the whole dataset."""
-        stored = self._gather(self._rows[places])
+    def _batch(self, places: torch.Tensor, rows: torch.Tensor, draw: Draw | None) -> Batch:
+        """The examples at these places of the part, which are these rows of the whole dataset (their `ids`)."""
         lengths = None if self._lengths is None else self._lengths[places].to(self.device)
-        inputs = self.scaling(stored, lengths)
+        if self._scaled is not None:
+            stored = inputs = self._scaled.index_select(0, rows).to(self.device, non_blocking=True)
+        else:
+            stored = self._gather(rows)
+            inputs = self.scaling(stored, lengths)
         if draw is not None and self.augmentation:
             inputs, lengths = augmented(inputs, self.augmentation, replace(draw, lengths=lengths))
         inputs = arranged(inputs, self.layout)
         weights = None if self._weights is None else self._weights[places].to(self.device)
         targets = (
-            stored if self._targets is None else self._targets[places].to(self.device, non_blocking=True)
+            stored
+            if self._targets is None
+            else self._targets.index_select(0, places).to(self.device, non_blocking=True)
         )
         if draw is not None:
             for change in self.augmentation:
                 if isinstance(change, Mixup):
                     targets = change.of_targets(targets, self._num_classes, draw)
-        return Batch(inputs=inputs, targets=targets, ids=self._rows[places], weights=weights, lengths=lengths)
+        return Batch(inputs=inputs, targets=targets, ids=rows, weights=weights, lengths=lengths)
 
     def _gather(self, rows: torch.Tensor) -> torch.Tensor:
         if self._resident is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -49,7 +50,7 @@ class Dataset:
 
     `inputs` [N, C, H, W] (or [N, C, D, H, W], [N, F]) keep the stored type: `uint8` stays `uint8`, 16 bits stay 16 bits. They may be
     memory-mapped, and the memory order may be channels-last. `targets` are class numbers [N] (int64, with `classes`),
-    several yes/no labels [N, K] (uint8, with `classes`), or real values [N, K] (floating, with `target_names`, `units`); the inputs
+    several yes/no labels [N, K] (uint8, with `classes`), class probabilities [N, K] (floating, with `classes`), or real values [N, K] (floating, with `target_names`, `units`); the inputs
     themselves (the same array) where a network is to give back what it was shown.
     `lengths` [N] are the numbers of steps of series [N, L, F] of different lengths, zero beyond them. `alphabet` are the symbols
     whose numbers the inputs [N, L] (and targets [N, L]) are. `labels` [N] are words shown beside the examples, which nothing learns.
@@ -179,14 +180,24 @@ class Dataset:
     def as_its_own_target(self) -> Dataset:
         """The same examples, asked to be given back as they are; their classes become `labels`."""
         labels = self.labels
-        if labels is None and self.classes is not None and not self.is_multilabel:
+        if labels is None and self.classes is not None and self.targets.ndim == 1:
             labels = np.asarray(self.classes)[self.targets]
         return replace(self, targets=self.inputs, classes=None, target_names=None, units=None, labels=labels)
 
     @property
     def is_multilabel(self) -> bool:
         """Several yes/no labels an example."""
-        return self.classes is not None and self.targets.ndim == 2
+        return self.classes is not None and self.targets.ndim == 2 and self.targets.dtype.kind != "f"
+
+    @property
+    def has_probabilities(self) -> bool:
+        """The targets are class probabilities [N, K]."""
+        return self.classes is not None and self.targets.ndim == 2 and self.targets.dtype.kind == "f"
+
+    @property
+    def entering(self) -> tuple[int, ...]:
+        """Shape of what enters a network for one input: `shape`, but for tables, whose categories become several numbers."""
+        return (int(self.reading["encoded"]),) if self.reading.get("kind") == "table" else self.shape
 
     def select(self, rows: np.ndarray | Sequence[int]) -> Dataset:
         """The examples of these rows, in this order, with inputs of their own."""
@@ -210,11 +221,13 @@ class Dataset:
         return replace(self, inputs=inputs, targets=targets, **pick)  # type: ignore[arg-type]
 
     def class_counts(self) -> dict[str, int]:
-        """Examples of each class (yes answers, for several yes/no labels)."""
+        """Examples of each class (yes answers, for several yes/no labels; the likeliest class, for probabilities)."""
         if self.classes is None:
             return {}
         if self.is_multilabel:
             counts = self.targets.astype(np.int64).sum(0)
+        elif self.has_probabilities:
+            counts = np.bincount(self.targets.argmax(1), minlength=len(self.classes))
         else:
             counts = np.bincount(self.targets, minlength=len(self.classes))
         return {name: int(n) for name, n in zip(self.classes, counts, strict=True)}
@@ -237,6 +250,8 @@ class Dataset:
         )
         if self.alphabet is not None:
             digest.update("\x1f".join(self.alphabet).encode("utf-8", "surrogatepass"))
+        if self.reading.get("kind") == "table":
+            digest.update(json.dumps(self.reading["columns"]).encode())
         digest.update(self.digests.tobytes())
         for value in (None if self.is_its_own_target else self.targets, self.weights, self.lengths):
             if value is not None:

@@ -7,6 +7,9 @@ used where they are. Values are BZERO + BSCALE × stored, as astropy gives them.
 
 from __future__ import annotations
 
+import math
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,8 @@ import numpy as np
 
 from hubel.core.errors import UnreadableData, missing_extra, nearest
 from hubel.data.archives import StoredArrays, part_column
+from hubel.data.npz import UNFOLDS
+from hubel.data.storage import fits as fits_in_memory
 from hubel.data.storage import in_slices, room_for
 from hubel.data.tables import COLUMNS
 
@@ -47,6 +52,12 @@ def read_fits_cube(path: Path, target: str = "label") -> StoredArrays:
             cube: Any = images[0]
             if target == "label" and "LABELCOL" in cube.header:
                 target = str(cube.header["LABELCOL"]).strip()
+            bytes_each = abs(int(cube.header.get("ZBITPIX", cube.header["BITPIX"]))) // 8
+            promised, held = math.prod(cube.shape) * bytes_each, path.stat().st_size
+            if not fits_in_memory(promised) and promised > UNFOLDS * held:
+                raise UnreadableData(
+                    f"{path} says that it holds {cube.shape} values ({promised:,} bytes), but is {held:,} bytes long"
+                )
             columns = _columns_with(tables, target, cube.shape[0], path)
             scaled = [
                 f"{key} {cube.header[key]}"
@@ -54,12 +65,30 @@ def read_fits_cube(path: Path, target: str = "label") -> StoredArrays:
                 if cube.header.get(key, key == "BSCALE") not in (0, 1, True, False)
             ]
             x = _native(cube.data)
-    except OSError as error:
+    except DAMAGED_FITS as error:
+        raise UnreadableData(f"{path} can not be read as FITS: {error or type(error).__name__}") from error
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
         raise UnreadableData(f"{path} can not be read as FITS: {error}") from error
     note = (
         (f"The stored FITS values were scaled as the header says ({', '.join(scaled)}).",) if scaled else ()
     )
     return StoredArrays(x=x, notes=note, **columns)
+
+
+DAMAGED_FITS = (
+    OSError,
+    EOFError,
+    zlib.error,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    OverflowError,
+    struct.error,
+)
+"""What astropy raises for a file that was cut or changed."""
 
 
 def _columns_with(tables: list[Any], target: str, num: int, path: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from hubel.core.errors import UnreadableData
 from hubel.data.archives import part_of
 from hubel.data.images import is_image
 from hubel.data.listing import Listing
-from hubel.data.tables import is_table
+from hubel.data.table_pieces import is_table
 from hubel.data.targets import class_order
 
 IGNORED_FOLDERS = ("__MACOSX",)
@@ -61,14 +61,14 @@ def holds(root: Path, wanted: Wanted) -> bool:
 
 def list_folder(root: Path, wanted: Wanted = PICTURES) -> Listing:
     """The pictures (or other wanted files) of a folder of class folders; raises `ValueError` where it is none, saying what was found instead."""
-    folders = _subfolders(root)
+    folders = subfolders(root)
     parts = {folder: part_of(folder.name) for folder in folders}
     walk = _Walk(root, wanted)
     split = (
         bool(folders)
         and all(parts.values())
         and "train" in parts.values()
-        and all(_subfolders(f) for f in folders)
+        and all(subfolders(f) for f in folders)
     )
     if split:
         twice = [name for name, n in Counter(parts.values()).items() if n > 1]
@@ -89,7 +89,7 @@ def list_folder(root: Path, wanted: Wanted = PICTURES) -> Listing:
         found = [(None, label, p) for label, p in _class_files(root, walk)]
     if not found:
         raise UnreadableData(_nothing_in(root, folders, wanted))
-    ids = [_printable(path.relative_to(root)) for _, _, path in found]
+    ids = [printable(path.relative_to(root)) for _, _, path in found]
     labels = [label for _, label, _ in found]
     classes = class_order(labels)
     number = {name: k for k, name in enumerate(classes)}
@@ -115,12 +115,12 @@ def _why_no_parts(parts: dict[Path, str | None]) -> str:
     others = [folder.name for folder, part in parts.items() if part is None]
     if others:
         return f"others beside them ({', '.join(others[:5])})"
-    flat = [folder.name for folder in parts if not _subfolders(folder)]
+    flat = [folder.name for folder in parts if not subfolders(folder)]
     return f"no class folders in {', '.join(flat)}"
 
 
 def _class_files(root: Path, walk: _Walk) -> Iterator[tuple[str, Path]]:
-    folders = _subfolders(root)
+    folders = subfolders(root)
     names = [unicodedata.normalize("NFC", folder.name) for folder in folders]
     folded = Counter(name.casefold() for name in names)
     alike = [name for name in names if folded[name.casefold()] > 1]
@@ -137,11 +137,16 @@ def _class_files(root: Path, walk: _Walk) -> Iterator[tuple[str, Path]]:
         paths = list(_files_below(folder, walk))
         if not paths:
             empty.append(name)
-        yield from ((_printable(Path(name)), path) for path in paths)
+        yield from ((printable(Path(name)), path) for path in paths)
     if empty and len(empty) < len(folders):
         raise ValueError(
             f"class folders of {root} without a {walk.wanted.one}: {', '.join(empty)}; add {walk.wanted.many} or remove the folders"
         )
+
+
+def files_below(folder: Path, root: Path) -> Iterator[Path]:
+    """Image files below `folder`, sorted, for a reader that does not count what else there is."""
+    return _files_below(folder, _Walk(root, PICTURES))
 
 
 def _files_below(folder: Path, walk: _Walk) -> Iterator[Path]:
@@ -150,7 +155,7 @@ def _files_below(folder: Path, walk: _Walk) -> Iterator[Path]:
     def below(here: Path, way: tuple[tuple[int, int], ...]) -> Iterator[Path]:
         status = here.stat()
         if (status.st_dev, status.st_ino) in way:
-            walk.loops.append(_printable(here.relative_to(walk.root)))
+            walk.loops.append(printable(here.relative_to(walk.root)))
             return
         with os.scandir(here) as entries:
             inside = sorted(entries, key=lambda e: e.name)
@@ -169,7 +174,8 @@ def _files_below(folder: Path, walk: _Walk) -> Iterator[Path]:
     yield from below(folder, ((root.st_dev, root.st_ino),))
 
 
-def _subfolders(root: Path) -> list[Path]:
+def subfolders(root: Path) -> list[Path]:
+    """The folders in a folder, sorted, without hidden ones."""
     return sorted(
         p
         for p in root.iterdir()
@@ -231,5 +237,6 @@ def _nothing_in(root: Path, folders: list[Path], wanted: Wanted) -> str:
     return f"{root} has {inside}; {expected}"
 
 
-def _printable(path: Path) -> str:
+def printable(path: Path) -> str:
+    """The path as text that every terminal and file can hold."""
     return os.fsencode(path.as_posix()).decode("utf-8", "replace")

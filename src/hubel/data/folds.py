@@ -40,7 +40,7 @@ def folds(
             f"{num} folds of {available:,} {what}: expected at least 2 folds, and no more than {what}"
         )
     state = int(numpy_generator(seed, "folds").integers(2**31))
-    classes = data.targets if data.classes is not None and not data.is_multilabel else None
+    classes = data.targets if data.classes is not None and data.targets.ndim == 1 else None
     rows = np.arange(len(data))
     if groups is None:
         maker = KFold if classes is None or np.bincount(classes).max() < num else StratifiedKFold

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ import numpy as np
 from hubel.core.errors import UnreadableData, nearest
 from hubel.data.arrays import Nan, finite, stored_values
 from hubel.data.dataset import Dataset
-from hubel.data.series_files import features_of, plan_columns
+from hubel.data.series_files import columns_like, features_of, plan_columns
 from hubel.data.steps import name_and_unit, read_steps
 from hubel.data.storage import in_slices
 from hubel.data.targets import as_numpy
@@ -123,7 +123,7 @@ def forecasting(
             "channels": None if columns is None else list(columns),
             "time": None,
             "horizon": horizon,
-            "targets": chosen,
+            "target_columns": chosen,
             "season": season,
         },
     )
@@ -138,11 +138,14 @@ def load_forecasting(
     season: int | None = None,
     time: str | None = None,
     nan: Nan = "refuse",
+    like: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """The windows of the long series in a file (`.csv`, `.tsv`, `.txt`, `.parquet`, `.npy`): see `forecasting` and `hubel.data.steps`."""
+    """The windows of the long series in a file (`.csv`, `.tsv`, `.txt`, `.parquet`, `.npy`): see `forecasting` and `hubel.data.steps`.
+    With `like` (a `Dataset.reading`) its columns are read as there.
+    """
     file = Path(path).expanduser()
     steps = read_steps(file, time=time)
-    columns, notes = plan_columns([steps], [file.name])
+    columns, notes = plan_columns([steps], [file.name]) if like is None else (columns_like(like), ())
     if target is None and columns["time"] is not None and columns["time"]["feature"]:
         target = columns["channels"][:-1]
     data = forecasting(
@@ -208,9 +211,9 @@ def _repeated(data: Dataset, season: int) -> np.ndarray:
     length, horizon = data.shape[0], data.reading["horizon"]
     ahead = np.arange(1, horizon + 1)
     steps = length - 1 + ahead - season * -(-ahead // season)
-    found = np.empty((len(data), horizon * len(data.reading["targets"])))
+    found = np.empty((len(data), horizon * len(data.reading["target_columns"])))
     for rows in in_slices(data.inputs):
-        values = data.inputs[rows][:, steps][:, :, list(data.reading["targets"])]
+        values = data.inputs[rows][:, steps][:, :, list(data.reading["target_columns"])]
         found[rows] = values.reshape(len(values), -1)
     return found
 

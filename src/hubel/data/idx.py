@@ -14,7 +14,10 @@ import numpy as np
 
 from hubel.core.errors import UnreadableData
 from hubel.data.archives import StoredArrays, part_of
+from hubel.data.storage import SHARE, free_memory
 
+PIECE = 2**22
+MOST_AXES = 32
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
@@ -27,6 +30,8 @@ def parse_idx(content: bytes, name: str) -> np.ndarray:
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in TYPES:
         raise UnreadableData(f"{name} is not an IDX file: it begins with {content[:4].hex(' ') or 'nothing'}")
     dtype, num_axes = np.dtype(TYPES[content[2]]), content[3]
+    if not 1 <= num_axes <= MOST_AXES:
+        raise UnreadableData(f"{name} says that it has {num_axes} axes; expected 1 to {MOST_AXES}")
     start = 4 + 4 * num_axes
     if len(content) < start:
         raise UnreadableData(f"{name} is truncated inside its header")
@@ -42,14 +47,25 @@ def parse_idx(content: bytes, name: str) -> np.ndarray:
 
 
 def uncompressed(path: Path) -> bytes:
-    """A file's content; gzip is undone where the name ends in `.gz`."""
-    content = path.read_bytes()
+    """A file's content; gzip is undone where the name ends in `.gz`, as far as memory allows.
+
+    Raises `UnreadableData` where the file is damaged, or unfolds to more than fits in memory.
+    """
     if path.suffix != ".gz":
-        return content
+        return path.read_bytes()
+    most = int(SHARE * free_memory())
+    content = bytearray()
     try:
-        return gzip.decompress(content)
+        with gzip.open(path) as file:
+            while piece := file.read(PIECE):
+                content += piece
+                if len(content) > most:
+                    raise UnreadableData(
+                        f"{path} unfolds from {path.stat().st_size:,} to more than {most:,} bytes, which do not fit in memory"
+                    )
     except (OSError, EOFError, zlib.error) as error:
         raise UnreadableData(f"{path} is truncated or damaged: {error}") from error
+    return bytes(content)
 
 
 def is_idx(path: Path) -> bool:

@@ -2,12 +2,14 @@
 
 8-bit pictures stay uint8, 16-bit ones uint16, floating point stays floating point. EXIF orientation is undone (the picture stands as
 a viewer shows it). Greyscale of 1, 2 or 4 bits is spread over 0 … 255, as PNG defines it; palettes are replaced by their colours.
-TIFF pages of one shape are channels. FITS values are BZERO + BSCALE × stored, exactly as astropy gives them; of a FITS file
-the first HDU with a picture is read. Refused, with a reason: animations, CMYK, pictures beyond Pillow's MAX_IMAGE_PIXELS.
+TIFF pages of one shape are channels; pages that are colour pictures themselves, or of different shapes, are refused. FITS values are
+BZERO + BSCALE × stored, exactly as astropy gives them; of a FITS file with several pictures the first is read, which is noted.
+Refused, with a reason: animations, CMYK, pictures beyond Pillow's MAX_IMAGE_PIXELS.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import struct
@@ -21,7 +23,9 @@ from typing import Any
 import numpy as np
 
 from hubel.core.errors import MissingExtra, UnreadableData, missing_extra
+from hubel.data.archives import mapped_npy
 from hubel.data.arrays import layout_of, rows_of, stored_values
+from hubel.data.storage import fits as fits_in_memory
 
 PILLOW = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif")
 TIFF = (".tif", ".tiff")
@@ -55,6 +59,7 @@ class Header:
     width: int
     channels: tuple[str, ...]
     dtype: str
+    passed_over: str = ""  # pictures in the file beside the one that is read
 
 
 def is_image(path: Path) -> bool:
@@ -71,13 +76,17 @@ def look(path: Path) -> Header:
         if name.endswith(TIFF) and (header := _look_plain_tiff(path)) is not None:
             return header
         pixels, channels = _decode(path)
-        return Header(pixels.shape[1], pixels.shape[2], channels, pixels.dtype.name)
+        others = ", ".join(_fits_pictures(path)[1:]) if name.endswith(FITS) else ""
+        return Header(pixels.shape[1], pixels.shape[2], channels, pixels.dtype.name, others)
 
 
 def decode(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
     """The values [C, H, W] of an image file and the names of its channels; raises `UnreadableData` with the reason."""
     with named(path):
-        return _decode(path)
+        pixels, channels = _decode(path)
+        if 0 in pixels.shape:
+            raise ValueError(f"it is empty: {pixels.shape[1]} × {pixels.shape[2]} pixels")
+        return pixels, channels
 
 
 @contextmanager
@@ -101,10 +110,16 @@ def named(path: Path) -> Iterator[None]:
     """Inside, whatever a library raises is `UnreadableData` with the reason; the caller names the file."""
     try:
         yield
-    except (MissingExtra, MemoryError):
+    except MissingExtra:
         raise
+    except MemoryError as error:
+        raise MemoryError(f"{path} could not be read: memory did not suffice") from error
     except Exception as error:  # the libraries raise nearly every type for a damaged file
         reason = str(error) or type(error).__name__
+        if (
+            isinstance(error, OSError) and error.errno == errno.EINVAL
+        ):  # a place outside the file was asked for
+            reason = "it is damaged: it promises more than it holds"
         if type(error).__name__.startswith("DecompressionBomb"):
             reason = f"{reason.split(' (')[0]}, refused as a possible decompression bomb; cut it up or raise PIL.Image.MAX_IMAGE_PIXELS"
         raise UnreadableData(reason.replace(str(path), path.name)) from error
@@ -260,8 +275,6 @@ def tiff_series(path: Path) -> TiffSeries:
         raise missing_extra(
             "tifffile", "science", f"reading {path.name} (TIFF beyond 8-bit or with several pages)"
         ) from error
-    from PIL import Image
-
     with tifffile.TiffFile(path) as tiff:
         _refuse_lost_pages(tiff)
         if len(tiff.series) != 1:
@@ -270,11 +283,8 @@ def tiff_series(path: Path) -> TiffSeries:
                 f"it holds {len(tiff.series)} separate pictures ({shapes}); expected one picture, its pages being channels"
             )
         series = tiff.series[0]
-        num = math.prod(n for letter, n in zip(series.axes, series.shape, strict=True) if letter in "YX")
-        if Image.MAX_IMAGE_PIXELS is not None and num > Image.MAX_IMAGE_PIXELS:
-            raise Image.DecompressionBombError(
-                f"Image size ({num} pixels) exceeds limit of {Image.MAX_IMAGE_PIXELS} pixels"
-            )
+        plane = tuple(n for letter, n in zip(series.axes, series.shape, strict=True) if letter in "YX")
+        _refuse_bomb((math.prod(series.shape) // max(1, math.prod(plane)), *plane), series.dtype.itemsize)
         page: Any = series.pages[0]
         photometric, orientation = int(page.photometric), int(page.tags.valueof(274, default=1))
         values, axes = series.asarray(), series.axes
@@ -317,33 +327,61 @@ def numbered(num: int) -> tuple[str, ...]:
 
 
 def _fits(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
-    pixels = fits_values(path)
-    if pixels.ndim not in (2, 3):
-        raise ValueError(f"its picture has the shape {pixels.shape}; expected [H, W] or [C, H, W]")
+    pixels = fits_values(path, axes=(2, 3))
     pixels, _ = stored_values(pixels if pixels.ndim == 3 else pixels[None], "it")
     return pixels, numbered(len(pixels))
 
 
-def fits_values(path: Path) -> np.ndarray:
-    """The first array with two or more axes in a FITS file."""
+def fits_values(path: Path, axes: tuple[int, ...] = (2, 3, 4)) -> np.ndarray:
+    """The first array with two or more axes in a FITS file; refused where it has another number of `axes`, or is a giant."""
+    with _opened_fits(path) as units:
+        unit: Any = next(_pictures_of(units), None)
+        if unit is None:
+            raise ValueError("it has no HDU with a picture")
+        if len(unit.shape) not in axes:
+            raise ValueError(f"its picture has the shape {unit.shape}; expected [H, W] or [C, H, W]")
+        _refuse_bomb(unit.shape, abs(int(unit.header.get("ZBITPIX", unit.header["BITPIX"]))) // 8)
+        return np.asarray(unit.data)
+
+
+def _fits_pictures(path: Path) -> list[str]:
+    """The names of the HDUs with a picture."""
+    with _opened_fits(path) as units:
+        return [f"{unit.name or 'HDU'} {' × '.join(map(str, unit.shape))}" for unit in _pictures_of(units)]
+
+
+@contextmanager
+def _opened_fits(path: Path) -> Iterator[Any]:
     try:
         from astropy.io import fits
     except ImportError as error:
         raise missing_extra("astropy", "science", f"reading {path.name}") from error
     with fits.open(path, memmap=False) as units:
-        pictures = (
-            u
-            for u in units
-            if isinstance(u, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU) and len(u.shape) >= 2
+        yield units
+
+
+def _pictures_of(units: Any) -> Iterator[Any]:
+    from astropy.io import fits
+
+    kinds = fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU
+    return (unit for unit in units if isinstance(unit, kinds) and len(unit.shape) >= 2)
+
+
+def _refuse_bomb(shape: tuple[int, ...], bytes_each: int) -> None:
+    """Raise where a picture [..., H, W] has more pixels than Pillow would read, or more channels of them than fit in memory."""
+    from PIL import Image
+
+    num = math.prod(shape[-2:])
+    if Image.MAX_IMAGE_PIXELS is not None and num > Image.MAX_IMAGE_PIXELS:
+        raise Image.DecompressionBombError(
+            f"Image size ({num} pixels) exceeds limit of {Image.MAX_IMAGE_PIXELS} pixels"
         )
-        unit: Any = next(pictures, None)
-        if unit is None:
-            raise ValueError("it has no HDU with a picture")
-        return np.asarray(unit.data)
+    if not fits_in_memory(math.prod(shape) * bytes_each):
+        raise ValueError(f"it says that it is {' × '.join(map(str, shape))}, which does not fit in memory")
 
 
 def _npy(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
-    pixels = np.load(path, allow_pickle=False)
+    pixels = np.array(mapped_npy(path))
     if pixels.ndim not in (2, 3):
         raise ValueError(f"it has the shape {pixels.shape}; expected [H, W], [H, W, C] or [C, H, W]")
     pixels, _ = stored_values(pixels, "it")

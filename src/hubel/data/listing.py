@@ -11,7 +11,9 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Listing:
-    """Image files in a fixed order; `ids` are their printable paths, `y` their labels as `read_targets` takes them."""
+    """Image files in a fixed order; `ids` are their printable paths, `y` their labels as `read_targets` takes them (None where there are
+    none, because the pictures are their own target).
+    """
 
     paths: list[Path]
     ids: list[str]

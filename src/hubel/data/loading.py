@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from hubel.core.errors import nearest
+from hubel.core.errors import UnreadableData, nearest
 from hubel.data.archives import StoredArrays, read_hdf5, read_npy, read_npz
-from hubel.data.arrays import KINDS, Kind, from_arrays
+from hubel.data.arrays import KINDS, Kind, channels_axis, from_arrays
 from hubel.data.builtin import BUILTIN, load_builtin
 from hubel.data.dataset import Dataset
+from hubel.data.feature_table import from_table, names_pictures
 from hubel.data.fits_cube import read_fits_cube
 from hubel.data.folders import PICTURES, Wanted, holds, list_folder
 from hubel.data.forecasting import load_forecasting
 from hubel.data.idx import is_idx, read_idx
 from hubel.data.images import FITS
+from hubel.data.itself import labels_of, list_unlabelled, says_self
 from hubel.data.listing import Listing
 from hubel.data.pictures import PictureOptions, load_pictures
 from hubel.data.reading import Progress
@@ -25,7 +28,8 @@ from hubel.data.series import AXES, SeriesKind
 from hubel.data.series_files import is_series_file, load_series
 from hubel.data.sizes import Resize
 from hubel.data.steps import PARQUET, holds_numbers, is_steps
-from hubel.data.tables import TABLES, is_table, list_table
+from hubel.data.table_pieces import TABLES, is_table
+from hubel.data.tables import COLUMNS, list_table
 from hubel.data.targets import Task
 
 SERIES = Wanted(is_series_file, "series")
@@ -37,6 +41,10 @@ def load(
     source: str | os.PathLike[str] | Dataset,
     *,
     target: str | Sequence[str] = "label",
+    columns: str | Sequence[str] | None = None,
+    ignore: str | Sequence[str] = (),
+    categories: str | Sequence[str] = (),
+    missing: str | Sequence[str] = (),
     size: int | tuple[int, int] | str | None = None,
     resize: Resize = "pad",
     channels: Literal["rgb", "grey", "first", "last"] | None = None,
@@ -45,6 +53,7 @@ def load(
     task: Task | None = None,
     skip_unreadable: bool = False,
     symmetries: Iterable[str] | None = None,
+    reading: Mapping[str, Any] | None = None,
     download: bool = False,
     cache: bool = True,
     progress: Progress | None = None,
@@ -55,11 +64,13 @@ def load(
 ) -> Dataset:
     """Labelled data, as they were stored.
 
-    `source` is a folder of class folders (or of train, validation and test folders of them); a table (`.csv`, `.tsv`, `.parquet`) with
-    the columns path and label and, where they are, group, split and weight; arrays (`.npz`, `.npy` with its labels beside it, HDF5, a FITS
+    `source` is a folder of class folders (or of train, validation and test folders of them); a table (`.csv`, `.tsv`, `.parquet`, `.xlsx`)
+    of features, or of pictures by a column path, with the column label and, where they are, group, split and weight; arrays (`.npz`, `.npy` with its labels beside it, HDF5, a FITS
     cube, IDX files); or a name: digits, fashion-mnist, mnist, cifar-10, cifar-100 (write ./digits for a folder of that name).
 
-    `target` names the column or array of labels (several columns: several targets). `size`, `resize`: see `hubel.data.sizes`. `channels`:
+    `target` names the column or array of labels (several columns: several targets); "self" asks for the input itself, so that labels
+    may be missing (a flat folder of pictures, an array alone). `columns`, `ignore`, `categories`, `missing` are for
+    tables of features: see `hubel.data.from_table`. `size`, `resize`: see `hubel.data.sizes`. `channels`:
     "rgb" or "grey" converts pictures, "first" or "last" says where arrays have their channels. `kind="volumes"`: files (or arrays of four
     axes) are volumes, with the pages of a TIFF, the planes of a FITS cube or the first axis of an array as depth. `nan="zero"` sets NaN and infinite values to
     zero instead of refusing them. `task`: see `hubel.data.targets`. `symmetries` are changes that leave every label true, by your word.
@@ -68,6 +79,8 @@ def load(
     column of times where its name is another. `forecast` reads one long series instead, and asks for its next values, so many steps of
     the columns `target` (all of them unless said), from windows of `length`: see `hubel.data.forecasting`.
 
+    `reading` is that of other data (`Dataset.reading`): pictures become rows of the same size, channels and type as those, by the same rule,
+    in place of what `size`, `resize`, `channels` and `nan` would say; a table by its columns, levels and means.
     `download` permits the network for a built-in name. `progress(done, total)` is told how far reading is. What was done is in
     `Dataset.notes`.
 
@@ -76,7 +89,9 @@ def load(
     >>> load("digits")
     Dataset('digits': 1,797 examples of 1 × 8 × 8 uint8, 10 classes)
     """
+    itself = says_self(target)
     if isinstance(source, Dataset):
+        source = source.as_its_own_target() if itself else source
         return source if symmetries is None else replace(source, symmetries=frozenset(symmetries))
     if not isinstance(source, (str, os.PathLike)):
         raise TypeError(
@@ -84,9 +99,14 @@ def load(
         )
     if isinstance(source, str) and source.lower() in BUILTIN:
         _refuse_unused(
-            source, size=size, channels=channels, kind=kind, target=None if target == "label" else target
+            source,
+            size=size,
+            channels=channels,
+            kind=kind,
+            target=None if itself or target == "label" else target,
         )
-        return load_builtin(source.lower(), download=download, symmetries=symmetries, progress=progress)
+        data = load_builtin(source.lower(), download=download, symmetries=symmetries, progress=progress)
+        return data.as_its_own_target() if itself else data
     if kind not in (None, "volumes", *AXES):
         raise ValueError(f"kind={kind!r} is not known; expected {KINDS}")
     path = Path(source).expanduser()
@@ -95,8 +115,33 @@ def load(
     declared = frozenset(() if symmetries is None else symmetries)
     if forecast is not None:
         return _forecast(
-            path, forecast, target, length=length, season=season, time=time, nan=nan, symmetries=declared
+            path,
+            forecast,
+            target,
+            length=length,
+            season=season,
+            time=time,
+            nan=nan,
+            like=reading,
+            symmetries=declared,
         )
+    of_tables = {"columns": columns, "ignore": ignore, "categories": categories, "missing": missing}
+    if is_table(path) and path.is_file() and not names_pictures(path, COLUMNS["path"]):
+        _refuse_unused(source, size=size, channels=channels)
+        _refuse_for_tables(path, nan=nan, symmetries=declared, itself=itself)
+        data = from_table(
+            path,
+            target=target,
+            task=task,
+            name=_name(path),
+            like=_table_reading(reading),
+            progress=progress,
+            **of_tables,
+        )
+        return replace(data, source=str(path.absolute()))
+    reading = None if _table_reading(reading) else reading
+    if given := [name for name, value in of_tables.items() if value not in (None, ())]:
+        raise ValueError(f"{given[0]}= is for tables of features, but {source} is none")
     listing = _listing(path, target, kind)
     of_series = None if listing is None else _kind_of_series(listing, kind)
     if listing is not None and of_series is not None:
@@ -110,26 +155,40 @@ def load(
             task=task,
             symmetries=declared,
             skip_unreadable=skip_unreadable,
+            like=reading,
             progress=progress,
         )
     elif listing is not None:
         if kind == "volumes" and (size is not None or channels is not None or resize != "pad"):
             raise ValueError("volumes are kept as they are; size, resize and channels are for pictures")
         options = PictureOptions(size=size, resize=resize, channels=channels, nan=nan, kind=kind)
-        data = load_pictures(
-            listing,
-            options,
-            name=_name(path),
-            task=task,
-            symmetries=declared,
-            skip_unreadable=skip_unreadable,
-            cache=cache,
-            progress=progress,
-        )
+        if reading is not None and len(reading.get("size") or ()) == 2:
+            options = PictureOptions(reading=dict(reading))
+        with _naming(path):
+            data = load_pictures(
+                listing,
+                options,
+                name=_name(path),
+                task=task,
+                symmetries=declared,
+                skip_unreadable=skip_unreadable,
+                cache=cache,
+                progress=progress,
+            )
     else:
         _refuse_unused(source, size=size, channels=channels if channels in ("rgb", "grey") else None)
-        data = _arrays(path, target, channels=channels, kind=kind, nan=nan, task=task, symmetries=declared)
-    return replace(data, source=str(path.absolute()))
+        data = _arrays(
+            path,
+            target,
+            channels=channels,
+            kind=kind,
+            nan=nan if reading is None else reading.get("nan", nan),
+            task=task,
+            symmetries=declared,
+            reading=reading,
+        )
+    data = replace(data, source=str(path.absolute()))
+    return data.as_its_own_target() if itself and not data.is_its_own_target else data
 
 
 def _forecast(
@@ -154,17 +213,26 @@ def _kind_of_series(listing: Listing, kind: Kind | None) -> SeriesKind | None:
 
 
 def _listing(path: Path, target: str | Sequence[str], kind: Kind | None) -> Listing | None:
+    itself = says_self(target)
     if path.is_dir():
-        _refuse_unused(path, target=None if target == "label" else target)
+        _refuse_unused(path, target=None if itself or target == "label" else target)
         if kind in AXES:
             return list_folder(path, SERIES if kind == "series" else IMAGE_SERIES)
         if _has_idx(path):
             return None
-        of_series = not holds(path, PICTURES) and any(
+        if not holds(path, PICTURES) and any(
             holds(f, TEXTS_OF_NUMBERS) for f in path.iterdir() if f.is_dir()
-        )
-        return list_folder(path, SERIES) if of_series else list_folder(path)
-    return list_table(path, target) if is_table(path) else None
+        ):
+            return list_folder(path, SERIES)
+        return list_unlabelled(path) if itself else list_folder(path)
+    if not is_table(path):
+        return None
+    if not itself:
+        return list_table(path, target)
+    try:
+        return list_table(path, "label")
+    except ValueError:  # no labels, or not for all: the pictures alone are what is asked for
+        return list_table(path, None)
 
 
 def _refuse_unused(
@@ -189,6 +257,26 @@ def _refuse_unused(
         )
 
 
+def _refuse_for_tables(path: Path, *, nan: str, symmetries: frozenset[str], itself: bool) -> None:
+    if itself:
+        raise ValueError(
+            f"{path} is a table of features, which has categories and gaps: give its numbers as an array of which each row is its own target, "
+            'hubel.fit(table[columns].to_numpy(), "self")'
+        )
+    if nan != "refuse":
+        raise ValueError(
+            f"nan={nan!r} is for pictures and arrays; in {path} an empty field is a missing value, which has a place of its own"
+        )
+    if symmetries:
+        raise ValueError(
+            f"symmetries ({', '.join(sorted(symmetries))}) are for pictures, but {path} is a table of features"
+        )
+
+
+def _table_reading(reading: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    return reading if reading is not None and reading.get("kind") == "table" else None
+
+
 def _has_idx(folder: Path) -> bool:
     return any(is_idx(p) and "images" in p.name and p.is_file() for p in folder.iterdir())
 
@@ -202,42 +290,58 @@ def _arrays(
     nan: Any,
     task: Task | None,
     symmetries: frozenset[str],
+    reading: Mapping[str, Any] | None,
 ) -> Dataset:
     if not isinstance(target, str):
         raise ValueError(
             f"several target columns ({', '.join(target)}) are for tables; {path} holds arrays, whose targets may be a matrix [N, K]"
         )
-    found = _stored(path, target)
-    data = from_arrays(
-        found.x,
-        found.y,
-        classes=found.classes,
-        channels=channels,
-        kind=kind,
-        task=task,
-        name=_name(path),
-        nan=nan,
-        groups=found.groups,
-        weights=None if found.weights is None else found.weights.tolist(),
-        part=None if found.part is None else found.part.tolist(),
-        symmetries=symmetries,
-        lengths=found.lengths,
-    )
+    itself = says_self(target)
+    found = _stored(path, None if itself else target)
+    with _naming(path):
+        data = from_arrays(
+            found.x,
+            target if itself else found.y,
+            classes=None if itself else found.classes,
+            labels=labels_of(found.y, found.classes) if itself else None,
+            channels=channels or channels_axis(found.x.shape, reading),
+            kind=kind,
+            task=task,
+            name=_name(path),
+            nan=nan,
+            groups=found.groups,
+            weights=None if found.weights is None else found.weights.tolist(),
+            part=None if found.part is None else found.part.tolist(),
+            symmetries=symmetries,
+            lengths=found.lengths,
+        )
     return replace(data, notes=(*found.notes, *data.notes))
 
 
-def _stored(path: Path, target: str) -> StoredArrays:
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """What is wrong with examples is said with the name of the file or folder."""
+    try:
+        yield
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        kind = UnreadableData if isinstance(error, UnreadableData) else ValueError
+        raise kind(f"{path}: {error}") from error
+
+
+def _stored(path: Path, target: str | None) -> StoredArrays:
     name = path.name.lower()
     if path.is_dir() or is_idx(path):
         return read_idx(path)
     if name.endswith(".npz"):
         return read_npz(path, target)
     if name.endswith(".npy"):
-        return read_npy(path)
+        return read_npy(path, target)
     if name.endswith((".h5", ".hdf5", ".hdf", ".he5")):
         return read_hdf5(path, target)
     if name.endswith(FITS):
-        return read_fits_cube(path, target)
+        return read_fits_cube(path, target or "label")
     raise ValueError(
         f"{path} is of a kind that hubel does not load; expected a folder of class folders, a table ({', '.join(TABLES)}), arrays (.npz, .npy, "
         ".h5, .fits, IDX), or one of the names " + ", ".join(BUILTIN)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,11 @@ from hubel.data import decoded_cache
 from hubel.data.arrays import checked_weights
 from hubel.data.dataset import Dataset
 from hubel.data.decoding import decode_all, look_at_all, refuse_unreadable
-from hubel.data.images import look
+from hubel.data.images import Header, look
 from hubel.data.listing import Listing
 from hubel.data.reading import Progress, plan_reading, plan_volumes, sizes_note
 from hubel.data.sizes import Resize
-from hubel.data.targets import Task, read_targets
+from hubel.data.targets import Targets, Task, read_targets
 from hubel.data.volumes import look_volume
 
 
@@ -29,6 +29,7 @@ class PictureOptions:
     channels: Any = None
     nan: str = "refuse"
     kind: str | None = None
+    reading: Mapping[str, Any] | None = None
 
 
 def load_pictures(
@@ -42,12 +43,16 @@ def load_pictures(
     cache: bool = True,
     progress: Progress | None = None,
 ) -> Dataset:
-    """The pictures of a list, with their labels.
+    """The pictures of a list, with their labels (where it has none: with zeros in their place).
 
     Raises `UnreadableData` naming every file that can not be read (unless they may be skipped), `ValueError` where the pictures do
     not go together.
     """
-    found = read_targets(listing.y, classes=listing.classes, task=task, ids=listing.ids)
+    found = (
+        Targets(values=np.zeros((len(listing.paths), 1), np.float32))
+        if listing.y is None
+        else read_targets(listing.y, classes=listing.classes, task=task, ids=listing.ids)
+    )
     decoded = decoded_cache.recall(listing.paths, options) if cache else None
     if decoded is None:
         decoded = _decode(listing, options, skip_unreadable, cache, progress)
@@ -87,7 +92,10 @@ def _decode(
     if not seen:
         refuse_unreadable(failed, listing.ids, skip_unreadable)
     names = [listing.ids[k] for k in seen]
-    reading = plan_volumes(names, good, nan=options.nan) if volumes else _plan_pictures(names, good, options)
+    if volumes:
+        reading = plan_volumes(names, good, nan=options.nan)
+    else:
+        reading = dict(options.reading or {}) or _plan_pictures(names, good, options)
     room = decoded_cache.Room(
         (len(seen), *reading["shape"]), np.dtype(reading["dtype"]), listing.paths, options, cache
     )
@@ -99,8 +107,19 @@ def _decode(
         if broken:
             for new, old in enumerate(rows):
                 out[new] = out[old]
-        notes = () if volumes else sizes_note(good, reading)
+        notes = () if volumes else (*sizes_note(good, reading), *_passed_over(names, good))
         return room.keep(len(rows), reading, failed, notes, states)
+
+
+def _passed_over(ids: list[str], headers: list[Header]) -> tuple[str, ...]:
+    """What was not read of files that hold several pictures."""
+    several = [k for k, header in enumerate(headers) if header.passed_over]
+    if not several:
+        return ()
+    first = several[0]
+    return (
+        f"{len(several):,} files hold several pictures, of which the first was read; beside it {ids[first]} has {headers[first].passed_over}.",
+    )
 
 
 def _plan_pictures(names: list[str], headers: list[Any], options: PictureOptions) -> dict[str, Any]:

@@ -5,6 +5,7 @@ The same object serves fitting, evaluation, prediction and export, so that they 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -13,8 +14,9 @@ import numpy as np
 import torch
 
 from hubel.data.dataset import Dataset
+from hubel.data.encoding import Encoding, encoding_of
 
-__all__ = ["Scaling", "scaling_of"]
+__all__ = ["Preprocessing", "Scaling", "scaling_of"]
 
 CHUNK_BYTES = 2**21  # of float64 values summed at a time: what a processor keeps close to it
 
@@ -66,6 +68,10 @@ class Scaling:
                 f"{len(self.mean)} means and {len(self.std)} deviations for inputs of shape {tuple(self.shape)}: expected one of each "
                 "for every channel or feature"
             )
+        if not all(0 < s < math.inf for s in self.std) or not all(map(math.isfinite, self.mean)):
+            raise ValueError(
+                f"means {self.mean[:5]} and deviations {self.std[:5]}; expected finite numbers, and deviations above zero"
+            )
 
     def __call__(self, stored: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         """Scaled inputs [N, ...] of the stored inputs [N, ...], on the same device, in a new tensor; of series with `lengths` [N], steps
@@ -110,6 +116,10 @@ class Scaling:
         return _feature_axis(self.shape) if self.axis is None else self.axis
 
 
+Preprocessing = Scaling | Encoding
+"""From stored inputs to what enters a network."""
+
+
 def _feature_axis(shape: tuple[int, ...]) -> int:
     """The axis of channels [C, H, W] or features [F], [L, F] in the shape of one example."""
     return 1 if len(shape) == 2 else 0
@@ -132,10 +142,10 @@ def _constants(
     )
 
 
-def scaling_of(train: Dataset, *, precision: str = "float32") -> Scaling:
+def scaling_of(train: Dataset, *, precision: str = "float32") -> Preprocessing:
     """Mean and standard deviation of every channel (or feature) over the training part, in float64.
 
-    Of series only the steps that there are count. Symbols are not scaled.
+    For a table its `Encoding`. Of series only the steps that there are count. Symbols are not scaled.
     Where the symmetry "background" is declared, each picture's own mean is taken off first.
     A constant channel keeps a standard deviation of 1, so that it becomes 0 rather than infinite.
     """
@@ -143,6 +153,8 @@ def scaling_of(train: Dataset, *, precision: str = "float32") -> Scaling:
         raise ValueError(
             "the training part is empty: there is nothing to take mean and standard deviation from"
         )
+    if train.reading.get("kind") == "table":
+        return encoding_of(train, precision=precision)
     if train.alphabet is not None:
         return Scaling(
             mean=(),

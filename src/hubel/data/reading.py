@@ -19,6 +19,7 @@ from hubel.data.volumes import VolumeHeader, volume_like
 
 Convert = Literal["rgb", "grey"]
 Progress = Callable[[int, int], None]
+_CONVERTING = {RGB: 'channels="rgb" converts it', GREY: 'channels="grey" converts it'}
 _CONVERTIBLE = (GREY, GREY_ALPHA, RGB, RGBA)
 
 
@@ -65,19 +66,57 @@ def plan_reading(
     }
 
 
+def reading_again(reading: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The `reading` of other data with what `options` (size, resize, channels, nan) give in its place.
+
+    >>> reading_again({"shape": [1, 8, 8], "size": [8, 8], "resize": "pad"}, {"size": 16})
+    {'shape': [1, 16, 16], 'size': [16, 16], 'resize': 'pad'}
+    """
+    changed = dict(reading)
+    if (size := options.get("size")) is not None:
+        if isinstance(size, str):
+            raise ValueError(
+                f"size={size!r} can not be combined with the reading of other data; give the number of pixels"
+            )
+        height, width = common_size([], size)
+        changed |= {"size": [height, width], "shape": [reading["shape"][0], height, width]}
+    if (convert := options.get("channels")) is not None:
+        if convert not in ("rgb", "grey"):
+            raise ValueError(f'channels={convert!r} is not known for pictures; expected "rgb" or "grey"')
+        channels = RGB if convert == "rgb" else GREY
+        changed |= {
+            "convert": convert,
+            "channels": list(channels),
+            "shape": [len(channels), *changed["shape"][1:]],
+        }
+    return changed | {name: options[name] for name in ("resize", "nan") if name in options}
+
+
 def row_of(path: Path, reading: Mapping[str, Any]) -> np.ndarray:
-    """The row [C, H, W] of an image file, or [C, D, H, W] of a volume; raises `UnreadableData` with the reason (the caller names the file)."""
+    """The row [C, H, W] of an image file, or [C, D, H, W] of a volume; raises `UnreadableData` with the reason (the caller names the file).
+
+    A grey picture is read where RGB is expected, its values in each of the three: so it is the same picture. Other conversions lose
+    something, and are made only where the reading says so.
+    """
     if reading["kind"] == "volumes":
         return finite_or_zero(volume_like(path, reading), reading["nan"])
     pixels, channels = decode(path)
-    pixels = _converted(pixels, channels, reading["convert"])
-    names = _converted_names(channels, reading["convert"])
     expected = reading["channels"]
+    convert = reading["convert"]
+    if convert is None and expected is not None and tuple(expected) == RGB and channels == GREY:
+        convert = "rgb"  # the same picture: red, green and blue alike
+    pixels = _converted(pixels, channels, convert)
+    names = _converted_names(channels, convert)
     if len(pixels) != reading["shape"][0] or (
         expected is not None and tuple(expected) != names and _colour(expected) and _colour(names)
     ):
         said = "+".join(expected) if expected is not None else f"{reading['shape'][0]} channels"
-        raise UnreadableData(f"it has the channels {'+'.join(names)}, expected {said}")
+        remedy = (
+            f"; {_CONVERTING[tuple(expected)]}"
+            if expected is not None and tuple(expected) in _CONVERTING and _colour(names)
+            else ""
+        )
+        raise UnreadableData(f"it has the channels {'+'.join(names)}, expected {said}{remedy}")
     if pixels.dtype.name != reading["dtype"]:
         raise UnreadableData(f"its values are {pixels.dtype.name}, expected {reading['dtype']}")
     pixels = finite_or_zero(pixels, reading["nan"])

@@ -43,9 +43,10 @@ def load_series(
     task: Task | None = None,
     symmetries: Iterable[str] = (),
     skip_unreadable: bool = False,
+    like: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
-    """The series of a list of files, with their labels.
+    """The series of a list of files, with their labels; with the columns of `like` (a `Dataset.reading`) where that is given.
 
     Raises `UnreadableData` naming every file that can not be read (unless they may be skipped), `ValueError` where the series do not
     go together.
@@ -69,7 +70,7 @@ def load_series(
     columns: dict[str, Any] = {"channels": None, "time": None}
     arrays = list(files.values())
     if kind == "series":
-        columns, more = plan_columns(arrays, ids)
+        columns, more = plan_columns(arrays, ids) if like is None else (columns_like(like), ())
         notes = (*notes, *more)
         arrays = [features_of(steps, columns, one) for steps, one in zip(arrays, ids, strict=True)]
     padded = pad_series(arrays, kind=kind, names=ids, refuse_nan=nan == "refuse")
@@ -93,7 +94,7 @@ def load_series(
         channels=None if columns["channels"] is None else tuple(columns["channels"]),
         target_names=listing.target_names,
         notes=(*listing.notes, *found.notes, *notes, *counted),
-        reading=reading_of_series(series, kind, nan) | columns,
+        reading=reading_of_series(series, kind, nan) | columns | {"asked_time": time},
     )
 
 
@@ -149,6 +150,11 @@ def plan_columns(files: Sequence[Steps], ids: Sequence[str]) -> tuple[dict[str, 
         "before is a feature, the last one."
     )
     return {"channels": [*names, since], "time": time}, (note,)
+
+
+def columns_like(reading: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan of columns that a reading records."""
+    return {"channels": reading.get("channels"), "time": reading.get("time")}
 
 
 def features_of(steps: Steps, columns: Mapping[str, Any], name: str) -> np.ndarray:

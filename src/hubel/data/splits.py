@@ -186,7 +186,7 @@ def _given_parts(
 
 
 def _strata(data: Dataset) -> tuple[np.ndarray, str]:
-    if data.classes is None or data.is_multilabel:
+    if data.classes is None or data.targets.ndim > 1:
         return np.zeros(len(data), dtype=np.int64), "at random"
     return data.targets, "with the same share of each class"
 
@@ -252,7 +252,7 @@ def _choose_groups(
 
 
 def _single_classes(data: Dataset, train: np.ndarray, parts: dict[str, np.ndarray]) -> str:
-    if data.classes is None or data.is_multilabel:
+    if data.classes is None or data.targets.ndim > 1:
         return ""
     held = np.bincount(
         np.concatenate([data.targets[rows] for rows in parts.values()]).astype(np.int64),

@@ -21,7 +21,7 @@ import numpy as np
 
 from hubel.core.errors import UnreadableData, missing_extra, nearest
 from hubel.data.archives import mapped_npy
-from hubel.data.tables import MISSING
+from hubel.data.table_columns import MISSING
 from hubel.data.text import read_text
 
 TEXT = (".csv", ".tsv", ".txt", ".dat")

@@ -7,6 +7,7 @@ gradients, other programs) still has room.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import tempfile
@@ -27,8 +28,8 @@ def fits(num_bytes: int) -> bool:
 
 
 def free_memory() -> int:
-    """Bytes that can be had without swapping: the system's figure, or what a container's limit leaves if that is less."""
-    free = _system_free()
+    """Bytes that can be had without swapping: the system's figure, or what a container's limit or `ulimit -v` leaves if that is less."""
+    free = min(_system_free(), _within_limit())
     with contextlib.suppress(OSError, ValueError):
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
         if limit != "max":
@@ -48,12 +49,24 @@ def _system_free() -> int:
         return 4 * 2**30
 
 
+def _within_limit() -> int:
+    """What the process may still ask for (the limit of its address space, less what it has)."""
+    with contextlib.suppress(ImportError, OSError, ValueError, IndexError):
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY:
+            used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+            return max(0, limit - used)
+    return sys.maxsize
+
+
 def room_for(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An array to be filled: in memory where it fits, otherwise mapped to a file that vanishes with the process.
 
     Raises `ValueError` where it fits neither in memory nor on the disk.
     """
-    num_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    num_bytes = math.prod(shape) * dtype.itemsize
     if fits(num_bytes):
         return np.empty(shape, dtype)
     try:
@@ -62,7 +75,7 @@ def room_for(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         with tempfile.NamedTemporaryFile(dir=folder, delete=os.name != "nt") as file:
             _reserve(file.fileno(), num_bytes)
             return np.memmap(file, dtype=dtype, mode="r+", shape=shape)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         raise ValueError(
             f"the data take {num_bytes / 2**30:.1f} GiB: more than {SHARE:.0%} of the free memory "
             f"({free_memory() / 2**30:.1f} GiB), and {files.user_cache()} can not hold them either ({error}). "

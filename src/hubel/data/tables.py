@@ -6,21 +6,19 @@ relative to the table. A column of whole numbers or words is a class, one of oth
 
 from __future__ import annotations
 
-import csv
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hubel.core.errors import UnreadableData, missing_extra, nearest
+from hubel.core.errors import UnreadableData, nearest
 from hubel.data.archives import part_column
 from hubel.data.listing import Listing
+from hubel.data.table_columns import MISSING
+from hubel.data.table_pieces import table_of
 
-MISSING = frozenset({"", "nan", "na", "n/a", "null", "<na>"})  # not "none", which is a class in many tables
-TABLES = (".csv", ".tsv", ".parquet", ".pq")
 COLUMNS = {
     "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path"),
     "label": ("label", "class", "target", "labels", "class_name"),
@@ -30,20 +28,15 @@ COLUMNS = {
 }
 
 
-def is_table(path: Path) -> bool:
-    """Whether the name is that of a table that hubel reads."""
-    return path.suffix.lower() in TABLES
-
-
-def list_table(path: Path, target: str | Sequence[str] = "label") -> Listing:
-    """The pictures that a table names; raises `ValueError` naming columns, rows and files that are missing."""
+def list_table(path: Path, target: str | Sequence[str] | None = "label") -> Listing:
+    """The pictures that a table names, with their labels, or without any where no `target` is asked for; raises `ValueError` naming columns, rows and files that are missing."""
     table = _read(path)
     if not table or not next(iter(table.values())):
         raise UnreadableData(
             f"{path} has no rows; expected one row an example, with the columns path and label"
         )
     names = [str(n) for n in _column(table, "path", path)]
-    targets = [target] if isinstance(target, str) else list(target)
+    targets = [target] if isinstance(target, str) else list(target or ())
     labels = [_column(table, name, path) for name in targets]
     keep, notes = _without_repeats(names, labels, path)
     names = [names[k] for k in keep]
@@ -55,10 +48,10 @@ def list_table(path: Path, target: str | Sequence[str] = "label") -> Listing:
     return Listing(
         paths=_existing([path.parent / name for name in names], names, path),
         ids=[n.encode("utf-8", "replace").decode() for n in names],
-        y=_typed(labels[0]) if len(labels) == 1 else _matrix(labels, targets, path),
+        y=_together(labels, targets, path) if labels else None,
         classes=tuple(targets) if len(labels) > 1 and _yes_no(labels) else None,
         target_names=tuple(targets)
-        if (len(labels) > 1 and not _yes_no(labels)) or _real(labels[0])
+        if (len(labels) > 1 and not _yes_no(labels)) or (len(labels) == 1 and _real(labels[0]))
         else None,
         part=None if split is None else part_column(split, f"{path}: the column split"),
         groups=None if groups is None else np.array(groups, dtype=np.str_),
@@ -69,55 +62,18 @@ def list_table(path: Path, target: str | Sequence[str] = "label") -> Listing:
     )
 
 
+def _together(labels: list[list[Any]], targets: list[str], path: Path) -> np.ndarray:
+    return _typed(labels[0]) if len(labels) == 1 else _matrix(labels, targets, path)
+
+
 def _read(path: Path) -> dict[str, list[Any]]:
-    if path.suffix.lower() in (".parquet", ".pq"):
-        return _read_parquet(path)
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = [
-                row
-                for row in csv.reader(
-                    file, delimiter="\t" if path.suffix.lower() == ".tsv" else _delimiter(path)
-                )
-                if row
-            ]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UnreadableData(f"{path} can not be read as a table in UTF-8: {error}") from error
-    if not rows:
-        return {}
-    header, body = [name.strip() for name in rows[0]], rows[1:]
-    wrong = [k + 2 for k, row in enumerate(body) if len(row) != len(header)]
-    if wrong:
-        raise UnreadableData(
-            f"{path}: {len(wrong):,} rows do not have {len(header)} columns as the header does, first line {wrong[0]}"
-        )
-    twice = [name for name, n in Counter(header).items() if n > 1]
-    if twice:
-        raise ValueError(f"{path} has the column {twice[0]!r} twice")
-    return {name: [row[k].strip() for row in body] for k, name in enumerate(header)}
-
-
-def _delimiter(path: Path) -> str:
-    with open(path, encoding="utf-8-sig") as file:
-        header = file.readline()
-    return ";" if header.count(";") > header.count(",") else ","
-
-
-def _read_parquet(path: Path) -> dict[str, list[Any]]:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise missing_extra("pyarrow", "science", "reading Parquet tables") from error
-    try:
-        table = parquet.ParquetFile(
-            path
-        ).read()  # the file alone: read_table would take folder names for columns
-    except (pyarrow.ArrowException, OSError) as error:
-        raise UnreadableData(f"{path} can not be read as Parquet: {error}") from error
-    return {
-        name: ["" if v is None else v for v in table.column(name).to_pylist()] for name in table.column_names
-    }
+    table = table_of(path)
+    columns: dict[str, list[Any]] = {name: [] for name in table.header}
+    for piece in table.pieces():
+        for column, entries in zip(columns.values(), piece, strict=True):
+            plain = entries.tolist() if isinstance(entries, np.ndarray) else entries
+            column += ["" if e is None else e.strip() if isinstance(e, str) else e for e in plain]
+    return columns if next(iter(columns.values()), None) else {}
 
 
 def _find(table: Mapping[str, list[Any]], name: str) -> str | None:

@@ -1,7 +1,8 @@
 """Targets: what a column of labels means, decided by its type and never guessed from its values.
 
 Integers, strings and yes/no values are classes; a 0/1 matrix whose rows each have one 1 is one-hot (classes), another 0/1
-matrix holds several yes/no labels; floating-point numbers are real values, even where they happen to be 0.0, 1.0 and 2.0.
+matrix holds several yes/no labels; floating-point numbers are real values, even where they happen to be 0.0, 1.0 and 2.0. A
+floating-point matrix of class probabilities has to be declared, task="probabilities".
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-Task = Literal["classes", "labels", "values"]
+Task = Literal["classes", "labels", "values", "probabilities"]
+SELF = "self"  # the word for the input itself
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Targets:
-    """`values` [N] class numbers (int64), [N, K] yes/no labels (uint8), or [N, K] real values; `classes` name the first two."""
+    """`values` [N] class numbers (int64), [N, K] yes/no labels (uint8), or floating [N, K]: class probabilities, which have `classes` as the
+    first two have, or real values.
+    """
 
     values: np.ndarray
     classes: tuple[str, ...] | None = None
@@ -43,8 +47,10 @@ def read_targets(
     >>> read_targets([0.5, 1.0]).values.shape
     (2, 1)
     """
-    if task not in (None, "classes", "labels", "values"):
-        raise ValueError(f'task={task!r} is not known; expected "classes", "labels", "values" or None')
+    if task not in (None, "classes", "labels", "values", "probabilities"):
+        raise ValueError(
+            f'task={task!r} is not known; expected "classes", "labels", "values", "probabilities" or None'
+        )
     y = _plain(y, ids)
     if y.ndim == 2 and y.shape[1] == 1 and (y.dtype.kind != "f" or task == "classes"):
         y = y[:, 0]
@@ -54,6 +60,8 @@ def read_targets(
         _refuse_missing(~np.isfinite(y).reshape(len(y), -1).all(1), ids)
         if task in ("classes", "labels"):
             y = _as_integers(y, task)
+    if task == "probabilities":
+        return _probabilities(y, classes)
     if task == "values" or y.dtype.kind == "f":
         return _values(y, classes, task)
     if y.ndim == 2:
@@ -177,8 +185,35 @@ def _values(y: np.ndarray, classes: Sequence[str] | None, task: Task | None) -> 
             f"The targets are floating-point numbers with {len(levels)} levels ({shown}{', …' if len(levels) > 5 else ''}); "
             "they are fitted as real values. If they are classes, pass whole numbers: y.astype(int).",
         )
+    if (
+        task is None
+        and y.ndim == 2
+        and y.shape[1] > 1
+        and (y >= 0).all()
+        and np.allclose(y.sum(1), 1, atol=1e-3)
+    ):
+        notes += (
+            'Every row of the targets sums to 1; they are fitted as real values. If they are class probabilities, say task="probabilities".',
+        )
     y = y.astype(np.float64 if y.dtype.itemsize > 4 else np.float32, copy=False)
     return Targets(values=y.reshape(len(y), -1), notes=notes)
+
+
+def _probabilities(y: np.ndarray, classes: Sequence[str] | None) -> Targets:
+    if y.ndim != 2 or y.dtype.kind not in "fiu" or y.shape[1] < 2:
+        raise ValueError(
+            f'task="probabilities" needs a matrix [N, K] of numbers with a column for each of at least 2 classes; received {y.dtype} {y.shape}'
+        )
+    names = _given(classes, y.shape[1])
+    y = y.astype(np.float64 if y.dtype == np.float64 else np.float32)
+    wrong = np.flatnonzero((y < 0).any(1) | (np.abs(y.sum(1, dtype=np.float64) - 1) > 1e-3))
+    if len(wrong):
+        row = wrong[0]
+        raise ValueError(
+            f"{len(wrong):,} of {len(y):,} rows are no class probabilities, first row {row} ({', '.join(f'{p:g}' for p in y[row, :6])}, sum "
+            f'{y[row].sum():.6g}): expected numbers from 0 to 1 with sum 1. Divide each row by its sum, or fit them as task="values"'
+        )
+    return Targets(values=y, classes=names)
 
 
 def _matrix(y: np.ndarray, classes: Sequence[str] | None, task: Task | None) -> Targets:
@@ -220,7 +255,7 @@ def _numbered(y: np.ndarray, classes: Sequence[str] | None) -> Targets:
             "floating-point numbers: y.astype(float). If they are classes, pass their names: classes=[...]"
         )
     if len(levels) < 2:
-        raise ValueError(_one_class(len(y), str(levels[0])))
+        raise ValueError(one_class(len(y), str(levels[0])))
     if classes is None:
         return Targets(values=numbers.astype(np.int64), classes=tuple(str(v) for v in levels.tolist()))
     names = tuple(map(str, classes))
@@ -244,10 +279,11 @@ def _named(y: np.ndarray, classes: Sequence[str] | None) -> Targets:
             f"labels that are not in classes: {', '.join(unknown[:10])}; classes are {', '.join(names[:20])}"
         )
     if len(set(y.tolist())) < 2:
-        raise ValueError(_one_class(len(y), str(y[0])))
+        raise ValueError(one_class(len(y), str(y[0])))
     number = {name: k for k, name in enumerate(names)}
     return Targets(values=np.array([number[name] for name in y.tolist()], dtype=np.int64), classes=names)
 
 
-def _one_class(num: int, name: str) -> str:
+def one_class(num: int, name: str) -> str:
+    """What is wrong with a single class."""
     return f'all {num:,} examples have the class "{name}"; expected at least two classes, or there is nothing to tell apart'

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from hubel.core.errors import UnreadableData
+from hubel.data.archives import mapped_npy
 from hubel.data.arrays import layout_of, rows_of, stored_values
 from hubel.data.images import FITS, TIFF, fits_values, named, tiff_series
 
@@ -62,7 +63,7 @@ def volume_like(path: Path, reading: Mapping[str, Any]) -> np.ndarray:
 
 
 def _of_npy(path: Path) -> np.ndarray:
-    values = np.load(path, mmap_mode="r", allow_pickle=False)
+    values = mapped_npy(path)
     if values.ndim not in (3, 4):
         raise ValueError(f"it has the shape {values.shape}; expected [D, H, W], [C, D, H, W] or [D, H, W, C]")
     values, _ = stored_values(values[None], "it")

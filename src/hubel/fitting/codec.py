@@ -114,7 +114,16 @@ def _tree(skeleton: Any, tensors: dict[str, Tensor], made: dict[tuple[Any, ...],
 
 
 def assign(target: Mapping[str, Tensor], source: Mapping[str, Tensor], what: str) -> None:
-    """Copy `source` into the tensors of `target` in place, keeping their layout; names and shapes must agree."""
+    """Copy `source` into the tensors of `target` in place, keeping their layout; names and shapes must agree.
+
+    Raises `ValueError` where they do not, or where `source` holds something other than real numbers.
+    """
+    if not isinstance(source, Mapping) or not all(
+        isinstance(v, Tensor) and not v.is_complex() for v in source.values()
+    ):
+        raise ValueError(
+            f"the stored {what} is no set of tensors of real numbers: it was damaged, or written by something else"
+        )
     missing, extra = sorted(set(target) - set(source)), sorted(set(source) - set(target))
     wrong = [n for n in target if n in source and target[n].shape != source[n].shape]
     if missing or extra or wrong:

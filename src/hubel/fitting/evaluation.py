@@ -2,32 +2,74 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from hubel.core.types import Interval
 from hubel.data import Dataset
+from hubel.data.preprocessing import Preprocessing
 from hubel.data.source import dataset_of
+from hubel.fitting.alike import options_like, recorded_options
+from hubel.objectives import Objective, OwnTarget
 
 if TYPE_CHECKING:
     from hubel.fitting.run import Run
+
+MOST_VALUES = 2**25  # of the examples on which a network itself is asked
 
 
 def evaluate(run: Run, data: Any, y: Any, options: Mapping[str, Any] | None) -> dict[str, Interval]:
     """All scores with intervals. Without `data`, on the run's own test part, and the look is counted in `run.json`."""
     if data is None:
         part = own_test(run)
-        run.note(test_looks=int(run.about.get("test_looks", 0)) + 1)
+        _count(run)
     else:
-        loading = {**(run.about["loading"].get("options") or {}), **dict(options or {})}
-        whole = dataset_of(data, y, options=loading if isinstance(data, (str, Path)) else options)
+        whole = dataset_of(data, y, options=options_like(run, data, options))
+        if run.about["data"].get("own_target") and not whole.is_its_own_target:
+            whole = whole.as_its_own_target()
         part = with_classes_of(run, whole)
     prediction = run.objective.read(run.outputs(part.inputs, lengths=part.lengths))
-    return run.objective.metrics(prediction, np.asarray(part.targets), part.groups)
+    scores = run.objective.metrics(prediction, np.asarray(part.targets), part.groups)
+    return scores | of_network(run.objective, run.net, run.scaling, part, run.device)
+
+
+@torch.no_grad()
+def of_network(
+    objective: Objective, net: nn.Module, scaling: Preprocessing, part: Dataset, device: torch.device
+) -> dict[str, Interval]:
+    """Scores that need the network beside its answers: bounds, densities and samples, for examples that are their own target; on
+    evenly many of them where they are many.
+    """
+    if not isinstance(objective, OwnTarget):
+        return {}
+    most = max(1_000, MOST_VALUES // max(1, objective.num_outputs))
+    rows = np.linspace(0, len(part) - 1, min(most, len(part))).astype(np.int64)
+    inputs = scaling(torch.from_numpy(np.array(part.inputs[rows])).to(device))
+    modes = [(module, module.training) for module in net.modules()]
+    net.eval()
+    try:
+        return objective.of_network(net, inputs, None if part.groups is None else part.groups[rows])
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _count(run: Run) -> None:
+    """One more look at the test part. Where the folder can only be read, the scores are answered all the same, and that is said."""
+    try:
+        run.note(test_looks=int(run.about.get("test_looks", 0)) + 1)
+    except OSError as error:
+        warnings.warn(
+            f"this look at the test part could not be counted in {run.folder}: {error.strerror or error}",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def own_test(run: Run) -> Dataset:
@@ -37,7 +79,7 @@ def own_test(run: Run) -> Dataset:
         raise ValueError(
             f"{run.folder} was fitted to arrays, which a folder does not hold: pass labelled data, run.evaluate(x, y)"
         )
-    whole = dataset_of(loading["source"], options=loading.get("options"))
+    whole = dataset_of(loading["source"], options=recorded_options(run))
     if whole.fingerprint != run.about["data"]["fingerprint"]:
         raise ValueError(
             f"the data at {loading['source']} have changed since {run.folder} was fitted: its test part can not be found again"
@@ -61,7 +103,8 @@ def with_classes_of(run: Run, data: Dataset) -> Dataset:
     if not _fits(run, data) or str(data.inputs.dtype) != run.scaling.dtype:
         raise ValueError(
             f"{data.name} holds {'×'.join(map(str, data.shape))} {data.inputs.dtype}; this network was fitted on "
-            f"{'×'.join(map(str, run.scaling.shape))} {run.scaling.dtype}: read it with the same options (size, channels)"
+            f"{'×'.join(map(str, run.scaling.shape))} {run.scaling.dtype}: bring the arrays to that shape and type, as the training data "
+            "were (pictures in files are resized by themselves)"
         )
     if (wanted is None) != (data.classes is None):
         asked, held = ("real values", "classes") if wanted is None else ("classes", "real values")
@@ -76,7 +119,7 @@ def with_classes_of(run: Run, data: Dataset) -> Dataset:
         raise ValueError(
             f"{data.name} has classes that this network does not know: {unknown[:5]}; it knows {wanted[:10]}"
         )
-    if data.is_multilabel:
+    if data.targets.ndim == 2:
         order = [data.classes.index(name) if name in data.classes else -1 for name in wanted]
         targets = np.stack(
             [data.targets[:, k] if k >= 0 else np.zeros(len(data), data.targets.dtype) for k in order], axis=1

@@ -98,13 +98,15 @@ def _generate(
 ) -> Iterator[Record]:
     from hubel.core.errors import NonFiniteLoss
 
+    members = int(getattr(net, "members", 1))  # of a committee
     for done, batch in enumerate(batches, start=first_step):
         if not net.training or done == first_step:  # the caller's body may have called net.eval()
             net.train()
         factor = 1.0 if schedule is None else schedule(done)
+        shown = batch if members == 1 else batch.repeated(members)
         try:
             with random.torch_seeded(seed, "forward", epoch, done, device=batch.inputs.device):
-                scalars = rule.update(net, objective, batch, factor)
+                scalars = rule.update(net, objective, shown, factor)
         except FloatingPointError as error:
             ids = () if batch.ids is None else tuple(batch.ids.tolist())
             raise NonFiniteLoss(

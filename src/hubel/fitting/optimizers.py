@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from hubel.fitting.lean_adam import lean
 from hubel.fitting.muon import MuonWithSGD
 from hubel.fitting.parameters import matrices_and_vectors
 from hubel.fitting.uncompiled import uncompiled
@@ -88,7 +89,7 @@ class AdamW:
                 for group in groups
                 if (params := [p for p in group["params"] if shares[id(p)] == share])
             ]
-        return uncompiled(torch.optim.AdamW)(
+        return lean(torch.optim.AdamW)(
             groups,
             lr=self.learning_rate,
             betas=self.betas,
@@ -140,7 +141,7 @@ class Adam:
     amsgrad: bool = False
 
     def build(self, net: nn.Module) -> torch.optim.Optimizer:
-        return uncompiled(torch.optim.Adam)(
+        return lean(torch.optim.Adam)(
             decay_groups(net, self.weight_decay),
             lr=self.learning_rate,
             betas=self.betas,

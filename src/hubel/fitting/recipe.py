@@ -112,8 +112,9 @@ class Recipe:
         *,
         choose_precision: Callable[[int], tuple[Precision, str]],
         choose_epochs: Callable[[int, Precision], tuple[int, str]],
+        validation: bool = False,
     ) -> tuple[Recipe, dict[str, str]]:
-        """Every blank filled, and for every field the reason.
+        """Every blank filled, and for every field the reason. `validation` says whether there is a validation part to look at.
 
         `choose_precision(batch_size)` and `choose_epochs(batch_size, precision)` measure on this machine; the rest follows from
         the training part `data` and the network.
@@ -143,10 +144,7 @@ class Recipe:
         sparse = any(isinstance(penalty, L1) for penalty in self.penalties)
         kept = (False, "a mean over steps would not keep the zeros that L1 makes")
         fill("average", lambda: kept if sparse else default_average(len(data), batch_size, epochs))
-        fill(
-            "early_stopping",
-            lambda: (False, "the learning rate ends at zero, where the last weights are the ones to keep"),
-        )
+        fill("early_stopping", lambda: default_stopping(data, epochs, validation))
         chosen["penalties"] = (
             self.penalties,
             "given" if self.penalties else "none: weight decay is the optimizer's",
@@ -174,6 +172,15 @@ def default_optimizer(net: nn.Module, batch_size: int) -> tuple[OptimizerChoice,
         return Muon(
             normalize=True
         ), "momentum made orthogonal: 0.9 points above AdamW after 4 epochs of Fashion-MNIST"
+    if inside == "hubel.nets.conv_autoencoder":
+        return AdamW(learning_rate=5e-3), (
+            "batch norm bears fast steps: after 300 steps on digits (one seed) a tenth less error than at 0.002"
+        )
+    if inside == "hubel.nets.dcgan":
+        return AdamW(learning_rate=1e-3, betas=(0.5, 0.999), weight_decay=0.0), (
+            "little momentum, as published for DCGAN; after 600 steps on Fashion-MNIST (one seed) samples were at a Fréchet distance of "
+            "0.12 from the data, against 0.28 at the published rate of 0.0002"
+        )
     if getattr(net, "published", None) is not None:
         return AdamW(learning_rate=1.5e-3, before_last=0.2), (
             "fine-tuning: the layers that hold published weights learn a fifth as fast as the fresh last one"
@@ -189,10 +196,12 @@ def default_schedule() -> tuple[Schedule, str]:
 
 
 def default_augmentation(data: Dataset, epochs: int) -> tuple[tuple[Augmentation, ...], str]:
-    """What the declared symmetries allow, and nothing else."""
+    """What the declared symmetries allow, and nothing else; nothing where the examples themselves are what is learned."""
+    if data.is_its_own_target:
+        return (), "the examples themselves are what is learned: changed ones would be learned as well"
     if len(data.shape) == 2 and not data.symmetries:
         return (), "no symmetry was declared for these series, so nothing is changed (crop, jitter, scale)"
-    if len(data.shape) == 2 and data.symmetries:
+    if len(data.shape) == 2:
         words = {"crop": CropSteps(), "jitter": Jitter(), "scale": ScaleValues()}
         changes = tuple(change for word, change in words.items() if word in data.symmetries)
         return changes, f"declared symmetries of {data.name}: {', '.join(sorted(data.symmetries))}"
@@ -224,6 +233,18 @@ def default_augmentation(data: Dataset, epochs: int) -> tuple[tuple[Augmentation
     if "occlusion" in data.symmetries and epochs >= LONG:
         found.append(Erase())
     return tuple(found), f"declared symmetries of {data.name}: {', '.join(sorted(data.symmetries))}"
+
+
+def default_stopping(
+    data: Dataset, epochs: int, validation: bool
+) -> tuple[EarlyStopping | Literal[False], str]:
+    """The best weights of a table, which a network soon learns by heart; the last ones of everything else."""
+    if data.kind == "features" and validation:
+        patience = max(10, epochs // 3)
+        return EarlyStopping(patience=patience), (
+            f"a table is soon learned by heart: the weights with the least validation loss are kept, and {patience} epochs waited for better ones"
+        )
+    return False, "the learning rate ends at zero, where the last weights are the ones to keep"
 
 
 def default_average(num_train: int, batch_size: int, epochs: int) -> tuple[float | Literal[False], str]:

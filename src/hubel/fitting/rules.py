@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -68,7 +69,7 @@ class Backprop:
         loss = self._with_penalties(loss, net)
         loss.total.backward()
         norm = self._grad_norm()
-        if not bool(torch.isfinite(norm) & torch.isfinite(loss.total.detach())):
+        if not _finite(norm, loss.total.detach()):
             put_back(places, before)
             self._forget_gradients()
             raise FloatingPointError(_what_is_not_finite(loss.total.detach(), loss.parts.items(), norm))
@@ -115,6 +116,13 @@ class Backprop:
                 "no parameter received a gradient: the loss does not depend on the optimizer's parameters "
                 "(detached, frozen, or another network's)"
             )
+        if len({(grad.dtype, grad.device) for grad in grads}) == 1 and grads[0].device.type in (
+            "cpu",
+            "cuda",
+        ):
+            return torch.linalg.vector_norm(
+                torch.stack(torch._foreach_norm(grads))
+            )  # as get_total_norm, for one kind
         return torch.nn.utils.get_total_norm(grads, foreach=grads[0].device.type in ("cpu", "cuda"))
 
     def _clip(self, norm: Tensor) -> None:
@@ -169,6 +177,13 @@ class Closure:
             self.optimizer.zero_grad(set_to_none=True)
             raise FloatingPointError("the loss or the weights became non-finite")
         return {"loss": losses[0]}
+
+
+def _finite(norm: Tensor, total: Tensor) -> bool:
+    """Whether both are; a GPU is waited for once."""
+    if norm.device.type == "cpu":
+        return math.isfinite(norm.item()) and math.isfinite(total.item())
+    return bool(torch.isfinite(norm) & torch.isfinite(total))
 
 
 def _what_is_not_finite(total: Tensor, parts: object, norm: Tensor) -> str:

@@ -12,7 +12,7 @@ Reading one runs no code from it: networks, objectives and scalings are rebuilt 
 
 from __future__ import annotations
 
-import json
+import shlex
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -25,15 +25,17 @@ from torch import nn
 from hubel.core import files, names
 from hubel.core.errors import DamagedRun, is_out_of_memory
 from hubel.core.types import Interval, Prediction
-from hubel.data import Series, read_like
-from hubel.data.preprocessing import Scaling
+from hubel.data import PARTS, Series, read_like
+from hubel.data.archives import opened_npz
+from hubel.data.preprocessing import Preprocessing
 from hubel.fitting import codec, evaluation, machine
+from hubel.fitting.about import read_about
 from hubel.fitting.checkpoints import Checkpoints
 from hubel.fitting.precision import Precision
 from hubel.fitting.recipe import Recipe
 from hubel.objectives import Objective
 
-FORMAT = 1
+RESTORE = "Restore it from a copy, or fit again"
 
 
 class Run:
@@ -93,22 +95,41 @@ class Run:
     @cached_property
     def recipe(self) -> Recipe:
         """The resolved recipe that was run."""
-        return names.rebuild(self.about["recipe"])
+        return self._rebuilt("recipe", Recipe)
 
     @cached_property
     def objective(self) -> Objective:
-        return names.rebuild(self.about["objective"])
+        """The question that was asked, as its reading was calibrated."""
+        objective = self._rebuilt("objective", object)
+        if not type(objective).__module__.startswith("hubel.objectives."):
+            raise DamagedRun(f"{self.folder / 'run.json'} names no objective: {objective!r}. {RESTORE}")
+        return objective
 
     @cached_property
-    def scaling(self) -> Scaling:
+    def scaling(self) -> Preprocessing:
         """From stored inputs to what enters the network."""
-        return names.rebuild(self.about["preprocessing"])
+        return self._rebuilt("preprocessing", Preprocessing)
 
     @cached_property
     def split(self) -> dict[str, np.ndarray]:
         """Rows of "train", "validation" and "test"."""
-        with np.load(self.folder / "split.npz", allow_pickle=False) as content:
-            return {name: content[name] for name in content.files}
+        path = self.folder / "split.npz"
+        try:
+            with opened_npz(path) as content:
+                rows = {name: content[name] for name in content.files}
+            if missing := [part for part in PARTS if part not in rows]:
+                raise ValueError(f"it has no rows for {', '.join(missing)}")
+        except (OSError, ValueError) as error:
+            raise DamagedRun(f"{path} can not be read ({error}): {RESTORE}") from error
+        num = int(self.about["data"]["examples"])
+        for name, part in rows.items():
+            if (
+                part.ndim != 1
+                or part.dtype.kind not in "iu"
+                or (len(part) and not 0 <= part.min() <= part.max() < num)
+            ):
+                raise DamagedRun(f"{path} has no rows of {num:,} examples for {name}: {RESTORE}")
+        return rows
 
     @cached_property
     def net(self) -> nn.Module:
@@ -120,11 +141,26 @@ class Run:
         if found is None or "chosen" not in found.trees:
             why = f"the run is {self.status}" if found is None else " ".join(found.notes)
             raise DamagedRun(
-                f"{self.folder} has no chosen weights: {why}. Go on with: hubel resume {self.folder}"
+                f"{self.folder} has no chosen weights: {why}. Go on with: hubel resume {shlex.quote(str(self.folder))}"
             )
         net = self.blank_net()
-        codec.assign(net.state_dict(), found.trees["chosen"], "network")
+        try:
+            codec.assign(net.state_dict(), found.trees["chosen"], "network")
+        except ValueError as error:
+            if self._given_net is not None:
+                raise
+            raise DamagedRun(f"{self.folder}: {error} {RESTORE}") from error
         return net.eval()
+
+    def _rebuilt(self, entry: str, kind: Any) -> Any:
+        """The object that an entry of `run.json` describes. Raises `DamagedRun` where it describes none of this kind."""
+        try:
+            found = names.rebuild(self.about[entry])
+        except ValueError as error:
+            raise DamagedRun(f"{self.folder / 'run.json'}, {entry}: {error}. {RESTORE}") from error
+        if not isinstance(found, kind):
+            raise DamagedRun(f"{self.folder / 'run.json'} has no {entry}, but {found!r}. {RESTORE}")
+        return found
 
     @property
     def checkpoints(self) -> Checkpoints:
@@ -144,32 +180,44 @@ class Run:
                     f"{self.folder} was fitted with a network of your own ({made.get('class', 'unknown')}), which a folder can not rebuild: "
                     "pass it again, hubel.open_run(path, net=my_net)"
                 )
-            self._refuse_giant()
-            net = names.rebuild_net(made["name"], made["arguments"])
+            self.refuse_giant()
+            net = self._named_net()
         if self.precision.dtype == "float64":
             net = net.double()
         return self.precision.place(net, self.device)
 
-    def _refuse_giant(self) -> None:
+    def refuse_giant(self) -> None:
         """Raise `DamagedRun` where `run.json` asks for a network far larger than what the checkpoints hold: memory follows from
         what is on the disk, not from what a file says.
         """
-        made = self.about["net"]
-        with torch.device("meta"):
-            asked = names.rebuild_net(made["name"], made["arguments"]).state_dict().values()
-        size = sum(value.numel() * value.element_size() for value in asked)
         held = sum(path.stat().st_size for path in self.checkpoints.folder.glob("*") if path.is_file())
+        largest = _largest(self.about["net"].get("arguments"))
+        if largest > max(held, LEAST):  # a network of as many layers would take as many steps to make
+            raise DamagedRun(
+                f"{self.folder / 'run.json'} asks for a network with {largest:,} of something, but the checkpoints hold {held:,} bytes: "
+                f"it was changed, or belongs to another run"
+            )
+        with torch.device("meta"):
+            asked = self._named_net().state_dict().values()
+        size = sum(value.numel() * value.element_size() for value in asked)
         if size > 2 * held + 2**20:
             raise DamagedRun(
                 f"{self.folder / 'run.json'} asks for a network of {size / 1e6:,.0f} MB, but the checkpoints hold {held / 1e6:,.1f} MB: "
                 "it was changed, or belongs to another run"
             )
 
+    def _named_net(self) -> nn.Module:
+        made = self.about["net"]
+        try:
+            return names.rebuild_net(made["name"], made.get("arguments"))
+        except ValueError as error:
+            raise DamagedRun(f"{self.folder / 'run.json'}, net: {error}. {RESTORE}") from error
+
     @property
     def precision(self) -> Precision:
-        precision = self.recipe.precision
-        assert precision is not None, "a stored recipe is resolved"
-        return precision
+        if self.recipe.precision is None or not self.recipe.is_resolved:
+            raise DamagedRun(f"{self.folder / 'run.json'} has a recipe that is not resolved. {RESTORE}")
+        return self.recipe.precision
 
     def outputs(
         self,
@@ -243,10 +291,22 @@ class Run:
             files.write_json(self.folder / "run.json", self.about)
 
 
+LEAST = 2**16
+
+
+def _largest(value: Any) -> int:
+    """The largest whole number in the arguments of a network."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        return max(map(_largest, value), default=0)
+    return value if isinstance(value, int) else 0
+
+
 @torch.no_grad()
 def outputs_of(
     net: nn.Module,
-    scaling: Scaling,
+    scaling: Preprocessing,
     precision: Precision,
     stored: torch.Tensor | np.ndarray,
     device: torch.device,
@@ -281,31 +341,6 @@ def outputs_of(
         for module, mode in modes:  # a part that the user froze in evaluation stays so
             module.training = mode
     return torch.cat(rows) if rows else torch.empty(0, 0)
-
-
-def read_about(folder: Path) -> dict[str, Any]:
-    """`run.json` of a run folder. Raises `FileNotFoundError`, `DamagedRun` or `ValueError` (unknown format) with the remedy."""
-    path = folder / "run.json"
-    if not path.exists():
-        what = "is not a run folder (it has no run.json)" if folder.is_dir() else "does not exist"
-        raise FileNotFoundError(f"{folder} {what}; list the runs that there are with: hubel runs")
-    try:
-        about = json.loads(path.read_text("utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise DamagedRun(f"{path} is damaged ({error}): restore it from a copy, or fit again") from error
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
-        found = about.get("format") if isinstance(about, dict) else type(about).__name__
-        raise ValueError(
-            f"{path} has format {found!r}; this hubel reads format {FORMAT}. Take the hubel that wrote it: {about.get('hubel', 'unknown') if isinstance(about, dict) else 'unknown'}"
-        )
-    missing = [
-        name
-        for name in ("status", "data", "split", "net", "objective", "preprocessing", "recipe", "loading")
-        if name not in about
-    ]
-    if missing:
-        raise DamagedRun(f"{path} lacks {', '.join(missing)}: restore it from a copy, or fit again")
-    return about
 
 
 def open_run(folder: Path | str, *, net: nn.Module | None = None, device: str = "auto") -> Run:

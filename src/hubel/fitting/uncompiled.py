@@ -28,4 +28,11 @@ def uncompiled(kind: type[Kind]) -> type[Kind]:
 def _made(kind: type[torch.optim.Optimizer]) -> Any:
     methods: dict[str, Any] = {name: inspect.unwrap(getattr(kind, name)) for name in WRAPPED}
     methods["step"] = torch.no_grad()(inspect.unwrap(kind.step))
+    methods["__reduce__"] = lambda self: (_blank, (kind,), self.__getstate__())  # no module holds the class
     return type(kind.__name__, (kind,), {**methods, "__module__": __name__, "__doc__": kind.__doc__})
+
+
+def _blank(kind: type[torch.optim.Optimizer]) -> torch.optim.Optimizer:
+    """An optimizer without state, to be unpickled into."""
+    made = _made(kind)
+    return made.__new__(made)

@@ -24,10 +24,12 @@ from hubel.metrics.classification import (
     proportion,
     top_k_accuracy,
 )
+from hubel.metrics.frechet import frechet_distance
 from hubel.metrics.intervals import bootstrap, undefined, wilson
 from hubel.metrics.multilabel import f1_over_labels, per_label, subset_accuracy
 from hubel.metrics.ranking import average_precision, roc_auc
-from hubel.metrics.regression import mae, r2, rmse
+from hubel.metrics.reconstruction import by_channel, reconstruction
+from hubel.metrics.regression import coverage, mae, r2, rmse
 from hubel.metrics.skill import skill
 from hubel.metrics.summaries import classification, multilabel, regression
 
@@ -38,12 +40,15 @@ __all__ = [
     "balanced_accuracy",
     "bootstrap",
     "brier",
+    "by_channel",
     "chance_level",
     "classification",
     "confusion_matrix",
+    "coverage",
     "expected_calibration_error",
     "expected_initial_loss",
     "f1_over_labels",
+    "frechet_distance",
     "log_loss",
     "mae",
     "majority_accuracy",
@@ -53,6 +58,7 @@ __all__ = [
     "per_label",
     "proportion",
     "r2",
+    "reconstruction",
     "regression",
     "reliability",
     "rmse",

@@ -7,8 +7,10 @@ import math
 import numpy as np
 
 from hubel.core.types import Interval
+from hubel.metrics.calibration import mean
+from hubel.metrics.classification import proportion
 from hubel.metrics.inputs import real_numbers
-from hubel.metrics.intervals import bootstrap, undefined
+from hubel.metrics.intervals import bootstrap, normal_quantile, undefined
 
 
 def rmse(targets, values, *, groups=None, level: float = 0.95, seed: int = 0) -> Interval:
@@ -77,6 +79,29 @@ def r2(targets, values, *, groups=None, level: float = 0.95, seed: int = 0) -> I
         return (1 - error / variation).mean(axis=1, keepdims=True)
 
     return bootstrap(columns, statistic, groups=groups, level=level, seed=seed)[0]
+
+
+def coverage(targets, values, uncertainties, *, share: float, groups=None, level: float = 0.95) -> Interval:
+    """How often the truth lies within the central interval of a normal distribution that should hold it with probability `share`.
+
+    `targets`, `values`, `uncertainties` (one standard deviation) [N] or [N, K]; the intervals are values ± z uncertainties, z = 1.96 for a
+    `share` of 0.95. Error bars are right where the answer is `share`. Interval: Wilson (of K outputs the examples are counted, not
+    the outputs), over `groups` the bootstrap.
+
+    Source: V. Kuleshov, N. Fenner, S. Ermon, "Accurate uncertainties for deep learning using calibrated regression", ICML 2018,
+    arXiv:1807.00263.
+
+    >>> coverage([0.0, 0.0], [0.5, 3.0], [1.0, 1.0], share=0.95).value
+    0.5
+    """
+    targets, values = real_numbers(targets, values)
+    _, widths = real_numbers(targets, uncertainties)
+    if (widths <= 0).any():
+        raise ValueError(f"uncertainties go down to {widths.min():g}; expected positive standard deviations")
+    inside = np.abs(values - targets) <= normal_quantile(share) * widths
+    if inside.shape[1] == 1:
+        return proportion(inside[:, 0], groups=groups, level=level)
+    return mean(inside.mean(axis=1), groups=groups, level=level)
 
 
 def _with_count(columns: np.ndarray) -> np.ndarray:

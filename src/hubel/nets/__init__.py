@@ -2,14 +2,20 @@
 
 `hubel.nets.NAME(..., inputs=(C, H, W), outputs=K)` returns a module that maps [N, C, H, W] to raw scores
 [N, K], carries `made_by`, and has `features(x)` [N, F], what the last linear layer reads. `compact` takes volumes (C, D, H, W) too;
-`enet` and `unet` answer for every pixel, [N, K, H, W], and `features` is then the mean over positions. Networks of sequences
+`enet` and `unet` answer for every pixel, [N, K, H, W], and `features` is then the mean over positions. Networks whose target is the
+input itself (`autoencoder`, `conv_autoencoder`, `variational_autoencoder`, `dcgan`, `realnvp`) take the number of values of an example
+for `outputs`, or nothing. Networks of sequences
 take F (or (L, F)) for `inputs`, [N, L, F] for x, and lengths [N] or a mask [N, L] beside it. Initial weights depend
 on torch's global generator alone.
 """
 
 from hubel.nets.alexnet import alexnet
+from hubel.nets.autoencoder import autoencoder
 from hubel.nets.character_lm import character_lm
+from hubel.nets.committee import committee
 from hubel.nets.compact import compact
+from hubel.nets.conv_autoencoder import conv_autoencoder
+from hubel.nets.dcgan import dcgan
 from hubel.nets.densenet import densenet
 from hubel.nets.efficientnet import efficientnet_lite0
 from hubel.nets.enet import enet
@@ -24,6 +30,7 @@ from hubel.nets.mobilenet_v1 import mobilenet_v1
 from hubel.nets.nasnet import nasnet_mobile
 from hubel.nets.nin import nin
 from hubel.nets.perceptron import perceptron
+from hubel.nets.realnvp import realnvp
 from hubel.nets.recurrent import recurrent
 from hubel.nets.resnet import resnet
 from hubel.nets.series_resnet import series_resnet
@@ -36,15 +43,23 @@ from hubel.nets.symmetrized import Symmetrized as Symmetrized
 from hubel.nets.symmetrized import symmetrized
 from hubel.nets.transformer import transformer
 from hubel.nets.unet import unet
+from hubel.nets.variational_autoencoder import variational_autoencoder
 from hubel.nets.vgg import vgg
 from hubel.nets.vision_transformer import vision_transformer
 from hubel.nets.xception import xception
 from hubel.nets.zfnet import zfnet
 
+OF_THEMSELVES = ("autoencoder", "conv_autoencoder", "dcgan", "realnvp", "variational_autoencoder")
+"""Networks whose target is their own input."""
+
 __all__ = [
     "alexnet",
+    "autoencoder",
     "character_lm",
+    "committee",
     "compact",
+    "conv_autoencoder",
+    "dcgan",
     "densenet",
     "efficientnet_lite0",
     "enet",
@@ -59,6 +74,7 @@ __all__ = [
     "nasnet_mobile",
     "nin",
     "perceptron",
+    "realnvp",
     "recurrent",
     "resnet",
     "series_resnet",
@@ -67,6 +83,7 @@ __all__ = [
     "symmetrized",
     "transformer",
     "unet",
+    "variational_autoencoder",
     "vgg",
     "vision_transformer",
     "xception",

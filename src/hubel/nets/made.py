@@ -72,6 +72,8 @@ class Net(nn.Module):
 
     made_by: MadeBy
     published: Published | None = None
+    members: int = 1
+    """Of a committee: in training the rows of a batch are dealt out to so many, and `hubel.fitting.steps` repeats it so often."""
 
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:

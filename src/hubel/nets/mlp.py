@@ -19,6 +19,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from hubel.layers.activation import Activation
+from hubel.layers.dropout import Dropout
 from hubel.nets.made import Net, made, num_outputs
 
 
@@ -28,29 +29,42 @@ def mlp(
     inputs: int | Sequence[int],
     outputs: int,
     activation: Activation | str = Activation.RELU,
+    dropout: float = 0.0,
 ) -> MLP:
     """A multilayer perceptron. Input [N, *inputs] is flattened; output [N, outputs].
+
+    `dropout` is the share of every hidden layer's values that is set to zero in training.
 
     >>> import torch
     >>> mlp((50, 20), inputs=(1, 8, 8), outputs=10)(torch.zeros(3, 1, 8, 8)).shape
     torch.Size([3, 10])
 
-    Raises `ValueError` for sizes that are not positive and for an unknown activation.
+    Raises `ValueError` for sizes that are not positive, for an unknown activation, and for a dropout outside [0, 1).
     """
     shape = (int(inputs),) if isinstance(inputs, (int, float)) else tuple(int(size) for size in inputs)
     hidden = tuple(int(width) for width in hidden)
     if not shape or min((*shape, *hidden)) < 1:
         raise ValueError(f"mlp: inputs and hidden must be positive; received inputs={shape}, hidden={hidden}")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"mlp: dropout is {dropout}; expected a share from 0 to below 1")
     activation = Activation(activation)
-    net = MLP(shape, hidden, num_outputs(outputs, "mlp"), activation)
-    return made(net, "mlp", hidden=hidden, inputs=shape, outputs=int(outputs), activation=str(activation))
+    net = MLP(shape, hidden, num_outputs(outputs, "mlp"), activation, dropout)
+    more = {"dropout": float(dropout)} if dropout else {}
+    return made(
+        net, "mlp", hidden=hidden, inputs=shape, outputs=int(outputs), activation=str(activation), **more
+    )
 
 
 class MLP(Net):
     """See `mlp`."""
 
     def __init__(
-        self, inputs: tuple[int, ...], hidden: tuple[int, ...], outputs: int, activation: Activation
+        self,
+        inputs: tuple[int, ...],
+        hidden: tuple[int, ...],
+        outputs: int,
+        activation: Activation,
+        dropout: float = 0.0,
     ):
         super().__init__()
         self.inputs = inputs
@@ -58,6 +72,7 @@ class MLP(Net):
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
             layers += [nn.Linear(before, after), activation.module()]
+            layers += [Dropout(dropout)] if dropout else []
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1], outputs)
         for layer in self.body:

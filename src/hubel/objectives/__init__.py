@@ -1,26 +1,35 @@
 """What is asked of a network: one file a question."""
 
 from hubel.objectives.absolute_error import AbsoluteError, Huber
+from hubel.objectives.adversarial import Adversarial
 from hubel.objectives.auxiliary import WithAuxiliary
 from hubel.objectives.binary_cross_entropy import BinaryCrossEntropy
 from hubel.objectives.contract import check
 from hubel.objectives.cross_entropy import CrossEntropy
 from hubel.objectives.gaussian import GaussianLikelihood
 from hubel.objectives.hinge import Hinge
+from hubel.objectives.log_likelihood import LogLikelihood
 from hubel.objectives.objective import Objective, forward, mean_over_batch
+from hubel.objectives.own_target import OwnTarget as OwnTarget
+from hubel.objectives.reconstruction import Reconstruction
 from hubel.objectives.squared_error import SquaredError
 from hubel.objectives.squared_log_error import SquaredLogError
+from hubel.objectives.variational import Variational
 
 __all__ = [
     "AbsoluteError",
+    "Adversarial",
     "BinaryCrossEntropy",
     "CrossEntropy",
     "GaussianLikelihood",
     "Hinge",
     "Huber",
+    "LogLikelihood",
     "Objective",
+    "Reconstruction",
     "SquaredError",
     "SquaredLogError",
+    "Variational",
     "WithAuxiliary",
     "check",
     "forward",

@@ -22,7 +22,9 @@ from hubel.objectives.binary_cross_entropy import BinaryCrossEntropy
 from hubel.objectives.cross_entropy import CrossEntropy
 from hubel.objectives.ending import BOUNDS, ending
 from hubel.objectives.objective import Objective
+from hubel.objectives.own_target import OwnTarget
 from hubel.objectives.real_values import RealValues
+from hubel.objectives.reconstruction import Reconstruction
 
 REMEDY = "Remove it from the network: the objective applies it (in a numerically safer form), and its `read` gives probabilities."
 ANSWERED = {
@@ -52,6 +54,8 @@ def check(net: nn.Module, objective: Objective, batch: Batch) -> None:
         objective = objective.objective
     _check_batch(batch)
     objective.check_targets(batch.targets)
+    if isinstance(objective, OwnTarget):
+        objective.check_net(net)
     modes = [(module, module.training) for module in net.modules()]
     places = places_of(net)
     before = [buffer.clone() for *_, buffer in places]
@@ -66,6 +70,8 @@ def check(net: nn.Module, objective: Objective, batch: Batch) -> None:
         put_back(places, before)
     if isinstance(objective, RealValues):
         _check_reach(last, objective, batch)
+    elif isinstance(objective, Reconstruction):
+        _check_reconstruction(last, objective, batch)
     elif isinstance(objective, CrossEntropy | BinaryCrossEntropy):
         _check_twice(last, objective)
 
@@ -184,17 +190,30 @@ def _check_reach(last: str, objective: RealValues, batch: Batch) -> None:
         raise ContractError(
             "the network ends with a softmax over one node, which is always 1: remove it from the network"
         )
+    scaled = objective.center is not None or objective.scale is not None
+    _check_bounds(
+        last,
+        objective.standardized(batch.targets.double()),
+        ", in the units of center and scale," if scaled else "",
+    )
+
+
+def _check_reconstruction(last: str, objective: Reconstruction, batch: Batch) -> None:
+    """An activation before the loss of a reconstruction: as for real values, or as for probabilities."""
+    if objective.loss == "squared":
+        _check_bounds(last, batch.inputs, ", which are the inputs after scaling,")
+    elif last in BOUNDS:
+        raise ContractError(
+            f"the network ends with a {last}, but the binary loss expects raw scores, to which it applies a sigmoid itself. {REMEDY}"
+        )
+
+
+def _check_bounds(last: str, wanted: Tensor, scaled: str) -> None:
     if last not in BOUNDS:
         return
-    wanted = objective.standardized(batch.targets.double())
     low, high = BOUNDS[last]
     least, greatest = float(wanted.min()), float(wanted.max())
     if least < low or greatest > high:
-        scaled = (
-            ""
-            if objective.center is None and objective.scale is None
-            else ", in the units of center and scale,"
-        )
         word = "something that keeps every output between 0 and 1" if last == "squashing" else f"a {last}"
         raise ContractError(
             f"the network ends with {word}, whose values lie between {low:g} and {high:g}, but the targets{scaled} run from {least:.4g} "

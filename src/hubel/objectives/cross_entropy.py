@@ -87,7 +87,7 @@ class CrossEntropy(OneRowEach):
             if self.class_weights is not None:
                 weights = _times(weights, batch.targets.to(logp) @ logp.new_tensor(self.class_weights))
         else:
-            losses = -logp.gather(1, batch.targets.long().unsqueeze(1)).squeeze(1)
+            losses = nn.functional.nll_loss(logp, batch.targets.long(), reduction="none")
             if self.class_weights is not None:
                 weights = _times(weights, logp.new_tensor(self.class_weights)[batch.targets.long()])
         plain = mean_over_batch(losses, weights)

@@ -13,10 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
+from hubel import metrics
 from hubel.core.errors import ContractError
-from hubel.core.types import Prediction
+from hubel.core.types import Interval, Prediction
 from hubel.objectives.real_values import RealValues
 
+ONE_SIGMA = math.erf(math.sqrt(0.5))  # 0.6827, the share within one standard deviation
 WIDEST = 20.0  # of |log variance|: e^20 standardized variances are no measurement any more
 
 
@@ -70,6 +72,19 @@ class GaussianLikelihood(RealValues):
         if self.scale is not None:
             deviations = deviations * np.asarray(self.scale)
         return replace(super().read(outputs), uncertainties=deviations)
+
+    def metrics(
+        self, prediction: Prediction, targets: np.ndarray, groups: np.ndarray | None = None
+    ) -> dict[str, Interval]:
+        """Those of real values, and how often the truth lies within one and within 1.96 standard deviations."""
+        scores = super().metrics(prediction, targets, groups)
+        assert prediction.uncertainties is not None
+        wanted = targets.reshape(len(targets), -1)
+        for name, share in (("coverage_68", ONE_SIGMA), ("coverage_95", 0.95)):
+            scores[name] = metrics.coverage(
+                wanted, prediction.values, prediction.uncertainties, share=share, groups=groups
+            )
+        return scores
 
     def calibrated(self, outputs: Tensor, targets: Tensor) -> GaussianLikelihood:
         """The same objective with the one factor on all standard deviations that makes held-out targets likeliest: the root mean

@@ -19,6 +19,8 @@ from hubel.core.errors import ContractError
 from hubel.core.types import Batch, Interval, Loss, Prediction
 from hubel.objectives.objective import OneRowEach, forward, mean_over_batch
 
+MOST_NAMED = 10  # values that have a score of their own each
+
 
 @dataclass(frozen=True)
 class RealValues(OneRowEach, ABC):
@@ -82,7 +84,13 @@ class RealValues(OneRowEach, ABC):
     def metrics(
         self, prediction: Prediction, targets: np.ndarray, groups: np.ndarray | None = None
     ) -> dict[str, Interval]:
-        return metrics.regression(targets.reshape(len(targets), -1), prediction.values, groups)
+        wanted = targets.reshape(len(targets), -1)
+        scores = metrics.regression(wanted, prediction.values, groups)
+        if 1 < self.num_values <= MOST_NAMED:
+            names = self.target_names or tuple(f"value_{k}" for k in range(self.num_values))
+            for k, name in enumerate(names):
+                scores[f"rmse_{name}"] = metrics.rmse(wanted[:, k], prediction.values[:, k], groups=groups)
+        return scores
 
     def calibrated(self, outputs: Tensor, targets: Tensor) -> Self:
         """As it is: nothing in its training makes it less sure than it should be."""

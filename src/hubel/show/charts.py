@@ -10,6 +10,7 @@ from html import escape
 
 import numpy as np
 
+from hubel.core.types import Interval
 from hubel.metrics import ReliabilityBin
 from hubel.show.scales import Scale, scale, thin, tick_text
 
@@ -91,9 +92,11 @@ def reliability_diagram(bins: Sequence[ReliabilityBin], *, alt: str) -> str:
     return svg(WIDTH, HEIGHT, parts, alt)
 
 
-def predicted_against_true(targets: np.ndarray, values: np.ndarray, *, name: str, alt: str) -> str:
-    """A point an example, and the diagonal on which they should lie."""
-    targets, values = _some(targets, values)
+def predicted_against_true(
+    targets: np.ndarray, values: np.ndarray, *, name: str, alt: str, bars: np.ndarray | None = None
+) -> str:
+    """A point an example, with its error bar of one standard deviation where there is one, and the diagonal on which they should lie."""
+    targets, values, bars = _some(targets, values, bars)
     both = scale([*targets.tolist(), *values.tolist()], 0, 1)
     across = Scale(both.low, both.high, LEFT, WIDTH - 24)
     up = Scale(both.low, both.high, HEIGHT - BOTTOM, TOP)
@@ -101,18 +104,43 @@ def predicted_against_true(targets: np.ndarray, values: np.ndarray, *, name: str
     parts.append(
         f'<path class="level" d="M{across(both.low):.1f} {up(both.low):.1f}L{across(both.high):.1f} {up(both.high):.1f}"/>'
     )
+    parts += _whiskers(across, up, targets, values, bars)
     parts += _points([(across(a), up(b)) for a, b in zip(targets, values, strict=True)])
     return svg(WIDTH, HEIGHT, parts, alt)
 
 
-def residuals(targets: np.ndarray, values: np.ndarray, *, name: str, alt: str) -> str:
+def residuals(
+    targets: np.ndarray,
+    values: np.ndarray,
+    *,
+    name: str,
+    unit: str = "",
+    alt: str,
+    bars: np.ndarray | None = None,
+) -> str:
     """Predicted minus true against predicted, with the line of no error."""
-    targets, values = _some(targets, values)
+    targets, values, bars = _some(targets, values, bars)
     across = scale(values.tolist(), LEFT, WIDTH - 24)
     up = scale([*(values - targets).tolist(), 0.0], HEIGHT - BOTTOM, TOP)
-    parts = axes(across, up, f"predicted {name}", "predicted − true")
+    parts = axes(across, up, f"predicted {name}", f"predicted − true{f' ({unit})' if unit else ''}")
     parts.append(f'<path class="level" d="M{LEFT} {up(0):.1f}H{WIDTH - 24}"/>')
+    parts += _whiskers(across, up, values, values - targets, bars)
     parts += _points([(across(a), up(b)) for a, b in zip(values, values - targets, strict=True)])
+    return svg(WIDTH, HEIGHT, parts, alt)
+
+
+def coverage_diagram(shares: Sequence[float], found: Sequence[Interval], *, alt: str) -> str:
+    """How often the truth lies within the central intervals that should hold it so often; a whisker is the 95 % interval."""
+    across, up = Scale(0.0, 1.0, LEFT, WIDTH - 24), Scale(0.0, 1.0, HEIGHT - BOTTOM, TOP)
+    parts = axes(across, up, "share that the error bars should hold", "share that they hold")
+    parts.append(f'<path class="level" d="M{across(0):.1f} {up(0):.1f}L{across(1):.1f} {up(1):.1f}"/>')
+    parts.append(text(across(0.3) - 12, up(0.3) - 22, "too wide", "end", "note"))
+    parts.append(text(across(0.5) + 16, up(0.5) + 26, "too narrow", "start", "note"))
+    for share, score in zip(shares, found, strict=True):
+        x, y = across(share), up(score.value)
+        if not math.isnan(score.low):
+            parts.append(f'<path class="whisker" d="M{x:.1f} {up(score.low):.1f}V{up(score.high):.1f}"/>')
+        parts.append(f'<circle class="dot one" cx="{x:.1f}" cy="{y:.1f}" r="3"/>')
     return svg(WIDTH, HEIGHT, parts, alt)
 
 
@@ -211,13 +239,27 @@ def _apart(places: Sequence[float], gap: float = 15) -> list[float]:
     return [m - over for m in moved]
 
 
-def _some(targets: np.ndarray, values: np.ndarray, most: int = 1000) -> tuple[np.ndarray, np.ndarray]:
-    """At most `most` of the pairs, evenly by row, the largest errors among them."""
+def _some(
+    targets: np.ndarray, values: np.ndarray, bars: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """At most 1000 of the pairs (200 with error bars), evenly by row, the largest errors among them."""
+    most = 1000 if bars is None else 200
     if len(targets) <= most:
-        return targets, values
+        return targets, values, bars
     worst = np.argsort(-np.abs(values - targets), kind="stable")[: most // 10]
     rows = np.union1d(np.linspace(0, len(targets) - 1, most - len(worst)).astype(int), worst)
-    return targets[rows], values[rows]
+    return targets[rows], values[rows], None if bars is None else bars[rows]
+
+
+def _whiskers(across: Scale, up: Scale, x: np.ndarray, y: np.ndarray, bars: np.ndarray | None) -> list[str]:
+    """Vertical bars of ± `bars`, cut off at the ends of the axis."""
+    if bars is None:
+        return []
+    steps = "".join(
+        f"M{across(a):.1f} {up(max(b - s, up.low)):.1f}V{up(min(b + s, up.high)):.1f}"
+        for a, b, s in zip(x.tolist(), y.tolist(), bars.tolist(), strict=True)
+    )
+    return [f'<path class="whisker thin" d="{steps}"/>']
 
 
 def _points(places: Iterable[tuple[float, float]]) -> list[str]:

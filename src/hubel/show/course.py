@@ -43,6 +43,8 @@ def metric_names(evidence: Evidence) -> list[str]:
 
 def loss_unit(evidence: Evidence) -> str:
     """What a loss is counted in: nats for probabilities."""
+    if evidence.kind == "itself":
+        return "loss (of scaled examples)"
     return "loss (nats)" if evidence.kind in ("classes", "labels") else "loss (of scaled targets)"
 
 
@@ -59,10 +61,11 @@ def _loss(evidence: Evidence) -> dict[str, str] | None:
     level = (
         (start, f"before learning: {wording.number(float(f'{start:.3g}'))}") if start and start > 0 else None
     )
+    log = all(v > 0 for curve in curves for v in curve.y if not math.isnan(v))
     picture = charts.lines(
-        curves, x_name="epoch", y_name=loss_unit(evidence), log=True, level=level, alt=_told("Loss", curves)
+        curves, x_name="epoch", y_name=loss_unit(evidence), log=log, level=level, alt=_told("Loss", curves)
     )
-    caption = "Loss by epoch, on a logarithmic axis."
+    caption = f"Loss by epoch{', on a logarithmic axis' if log else ''}."
     if level:
         caption += (
             " The dashed line is the loss of a network that knows nothing yet; a healthy fit begins near it."

@@ -27,7 +27,10 @@ def datacard(evidence: Evidence, *, most: int = 1500) -> dict[str, Any] | None:
         ("Target", _target(data)),
         ("Symmetries declared", wording.value_text(data.get("symmetries") or "none")),
         ("Duplicates", _duplicates(data.get("duplicates"))),
-        ("Channels", wording.value_text(data["channels"]) if data.get("channels") else None),
+        (
+            "Columns" if _is_table(data) else "Channels",
+            wording.value_text(data["channels"]) if data.get("channels") else None,
+        ),
     ]
     notes = data.get("notes")
     return {
@@ -40,6 +43,11 @@ def datacard(evidence: Evidence, *, most: int = 1500) -> dict[str, Any] | None:
         else [],
         **_class_rows(evidence, most),
     }
+
+
+def _is_table(data: Mapping[str, Any]) -> bool:
+    reading = data.get("reading")
+    return isinstance(reading, Mapping) and reading.get("kind") == "table"
 
 
 def _whole(value: Any) -> str | None:

@@ -20,12 +20,11 @@ from hubel.metrics import (
 from hubel.show import charts, wording
 from hubel.show.downloads import confusion_csv, csv_text, data_address
 from hubel.show.evidence import Evidence
-from hubel.show.verdict import target_unit
+from hubel.show.values import outputs, predictions_csv
 
 MOST_NUMBERED = 20  # classes up to which each cell of the matrix has its number
 MOST_DRAWN = 100
 MOST_ROWS = 30  # rows of the per-class table that are open
-MOST_OUTPUTS = 4
 
 
 def errors(evidence: Evidence, *, most: int = 1500) -> dict[str, Any] | None:
@@ -35,8 +34,8 @@ def errors(evidence: Evidence, *, most: int = 1500) -> dict[str, Any] | None:
     if evidence.kind == "values":
         return {
             "kind": "values",
-            "outputs": _outputs(evidence),
-            "csv": data_address(_predictions_csv(evidence)),
+            "outputs": outputs(evidence),
+            "csv": data_address(predictions_csv(evidence)),
         }
     found: dict[str, Any] = {"kind": evidence.kind, "reliability": _reliability(evidence), "matrix": None}
     if evidence.kind == "classes":
@@ -219,37 +218,3 @@ def _reliability(evidence: Evidence) -> dict[str, str] | None:
         "Each cross holds equally many examples; its arms are the range of confidence and the 95 % interval."
     )
     return {"picture": charts.reliability_diagram(bins, alt=alt), "caption": caption}
-
-
-def _outputs(evidence: Evidence) -> list[dict[str, str]]:
-    """For each real target: predicted against true, and residuals."""
-    assert evidence.predicted is not None
-    targets, values = evidence.predicted
-    names = evidence.part("data").get("target_names")
-    names = [str(name) for name in names] if isinstance(names, list) else []
-    unit, found = target_unit(evidence), []
-    for k in range(min(targets.shape[1], MOST_OUTPUTS)):
-        name = names[k] if k < len(names) else f"output {k}" if targets.shape[1] > 1 else "value"
-        axis = f"{name} ({unit})" if unit else name
-        error = values[:, k] - targets[:, k]
-        told = f"Mean residual {error.mean():.3g}, standard deviation {error.std():.3g}"
-        alt = f"Predicted against true {axis}, {len(error)} examples. {told}."
-        found.append(
-            {
-                "true": charts.predicted_against_true(targets[:, k], values[:, k], name=axis, alt=alt),
-                "residuals": charts.residuals(
-                    targets[:, k], values[:, k], name=axis, alt=f"Residuals of {axis}. {told}."
-                ),
-                "caption": f"{told}{' ' + unit if unit else ''}. "
-                "Points on the dashed line are predicted exactly; a bend or a fan in the residuals is structure that the network missed.",
-            }
-        )
-    return found
-
-
-def _predictions_csv(evidence: Evidence, most: int = 2000) -> str:
-    assert evidence.predicted is not None
-    targets, values = (a[:most, :20] for a in evidence.predicted)
-    header = ["id"] + [f"{what}_{k}" for what in ("true", "predicted") for k in range(targets.shape[1])]
-    rows = ([i, *t, *v] for i, t, v in zip(evidence.ids, targets.tolist(), values.tolist(), strict=False))
-    return csv_text(header, rows)

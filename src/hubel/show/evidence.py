@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,11 +18,12 @@ import numpy as np
 
 from hubel.core.files import read_lines
 from hubel.core.types import Interval
+from hubel.data.archives import opened_npz
 
 FORMAT = 1
 LARGEST_ARRAY = 2 << 30  # bytes; a larger one is left out: the page could not show it
 
-Kind = Literal["classes", "labels", "values"]
+Kind = Literal["classes", "labels", "values", "itself"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,9 @@ class Evidence:
 
     @property
     def kind(self) -> Kind:
-        """What was predicted: one of several classes, several yes/no labels, or real values."""
+        """What was predicted: one of several classes, several yes/no labels, real values, or the example itself."""
+        if self.part("data").get("own_target") is True:
+            return "itself"
         if not self.classes:
             return "values"
         targets = self.arrays.get("targets")
@@ -91,6 +93,8 @@ class Evidence:
         Each is [N] of class numbers (int64), [N, K] of yes/no labels (booleans), or [N, K] of real values (float64).
         """
         targets, values = self.arrays.get("targets"), self.arrays.get("values")
+        if self.kind == "itself":
+            return None
         if targets is None or values is None or len(targets) != len(values) or len(targets) == 0:
             return None
         if targets.dtype.kind not in "biuf" or values.dtype.kind not in "biuf":
@@ -120,6 +124,16 @@ class Evidence:
             probabilities = np.concatenate([1 - probabilities, probabilities], axis=1)
         fits = probabilities.shape == (len(predicted[0]), len(self.classes))
         return probabilities if fits and np.isfinite(probabilities).all() else None
+
+    @cached_property
+    def uncertainties(self) -> np.ndarray | None:
+        """Standard deviations [N, K] that belong to `predicted` real values, or None."""
+        found, predicted = self.arrays.get("uncertainties"), self.predicted
+        if found is None or predicted is None or self.kind != "values" or found.dtype.kind != "f":
+            return None
+        found = found.reshape(len(found), -1).astype(np.float64)
+        fits = found.shape == predicted[1].shape
+        return found if fits and np.isfinite(found).all() and (found > 0).all() else None
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
@@ -221,24 +235,24 @@ def _read_epochs(path: Path, problems: list[str]) -> tuple[dict[str, Any], ...]:
 
 def _read_arrays(path: Path, problems: list[str]) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
+    if not path.exists():
+        return arrays
     try:
-        with zipfile.ZipFile(path) as archive:
-            sizes = {entry.filename.removesuffix(".npy"): entry.file_size for entry in archive.infolist()}
-        with np.load(path, allow_pickle=False) as stored:
-            for name, size in sizes.items():
-                if size > LARGEST_ARRAY:
-                    problems.append(f"predictions.npz: {name} takes {size >> 30} GiB and was left out.")
+        with opened_npz(path) as stored:
+            for name, entry in stored.members.items():
+                if entry.file_size > LARGEST_ARRAY:
+                    problems.append(
+                        f"predictions.npz: {name} takes {entry.file_size >> 30} GiB and was left out."
+                    )
                     continue
                 try:
-                    array = stored[name]
-                except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+                    with opened_npz(path) as again:
+                        array = again[name]
+                except (OSError, ValueError) as error:
                     problems.append(f"predictions.npz: {name} could not be read: {error}.")
                     continue
-                if isinstance(array, np.ndarray):
-                    arrays[name] = array if array.ndim else array.reshape(1)
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+                arrays[name] = array if array.ndim else array.reshape(1)
+    except (OSError, ValueError) as error:
         problems.append(f"predictions.npz could not be read: {error}.")
     return arrays
 

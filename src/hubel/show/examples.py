@@ -68,6 +68,8 @@ def entering(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
     )
     labels = _entering_labels(evidence, len(pictures))
     names = evidence.part("data").get("channels")
+    if (told := evidence.arrays.get("entering_names")) is not None and told.dtype.kind == "U":
+        names = told.tolist()
     return {
         "cards": [
             {"panels": panels, "label": label} for panels, label in zip(shown.panels, labels, strict=False)
@@ -78,6 +80,7 @@ def entering(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
         "small": bool(shown and max(shown.width, shown.height) <= 96),
         "statement": shown.statement if shown else "The inputs are not pictures; their ranges are below.",
         "channels": channel_table(pictures, [str(n) for n in names] if isinstance(names, list) else ()),
+        "noun": "channel" if told is None else "column",
         "hidden": max(0, pictures.shape[1] - 32),
         "shape": wording.shape(_entering_shape(evidence, pictures)),
         "dtype": str(pictures.dtype),
@@ -119,7 +122,12 @@ def _card(evidence: Evidence, row: int) -> dict[str, Any]:
     targets, values = evidence.predicted
     card: dict[str, Any] = {"id": evidence.ids[row], "panels": ()}
     if evidence.kind == "values":
-        return card | {"true": _reals(targets[row], ""), "said": _reals(values[row], ""), "probability": ""}
+        bars = None if evidence.uncertainties is None else evidence.uncertainties[row]
+        return card | {
+            "true": _reals(targets[row], ""),
+            "said": _reals(values[row], "", bars),
+            "probability": "",
+        }
     true, said = int(targets[row]), int(values[row])
     card |= {"true": evidence.classes[true], "said": evidence.classes[said], "probability": ""}
     if (probabilities := evidence.probabilities) is not None:
@@ -128,8 +136,11 @@ def _card(evidence: Evidence, row: int) -> dict[str, Any]:
     return card
 
 
-def _reals(values: np.ndarray, unit: str) -> str:
-    text = ", ".join(wording.number(float(f"{v:.4g}")) for v in values[:4])
+def _reals(values: np.ndarray, unit: str, bars: np.ndarray | None = None) -> str:
+    said = [wording.number(float(f"{v:.4g}")) for v in values[:4]]
+    if bars is not None:
+        said = [f"{v} ± {wording.number(float(f'{s:.2g}'))}" for v, s in zip(said, bars, strict=False)]
+    text = ", ".join(said)
     return f"{text}{', …' if len(values) > 4 else ''}{' ' + unit if unit else ''}"
 
 

@@ -161,7 +161,7 @@ def _loss(ax: Axes, evidence: Evidence, epochs: list[float]) -> None:
     for name, key, colour in (("train", "loss", BLUE), ("validation", "validation_loss", RED)):
         values = np.array(column(evidence, key))
         if not np.isnan(values).all():
-            ax.plot(epochs, np.where(values > 0, values, np.nan), color=colour, linewidth=1.6)
+            ax.plot(epochs, values, color=colour, linewidth=1.6)
             ends.append((float(values[np.isfinite(values)][-1]), name, values, colour))
     start = evidence.initial_loss
     if start and start > 0:
@@ -171,6 +171,11 @@ def _loss(ax: Axes, evidence: Evidence, epochs: list[float]) -> None:
             note, (1, start), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points",
             ha="right", fontsize=8, color=SOFT,
         )  # fmt: skip
+    _name(ax, "epoch", loss_unit(evidence))
+    if any((values <= 0).any() for _, _, values, _ in ends):  # a density may be above 1: its loss is negative
+        for _, name, values, colour in ends:
+            _end_label(ax, epochs, values, name, colour)
+        return
     ax.set_yscale("log")
     low, high = ax.get_ylim()
     ends.sort(key=lambda end: end[0])
@@ -182,7 +187,6 @@ def _loss(ax: Axes, evidence: Evidence, epochs: list[float]) -> None:
     ticks = Scale(low, high, 0, 1, log=True).ticks()
     ax.set_yticks(ticks, [tick_text(tick) for tick in ticks])
     ax.set_yticks([], minor=True)
-    _name(ax, "epoch", loss_unit(evidence))
 
 
 def _end_label(

@@ -46,7 +46,7 @@ def gallery(
     colour = num_channels == 3
     shown = pictures[:, :MOST_CHANNELS] if num_channels > MOST_CHANNELS else pictures
     if low is None or high is None:
-        low, high = _display_range(shown, colour)
+        low, high = display_range(shown, colour)
     else:
         low, high = _per_channel(low, shown), _per_channel(high, shown)
     panels: tuple[tuple[str, ...], ...] = ()
@@ -75,7 +75,7 @@ def levels(pictures: np.ndarray) -> list[list[np.ndarray]] | None:
     if pictures.ndim != 4 or 0 in pictures.shape or pictures.dtype.kind not in "biuf":
         return None
     shown, colour = pictures[:, :MOST_CHANNELS], pictures.shape[1] == 3
-    low, high = _display_range(shown, colour)
+    low, high = display_range(shown, colour)
     return [_panels(picture, low, high, colour) for picture in shown.astype(np.float64)]
 
 
@@ -98,7 +98,7 @@ def channel_table(pictures: np.ndarray, names: Sequence[str] = ()) -> list[dict[
     return rows
 
 
-def _display_range(pictures: np.ndarray, colour: bool) -> tuple[np.ndarray, np.ndarray]:
+def display_range(pictures: np.ndarray, colour: bool) -> tuple[np.ndarray, np.ndarray]:
     """Black and white for each channel; one range for all three colours."""
     if pictures.dtype == np.uint8 and pictures.max() >= 128:
         return np.zeros(pictures.shape[1]), np.full(pictures.shape[1], 255.0)

@@ -19,6 +19,7 @@ from hubel.show.datacard import datacard
 from hubel.show.errors import errors
 from hubel.show.evidence import Evidence
 from hubel.show.examples import entering, mistakes
+from hubel.show.itself import itself
 from hubel.show.verdict import verdict
 
 LIMIT = 2_000_000  # bytes of the whole page
@@ -83,6 +84,7 @@ def _page(evidence: Evidence, pictures: int, rows: int) -> dict[str, Any]:
         "mistakes": mistakes(evidence, budget=pictures),
         "series": series.examples(evidence),
         "forecast": series.forecast(evidence),
+        "itself": itself(evidence, budget=pictures),
         "entering": entering(evidence, budget=pictures),
         "choices": choices(evidence),
         "reproduction": reproduction(evidence),
@@ -96,7 +98,7 @@ def _kicker(evidence: Evidence) -> str:
     parts = [
         str(evidence.about.get("created") or "")[:10],
         str(data.get("name") or "") if data.get("name") != evidence.name else "",
-        net_word(net),
+        net_word(dict(net)),
         wording.duration(seconds)
         if isinstance(seconds := evidence.about.get("seconds"), (int, float))
         else "",

@@ -242,7 +242,7 @@ def _channels(evidence: Evidence, num: int) -> list[str]:
 def _targets(evidence: Evidence) -> tuple[list[int], int]:
     """The numbers of the columns that are forecast, and how many steps."""
     reading = evidence.part("data", "reading")
-    columns, horizon = reading.get("targets"), as_number(reading.get("horizon"))
+    columns, horizon = reading.get("target_columns"), as_number(reading.get("horizon"))
     if (
         not isinstance(columns, list)
         or horizon is None

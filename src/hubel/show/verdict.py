@@ -13,7 +13,7 @@ from hubel.metrics import accuracy, chance_level, f1_over_labels, rmse
 from hubel.show import charts, wording
 from hubel.show.evidence import Evidence, as_interval, as_number
 
-FIRST = ("accuracy", "micro_f1", "f1_micro", "subset_accuracy", "rmse")
+FIRST = ("accuracy", "micro_f1", "f1_micro", "subset_accuracy", "rmse", "log_likelihood", "frechet_distance")
 
 
 def verdict(evidence: Evidence) -> dict[str, Any]:
@@ -99,6 +99,11 @@ def _baselines(evidence: Evidence) -> dict[str, float]:
         return (
             {} if predicted is None else {"mean of the targets": float(np.mean(np.std(predicted[0], axis=0)))}
         )
+    if evidence.kind == "itself":
+        rows = {name: row for name, row in evidence.part("baselines").items() if isinstance(row, dict)}
+        return {
+            str(name): rmse for name, row in rows.items() if (rmse := as_number(row.get("rmse"))) is not None
+        }
     if evidence.kind == "labels":
         return {}
     test, train = class_counts(evidence, evidence.scored), class_counts(evidence, "train")
@@ -199,6 +204,17 @@ def _comparison(
         if score.high < best:
             return f"{told} The whole interval lies below."
         return f"{told} The interval does not lie below it: nothing shows yet that the network has learned."
+    if "mean of the training examples" in baselines and name == "rmse":
+        told = ", ".join(
+            f"{wording.number(float(f'{value:.4g}'))} by the {of}" for of, value in baselines.items()
+        )
+        best = min(baselines.values())
+        told = f"Without a network the error would be {told}."
+        if math.isnan(score.high):
+            return told
+        if score.high < best:
+            return f"{told} The whole interval lies below."
+        return f"{told} The interval does not lie below: nothing shows yet that a network is needed."
     return ""
 
 

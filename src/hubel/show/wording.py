@@ -8,7 +8,7 @@ from typing import Any
 
 from hubel.core.types import Interval
 
-SHARES = ("accuracy", "precision", "recall", "f1", "sensitivity", "specificity")
+SHARES = ("accuracy", "precision", "recall", "f1", "sensitivity", "specificity", "coverage")
 
 
 def is_share(name: str) -> bool:
@@ -30,6 +30,16 @@ def metric_name(name: str) -> str:
         "rmse": "root mean squared error",
         "mae": "mean absolute error",
         "r2": "R²",
+        "psnr": "peak signal-to-noise ratio (dB)",
+        "elbo": "evidence lower bound (nats)",
+        "kl": "divergence of the codes (nats)",
+        "log_likelihood": "log likelihood (nats)",
+        "bits_per_value": "bits a value",
+        "frechet_distance": "Fréchet distance of samples",
+        "frechet_of_halves": "Fréchet distance of two halves of the data",
+        "called_real": "share called real by the discriminator",
+        "coverage_68": "truth within 1 sd (68.3 % expected)",
+        "coverage_95": "truth within 1.96 sd (95 % expected)",
         "roc_auc": "ROC AUC",
         "log_loss": "log loss",
         "f1": "F1",
@@ -38,6 +48,8 @@ def metric_name(name: str) -> str:
         "brier": "Brier score",
         "expected_calibration_error": "expected calibration error",
     }
+    if name.startswith("rmse_"):
+        return f"root mean squared error of {name.removeprefix('rmse_')}"
     return known.get(name, name.replace("_", " "))
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from hubel.core.types import Batch
 from hubel.data import Dataset
 from hubel.data.batches import Batches
-from hubel.data.preprocessing import Scaling, scaling_of
+from hubel.data.preprocessing import Preprocessing, scaling_of
 from hubel.fitting import Precision, Recipe, Run
 from hubel.fitting import machine as machines
 from hubel.fitting.machine import threads
@@ -239,7 +239,7 @@ class NetEstimator(BaseEstimator):
                 f"net is {self.net!r}; expected a torch.nn.Module, a function of inputs and outputs that makes one (such as "
                 "functools.partial(hubel.nets.mlp, (50,))), or None"
             )
-        return choices.made_net(self.net, data, objective, recipe.seed)
+        return choices.made_net(self.net, data, objective.num_outputs, recipe.seed)
 
     def _placed(self, net: nn.Module, recipe: Recipe) -> nn.Module:
         return _precision(recipe).place(net, machines.device_of(self.device))
@@ -249,7 +249,7 @@ class NetEstimator(BaseEstimator):
         net: nn.Module,
         objective: Objective,
         recipe: Recipe,
-        scaling: Scaling,
+        scaling: Preprocessing,
         *,
         run: Run | None = None,
     ) -> None:
@@ -269,6 +269,6 @@ def _precision(recipe: Recipe) -> Precision:
     return recipe.precision
 
 
-def _some(data: Dataset, scaling: Scaling, net: nn.Module) -> Batch:
+def _some(data: Dataset, scaling: Preprocessing, net: nn.Module) -> Batch:
     """A real batch, to check network and objective against."""
     return next(Batches(data=data, scaling=scaling, batch_size=32, device=device_of(net)).in_order())

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hubel.data import Dataset
 from hubel.data.batches import Batches
-from hubel.data.preprocessing import Scaling
+from hubel.data.preprocessing import Preprocessing
 from hubel.fitting import Backprop, MovingAverage, Progress, Recipe, codec, steps
 from hubel.fitting.loop import StepRule
 from hubel.fitting.machine import threads
@@ -39,7 +39,7 @@ def train(
     net: nn.Module,
     objective: Objective,
     recipe: Recipe,
-    scaling: Scaling,
+    scaling: Preprocessing,
     data: Dataset,
     validation: Dataset | None = None,
 ) -> Course:
@@ -117,7 +117,7 @@ def one_pass(
     return float(torch.stack(losses).double().mean())
 
 
-def batches_of(net: nn.Module, recipe: Recipe, scaling: Scaling, data: Dataset) -> Batches:
+def batches_of(net: nn.Module, recipe: Recipe, scaling: Preprocessing, data: Dataset) -> Batches:
     """The batches of `data` on the device of the network."""
     assert recipe.batch_size is not None and recipe.augmentation is not None and recipe.precision is not None
     return Batches(
@@ -162,7 +162,7 @@ def _loss(
     net: nn.Module,
     objective: Objective,
     recipe: Recipe,
-    scaling: Scaling,
+    scaling: Preprocessing,
     validation: Dataset,
     average: MovingAverage | None,
 ) -> float:

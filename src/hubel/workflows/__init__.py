@@ -3,6 +3,7 @@
 from hubel.workflows.crossval import cross_validate
 from hubel.workflows.features import features
 from hubel.workflows.fit import fit, resume
+from hubel.workflows.generate import encode, sample, write_samples
 from hubel.workflows.predict import evaluate, predict_files
 from hubel.workflows.recognize import top_classes
 from hubel.workflows.runs import demo, list_runs, report
@@ -10,6 +11,7 @@ from hubel.workflows.runs import demo, list_runs, report
 __all__ = [
     "cross_validate",
     "demo",
+    "encode",
     "evaluate",
     "features",
     "fit",
@@ -17,5 +19,7 @@ __all__ = [
     "predict_files",
     "report",
     "resume",
+    "sample",
     "top_classes",
+    "write_samples",
 ]

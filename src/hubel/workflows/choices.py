@@ -22,7 +22,8 @@ from hubel.fitting.optimizers import OptimizerChoice
 from hubel.fitting.precision import Precision
 from hubel.fitting.rules import Backprop
 from hubel.nets.symmetrized import one_view
-from hubel.objectives import BinaryCrossEntropy, CrossEntropy, Objective, SquaredError
+from hubel.objectives import Objective
+from hubel.workflows.asking import Wishes, ask_classes, ask_labels, ask_values
 from hubel.workflows.of_series import forecast_objective, net_of_series
 from hubel.workflows.pretrained import pretrained_net
 
@@ -32,6 +33,7 @@ WIDTHS = (16, 32, 48, 64, 96)
 ENOUGH = {16: 12, 32: 16, 48: 24, 64: 48, 96: 10**9}  # epochs from which on the next width is better
 TOO_FEW = 6
 GROWTH = 1.5  # power of the width with which an epoch grows longer; what is chosen by it is measured before it is used
+NO_WISHES = Wishes()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,38 +48,29 @@ class Pace:
         return self.step * steps_per_epoch + self.evaluation * num_validation
 
 
-def choose_objective(train: Dataset) -> tuple[Objective, str]:
-    """The question that the type of the targets asks, and why."""
+def choose_objective(train: Dataset, wishes: Wishes = NO_WISHES) -> tuple[Objective, str]:
+    """The question that the type of the targets asks, and a sentence that says so."""
     if train.is_multilabel:
-        assert train.classes is not None
-        num = len(train.classes)
-        return BinaryCrossEntropy(
-            num, classes=train.classes
-        ), f"{num} yes/no labels an example: a sigmoid for each"
+        return ask_labels(train, wishes)
     if train.classes is not None:
-        num = len(train.classes)
-        objective = CrossEntropy(num, classes=train.classes, label_smoothing=0.1)
-        return objective, f"one of {num} classes: softmax and cross-entropy, labels smoothed by 0.1"
-    if train.reading.get("kind") == "forecast":
-        return forecast_objective(train)
-    targets = np.asarray(train.targets, np.float64).reshape(len(train), -1)
-    scale = targets.std(axis=0)
-    objective = SquaredError(
-        targets.shape[1],
-        center=tuple(map(float, targets.mean(axis=0))),
-        scale=tuple(float(s) if s > 0 else 1.0 for s in scale),
-        target_names=train.target_names,
-        units=train.units,
+        return ask_classes(train, wishes)
+    objective, why = ask_values(train, wishes)
+    return (
+        forecast_objective(train, objective, why)
+        if train.reading.get("kind") == "forecast"
+        else (objective, why)
     )
-    return objective, "real values: squared error, in units of the training targets' standard deviation"
 
 
 def choose_net(train: Dataset, objective: Objective, seed: int, budget: float) -> tuple[nn.Module, str]:
     """The default network for inputs of this kind and for this much time, with weights that follow from the seed."""
     with random.torch_seeded(seed, "initial weights"):
         if train.kind == "features":
-            net = nets.mlp((100, 100), inputs=train.shape[0], outputs=objective.num_outputs)
-            return net, f"a table of {train.shape[0]} features: two hidden layers of 100"
+            net = nets.committee((100, 100), inputs=train.entering[0], outputs=objective.num_outputs)
+            return (
+                net,
+                f"a table of {_columns(train)}: the mean of {net.members} perceptrons with two hidden layers of 100",
+            )
         if train.kind in ("series", "image series"):
             return net_of_series(train, objective)
         if (found := pretrained_net(train, objective)) is not None:
@@ -87,6 +80,13 @@ def choose_net(train: Dataset, objective: Objective, seed: int, budget: float) -
             width = 32 if len(train) >= MANY else 16
         net = _compact(width, train, objective)
         return net, f"{train.kind}: a small residual network {width} channels wide{_mirrored(net)}"
+
+
+def _columns(train: Dataset) -> str:
+    features, entering = train.shape[0], train.entering[0]
+    return f"{features} features" + (
+        f", {entering} numbers with their levels and gaps" if entering != features else ""
+    )
 
 
 def other_width(
@@ -146,11 +146,11 @@ def _compact(width: int, train: Dataset, objective: Objective) -> nn.Module:
     return nets.symmetrized(net, sorted(declared)) if declared else net
 
 
-def made_net(make: Callable[..., nn.Module], train: Dataset, objective: Objective, seed: int) -> nn.Module:
+def made_net(make: Callable[..., nn.Module], train: Dataset, outputs: int, seed: int) -> nn.Module:
     """The network of a function of `inputs` and `outputs`, with weights that follow from the seed."""
-    inputs = train.shape[0] if len(train.shape) == 1 else train.shape
+    inputs = train.entering[0] if len(train.shape) == 1 else train.shape
     with random.torch_seeded(seed, "initial weights"):
-        net = make(inputs=inputs, outputs=objective.num_outputs)
+        net = make(inputs=inputs, outputs=outputs)
     if not isinstance(net, nn.Module):
         raise TypeError(
             f"net={make!r} made a {type(net).__name__}; expected a torch.nn.Module, or a function of inputs and outputs that makes one"

@@ -14,10 +14,14 @@ import torch
 from hubel.core import files
 from hubel.core.types import Interval, Prediction
 from hubel.data import Dataset
+from hubel.data.encoding import Encoding
+from hubel.fitting.evaluation import of_network
 from hubel.fitting.run import outputs_of
+from hubel.objectives import OwnTarget
 from hubel.workflows import folders
 from hubel.workflows.display import Display
-from hubel.workflows.of_series import naive_scores, shown
+from hubel.workflows.given_back import DRAWN, baselines, shown_of
+from hubel.workflows.of_series import naive_scores, series_shown
 
 if TYPE_CHECKING:
     from hubel.objectives import Objective
@@ -36,14 +40,35 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
     name = "test" if len(setting.prepared.rows["test"]) else "validation"
     part = setting.prepared.part(name)
     scores: dict[str, Interval] = {}
-    naive: dict[str, Any] = {}
+    about: dict[str, Any] = {}
     if len(part):
         outputs = _outputs(setting, training, part)
         prediction = objective.read(outputs)
         scores = objective.metrics(prediction, np.asarray(part.targets), part.groups)
-        naive, best = naive_scores(setting.prepared.part("train"), part, prediction, objective)
-        worst = worst_rows(part, prediction)
-        write_predictions(folder, part, prediction, worst, {**entering(training), **shown(part, worst, best)})
+        scores |= of_network(objective, training.net, setting.prepared.scaling, part, setting.device)
+        if isinstance(objective, OwnTarget):
+            shown = shown_of(
+                training.net,
+                objective,
+                setting.prepared.scaling,
+                part,
+                prediction,
+                precision=training.precision,
+                seed=setting.recipe.seed,
+                device=setting.device,
+            )
+            shown |= {
+                name: middle_slices(shown[name]) for name in DRAWN if name in shown and shown[name].ndim == 5
+            }
+            about["baselines"] = baselines(training.net, objective, setting.prepared.part("train"), part)
+            write_arrays(folder, shown | entering(training))
+        else:
+            naive, best = naive_scores(setting.prepared.part("train"), part, prediction, objective)
+            about |= {"naive": naive} if naive else {}
+            worst = worst_rows(part, prediction)
+            write_predictions(
+                folder, part, prediction, worst, entering(training) | series_shown(part, worst, best)
+            )
     folders.update(
         folder,
         status="finished",
@@ -53,13 +78,13 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
         scored_part=name,
         test={metric: score.as_json() for metric, score in scores.items()},
         test_looks=1 if name == "test" and scores else 0,
-        **({"naive": naive} if naive else {}),
+        **about,
     )
     display.say(f"{stopped[0].upper()}{stopped[1:]}.")
     if scores:
         headline = setting.objective.headline
         display.say(f"{name.capitalize()} {headline}: {score_text(headline, scores[headline])}")
-        for words, found in naive.items():
+        for words, found in about.get("naive", {}).items():
             saved = found["skill"]
             told = (
                 ""
@@ -67,6 +92,11 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
                 else f", of whose squared error the network saves {saved['value']:.0%} [{saved['low']:.0%}, {saved['high']:.0%}]"
             )
             display.say(f"  beside it: {words} {found[headline]['value']:.4g}{told}")
+    if "frechet_distance" in scores:
+        samples, halves = scores["frechet_distance"], scores["frechet_of_halves"]
+        display.say(
+            f"Samples: Fréchet distance {samples} (between two halves of the data {halves.value:.3g})"
+        )
     display.say(f"Run:    {folder}")
     try:
         files.write_text(folder / "report.html", report(folder))
@@ -117,17 +147,26 @@ def write_predictions(
     more: dict[str, np.ndarray],
 ) -> None:
     """`predictions.npz`: what was predicted for every example of the part, the pictures of the `worst` rows, and what `more` there is."""
+    targets = np.asarray(part.targets)
     content: dict[str, np.ndarray] = {
         "ids": _ids(part),
-        "targets": np.asarray(part.targets),
+        "targets": targets.argmax(1) if part.has_probabilities else targets,
         "values": prediction.values,
     }
+    if part.has_probabilities:
+        content["target_probabilities"] = targets
+    if prediction.uncertainties is not None:
+        content["uncertainties"] = prediction.uncertainties
     if prediction.probabilities is not None:
         content["probabilities"] = prediction.probabilities.astype(np.float32)
     content["worst_rows"] = worst
     if len(part.shape) in (3, 4):
-        content["worst_pictures"] = middle_slices(np.asarray(part.inputs[worst]))
-    content |= more
+        content["worst_pictures"] = pictures_of(part, np.asarray(part.inputs[worst]))
+    write_arrays(folder, content | more)
+
+
+def write_arrays(folder: Path, content: dict[str, np.ndarray]) -> None:
+    """`predictions.npz`, whole or not at all."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **content)  # type: ignore[arg-type]
     files.write_bytes(folder / "predictions.npz", buffer.getbuffer())
@@ -137,7 +176,8 @@ def worst_rows(part: Dataset, prediction: Prediction) -> np.ndarray:
     """Rows of the examples with the greatest error, worst first: least probability of the truth, or largest deviation."""
     targets = np.asarray(part.targets)
     if prediction.probabilities is None:
-        error = np.abs(prediction.values - targets.reshape(prediction.values.shape)).sum(1)
+        spread = np.maximum(targets.reshape(prediction.values.shape).std(axis=0), 1e-300)  # units may differ
+        error = (np.abs(prediction.values - targets.reshape(prediction.values.shape)) / spread).max(1)
     elif targets.ndim == 2:
         error = np.abs(prediction.probabilities - targets).max(1)
     else:
@@ -152,12 +192,24 @@ def worst_rows(part: Dataset, prediction: Prediction) -> np.ndarray:
 def entering(training: Training) -> dict[str, np.ndarray]:
     """The first batch of the first epoch, exactly as it entered the network."""
     batch = next(training.batches.epoch(1))
+    scaling = training.job.scaling
+    if isinstance(scaling, Encoding):
+        names = scaling.names(training.job.train.reading["columns"])
+        return {"entering_pictures": batch.inputs.float().cpu().numpy(), "entering_names": np.array(names)}
     if batch.inputs.ndim not in (4, 5):
         return {}
+    targets = {"entering_targets": batch.targets[:NUM_ENTERING].cpu().numpy()}
     return {
-        "entering_pictures": middle_slices(batch.inputs[:NUM_ENTERING].float().cpu().contiguous().numpy()),
-        "entering_targets": batch.targets[:NUM_ENTERING].cpu().numpy(),
+        "entering_pictures": pictures_of(
+            training.job.train, batch.inputs[:NUM_ENTERING].float().cpu().contiguous().numpy()
+        ),
+        **({} if training.job.train.is_its_own_target else targets),
     }
+
+
+def pictures_of(data: Dataset, examples: np.ndarray) -> np.ndarray:
+    """Examples of `data` as pictures: volumes by their middle slices, image series [m, T, C, H, W] by the first channel of each picture."""
+    return examples[:, :, 0] if data.kind == "image series" else middle_slices(examples)
 
 
 def middle_slices(examples: np.ndarray) -> np.ndarray:
@@ -191,7 +243,8 @@ def middle_slices(examples: np.ndarray) -> np.ndarray:
 def _ids(part: Dataset) -> np.ndarray:
     if part.ids is None:
         return np.arange(len(part)).astype(str)
-    return np.asarray(part.ids).astype(str)
+    ids = np.asarray(part.ids).astype(str)
+    return np.char.add("row ", ids) if part.reading.get("kind") == "table" else ids
 
 
 def as_json(scores: dict[str, Interval]) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from hubel.data.batches import Batches
 from hubel.fitting import Plateau, Precision, Recipe, Run, probe
 from hubel.fitting.precision import SHARE
 from hubel.fitting.recipe import default_batch_size
-from hubel.objectives import Objective, SquaredError, check
-from hubel.workflows import choices, folders
+from hubel.objectives import GaussianLikelihood, Objective, OwnTarget, SquaredError, check
+from hubel.workflows import choices, folders, itself
 from hubel.workflows.display import Display
 from hubel.workflows.memory import within_memory
 from hubel.workflows.prepare import Prepared, prepare
@@ -52,6 +52,7 @@ def decide(
     budget: float,
     device: torch.device,
     display: Display,
+    wishes: choices.Wishes = choices.NO_WISHES,
 ) -> Setting:
     """All choices, said on the display, with network, objective and one real batch checked against each other."""
     if like is not None:
@@ -77,16 +78,30 @@ def decide(
     train = prepared.part("train")
     folders.show_data(display, prepared)
     reasons: dict[str, str] = {}
+    if wishes and (objective is not None or like is not None):
+        taken = (
+            "objective was given"
+            if objective is not None
+            else f"objective is that of {like.folder}"
+            if like
+            else ""
+        )
+        raise ValueError(f"{wishes.named} was asked for, but the {taken}: leave one of them out")
     if objective is None and like is not None:
         objective = _asked_of(train, like.objective)
-    if objective is None:
-        objective, reasons["objective"] = choices.choose_objective(train)
+    if objective is None and not train.is_its_own_target:
+        objective, reasons["objective"] = choices.choose_objective(train, wishes)
     ours = net is None
+    if train.is_its_own_target or isinstance(objective, OwnTarget):
+        net, objective, why = itself.choose(train, net, objective, recipe)
+        reasons |= why
+    assert objective is not None
     if net is None:
         net, reasons["net"] = choices.choose_net(train, objective, recipe.seed, budget)
     elif not isinstance(net, nn.Module):
-        net = choices.made_net(net, train, objective, recipe.seed)
+        net = choices.made_net(net, train, objective.num_outputs, recipe.seed)
     prepared = replace(prepared, scaling=published_scaling(net, prepared.scaling))
+    objective = itself.with_scaling(objective, prepared.scaling)
     fitted = net.to(device)
     if recipe.precision is not None and (recipe.precision.dtype == "float64") != own64:
         has, asks = ("float64", recipe.precision.dtype) if own64 else ("float32", "float64")
@@ -202,7 +217,11 @@ def _resolve(
 
     with recipe.frozen(net):
         resolved, why = recipe.resolve(
-            train, net, choose_precision=choose_precision, choose_epochs=choose_epochs
+            train,
+            net,
+            choose_precision=choose_precision,
+            choose_epochs=choose_epochs,
+            validation=len(prepared.rows["validation"]) > 0,
         )
     return resolved, why, measured
 
@@ -232,9 +251,13 @@ def _asked_of(train: Dataset, objective: Objective) -> Objective:
                 f"{train.name} has {len(train.classes)} classes, but the run to be like has {len(asked)}: pass an objective and a network"
             )
         changes["classes"] = train.classes
-    if isinstance(objective, SquaredError) and train.classes is None and objective.center is not None:
+    if (
+        isinstance(objective, (SquaredError, GaussianLikelihood))
+        and train.classes is None
+        and objective.center is not None
+    ):
         fresh = choices.choose_objective(train)[0]
-        if isinstance(fresh, SquaredError) and fresh.num_outputs == objective.num_outputs:
+        if isinstance(fresh, SquaredError) and fresh.num_outputs == objective.num_values:
             changes |= {"center": fresh.center, "scale": fresh.scale}
     for name, plain in (("temperature", 1.0), ("widened", 1.0)):
         if hasattr(objective, name):

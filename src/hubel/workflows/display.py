@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from rich.table import Table
-from rich.text import Text
 
 from hubel.core.types import Record
 from hubel.workflows.choices import duration
@@ -25,7 +25,7 @@ class Display:
     """Progress on stderr; `quiet` shows nothing. Use it with `with`, so that the bar is closed whatever happens."""
 
     def __init__(self, *, quiet: bool = False):
-        self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self.console = _Patient(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
         if not self.console.is_terminal and "COLUMNS" not in os.environ:
             self.console.width = FILE_WIDTH
         self._bar: Progress | None = None
@@ -44,17 +44,17 @@ class Display:
 
     def say(self, text: str) -> None:
         """A line of text, as it is."""
-        self.console.print(text, markup=False)
+        self._print(text, markup=False)
 
     def facts(self, title: str, rows: dict[str, str]) -> None:
         """A small table of names and sentences."""
-        self.console.print(title, style="bold", markup=False)
-        table = Table.grid(padding=(0, 2))
-        table.add_column(no_wrap=True)
-        table.add_column(overflow="fold")
+        self._print(title, style="bold", markup=False)
+        indent = 4 + max(map(len, rows), default=0)
         for name, text in rows.items():
-            table.add_row(Text(f"  {name}"), Text(text))
-        self.console.print(table, soft_wrap=False)
+            lines = textwrap.wrap(text, max(20, self.console.width - indent)) or [""]
+            for number, line in enumerate(lines):
+                head = f"  {name}" if number == 0 else ""
+                self._print(f"{head:<{indent}}{line}".rstrip(), markup=False)
 
     def counting(self, what: str) -> Callable[[int, int], None]:
         """A callback `(done, total)` for long reading work; it shows itself only when the work is long."""
@@ -88,21 +88,34 @@ class Display:
 
     def epoch(self, row: dict[str, Any], epochs: int) -> None:
         """An epoch ended: one line."""
-        scores = row.get("validation", {})
-        if not self._header:
-            names = "".join(f"{name:>12}" for name in scores)
-            self.say(
-                f"{'epoch':>9}{'loss':>9}{'val. loss':>11}{names}{'learn. rate':>13}{'examples/s':>12}{'time':>13}{'left':>13}"
-            )
-            self._header = True
-        shown = "".join(f"{_score(name, value):>12}" for name, value in scores.items())
-        validation = f"{row['validation_loss']:.4f}" if "validation_loss" in row else "–"
-        where = f"{row['epoch']}/{epochs}"
         left = row["seconds"] / row["epoch"] * (epochs - row["epoch"])
-        self.say(
-            f"{where:>9}{row['loss']:>9.4f}{validation:>11}{shown}{row['learning_rate']:>13.2e}"
-            f"{row['examples_per_second']:>12,.0f}{duration(row['seconds']):>13}{duration(left) if left else '–':>13}"
+        columns = [
+            ("epoch", 9, f"{row['epoch']}/{epochs}"),
+            ("loss", 9, f"{row['loss']:.4f}"),
+            ("val. loss", 11, f"{row['validation_loss']:.4f}" if "validation_loss" in row else "–"),
+            *((name, 12, _score(name, value)) for name, value in row.get("validation", {}).items()),
+            ("left", 13, duration(left) if left else "–"),
+        ]
+        more = (
+            ("learn. rate", 13, f"{row['learning_rate']:.2e}"),
+            ("examples/s", 12, f"{row['examples_per_second']:,.0f}"),
+            ("time", 13, duration(row["seconds"])),
         )
+        room = self.console.width - sum(width for _, width, _ in columns)
+        for column in more:  # as many as a narrow terminal has room for
+            if (room := room - column[1]) >= 0:
+                columns.insert(-1, column)
+        if not self._header:
+            self.say("".join(f"{name:>{width}}" for name, width, _ in columns))
+            self._header = True
+        self.say("".join(f"{text:>{width}}" for _, width, text in columns))
+
+    def _print(self, what: Any, **options: Any) -> None:
+        """Print where somebody looks; a terminal that was closed, or a pipe that nobody reads, must not end the work."""
+        try:
+            self.console.print(what, **options)
+        except OSError:
+            self.console.quiet = True
 
     def _update(self, done: int, total: int, text: str) -> None:
         if not self.console.is_terminal or self.console.quiet:
@@ -117,14 +130,26 @@ class Display:
                 auto_refresh=False,  # no thread that draws ten times a second beside the training
             )
             self._task = bar.add_task(text, total=total)
-            bar.start()
+            with suppress(OSError):
+                bar.start()
         assert self._task is not None
-        bar.update(self._task, completed=done, total=total, description=text, refresh=True)
+        try:
+            bar.update(self._task, completed=done, total=total, description=text, refresh=True)
+        except OSError:
+            self.console.quiet = True
 
     def _close(self) -> None:
         if self._bar is not None:
-            self._bar.stop()
+            with suppress(OSError):
+                self._bar.stop()
             self._bar = self._task = None
+
+
+class _Patient(Console):
+    """A console that falls silent where a broken pipe would make rich end the process."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
 
 
 def _score(name: str, value: float) -> str:

@@ -17,13 +17,16 @@ from torch import nn
 
 from hubel.core import files, names
 from hubel.core.errors import DamagedRun, MemoryRanOut, NonFiniteLoss, is_out_of_memory
-from hubel.data import PARTS, SplitRows
+from hubel.data import PARTS, Dataset, SplitRows
+from hubel.data.batches import Batches
 from hubel.data.builtin import BUILTIN
+from hubel.data.itself import says_self
 from hubel.data.source import dataset_of
 from hubel.fitting import Checkpoints, Recipe, Run, codec, open_run
 from hubel.fitting import machine as machines
+from hubel.fitting.alike import options_like, recorded_options
 from hubel.nets.made import is_as_made
-from hubel.objectives import Objective
+from hubel.objectives import Objective, check
 from hubel.workflows import choices, conclude, folders, ranks
 from hubel.workflows.deciding import NetMaker, Setting, decide, halved
 from hubel.workflows.display import Display
@@ -45,6 +48,10 @@ def fit(
     validation: float | None = None,
     test: float | None = None,
     groups: Sequence[Any] | np.ndarray | None = None,
+    target: str | Sequence[str] | None = None,
+    uncertainty: bool = False,
+    balance: bool = False,
+    focus: float = 0.0,
     budget: float | None = None,
     device: str = "auto",
     quiet: bool = False,
@@ -52,10 +59,14 @@ def fit(
 ) -> Run:
     """Fit a network to labelled data and write a run folder with its evidence.
 
-    `source` is a path (a folder of class folders, a table of paths and labels, `.npz`, HDF5, FITS, IDX), the name of built-in
-    data ("digits", "fashion-mnist", …), a `Dataset`, or an array `x` [N, ...] with targets `y` [N] or [N, K]; the targets decide
-    the objective. `options` are those of `hubel.data.load` (or of `from_arrays`). Everything left out is chosen and written
-    down with its reason. `like` takes network, objective and resolved recipe from another run, and its parts where the data are the same
+    `source` is a path (a folder of class folders, a table of features or of pictures, `.npz`, HDF5, FITS, IDX), the name of built-in
+    data ("digits", "fashion-mnist", …), a `Dataset`, a pandas DataFrame, or an array `x` [N, ...] with targets `y` [N] or [N, K]; the
+    targets decide the objective. `target` names the column or columns of the targets; `uncertainty` asks for real values with error
+    bars, `balance` lets every class count alike however rare it is, `focus` is the exponent of the focal loss. With `y="self"` the
+    examples are their own target: an autoencoder is fitted, or the generative network that `net` names. `options` are those of
+    `hubel.data.load` (or of `from_arrays`, `from_table`). Everything left out is chosen and written
+    down with its reason. `like` takes network, objective and resolved recipe from another run, reads the data as its data were read (size,
+    channels, columns, target, NaN, declared symmetries, where `options` say nothing else), and takes its parts where the data are the same
     and none are asked for. `validation`, `test` are
     fractions; `groups` [N] tie examples that must stay in one part; `budget` is the training time in seconds (325).
 
@@ -75,31 +86,42 @@ def fit(
     'all 2 epochs done'
     """
     made: list[Run] = []
+    wishes = choices.Wishes(uncertainty=uncertainty, balance=balance, focus=focus)
+    if target is not None:
+        if "target" in (options or {}):
+            raise TypeError("received target= and options with a target: leave one of them out")
+        options = {**dict(options or {}), "target": target if isinstance(target, str) else list(target)}
+    if says_self(y) and isinstance(source, (str, os.PathLike)):
+        y, options = None, {**dict(options or {}), "target": y}  # what a resumed run reads again
 
     def alone() -> Path:
         if out is not None:
             folders.refuse_taken(out)  # now, not after minutes of reading and measuring
+        files.refuse_unwritable("runs" if out is None else out)
         with Display(quiet=quiet) as display:
             names.describe(
                 {"options": dict(options or {})}
             )  # what can not be written down is refused now, not after measuring
-            data = dataset_of(source, y, options=options, progress=display.counting("reading"))
+            alike = None if like is None else _opened(like)
+            reading = dict(options or {}) if alike is None else _read_like(alike, source, options)
+            data = dataset_of(source, y, options=reading, progress=display.counting("reading"))
             setting = decide(
                 data,
                 net=net,
                 objective=objective,
                 recipe=recipe or Recipe(),
-                like=None if like is None else _opened(like),
+                like=alike,
                 validation=validation,
                 test=test,
                 groups=groups,
                 budget=choices.DEFAULT_BUDGET if budget is None else budget,
                 device=machines.device_of(device),
                 display=display,
+                wishes=wishes,
             )
             folder = folders.new_folder(out, data.name)
             with files.locked(folder):
-                loading = {"source": _place(source), "options": dict(options or {})}
+                loading = {"source": _place(source), "options": reading}
                 write_initial(folder, setting.net)  # before run.json: what is a run can be gone on with
                 folders.write_start(folder, setting, loading=loading, command=_command())
                 made.append(_train(folder, setting, display, checkpoint_seconds))
@@ -123,12 +145,14 @@ def resume(
 ) -> Run:
     """Go on with an interrupted run, to the weights that it would have had without the interruption, bit by bit.
 
+    That holds on the device on which the run began, which "auto" means here. Where it is not there, another one has to be named as `device`;
+    that the weights will then be other ones, though as good, is said and recorded.
     The data are read again from their source (arrays have to be passed again as `data, y`) and must be the same, which their
-    fingerprint shows. A finished run is returned as it is. A network of your own has to be passed again as `net`; `device`, `quiet`
+    fingerprint shows. A finished run is returned as it is. A network of your own has to be passed again as `net`; `quiet`
     and `checkpoint_seconds` are those of `fit`.
 
     Raises `FileNotFoundError` where there is no run, `DamagedRun` where it can not be read, `RunBusy` where another process writes
-    it, `ValueError` where data or network are needed again or the data have changed, `NonFiniteLoss` where the training breaks down.
+    it, `ValueError` where data, network or a device are needed or the data have changed, `NonFiniteLoss` where the training breaks down.
 
     >>> import hubel, tempfile
     >>> x = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
@@ -138,20 +162,28 @@ def resume(
     ...     print(hubel.resume(run.folder, data=x, y=y, quiet=True).status)
     finished
     """
-    known = run if isinstance(run, Run) else open_run(run, net=net, device=device)
+    known = run if isinstance(run, Run) else open_run(run, net=net, device="cpu")
     with Display(quiet=quiet) as display, files.locked(known.folder):
         files.sweep_temporaries(known.folder)
-        known = open_run(known.folder, net=net if net is not None else known._given_net, device=device)
+        known = open_run(known.folder, net=net if net is not None else known._given_net, device="cpu")
         if known.status == "finished" and known.checkpoints.has("chosen"):
             chosen = known.checkpoints.read(("chosen",))
             if "chosen" in chosen.trees:
                 display.say(f"{known.folder} is finished: {known.stopped}")
+                known.device = machines.device_of(device)
                 return known
             for note in chosen.notes:
                 display.say(note)
+        known.device, other = machines.device_again(known.about, device)
         setting = _setting_again(known, data, y, display)
+        if other:
+            display.say(other)
         folders.update(
-            known.folder, status="running", stopped="", resumed=int(known.about.get("resumed", 0)) + 1
+            known.folder,
+            status="running",
+            stopped="",
+            resumed=int(known.about.get("resumed", 0)) + 1,
+            moved=[*known.about.get("moved", []), *([other] if other else [])],
         )
         return _train(known.folder, setting, display, checkpoint_seconds, resumed=True)
 
@@ -172,6 +204,11 @@ def _train(
         conclude.conclude(folder, setting, training, stopped, display)
     except OSError as error:
         raise _still_intact(folder, error) from error
+    except KeyboardInterrupt:
+        display.say(
+            f"Stopped at once. Go on from the last checkpoint with:\n  hubel resume {shlex.quote(str(folder))}"
+        )
+        raise
     return Run(
         folder, net=copy.deepcopy(_given(setting)), device=str(setting.device)
     )  # a later fit must not change this run
@@ -207,7 +244,7 @@ def _trained(
             said = f"memory did not suffice any more after step {training.position.step:,}"
             folders.update(folder, status="failed", stopped=said)
             raise MemoryRanOut(
-                f"{said} of {folder}: free memory, then go on from the last checkpoint with hubel resume {folder}"
+                f"{said} of {folder}: free memory, then go on from the last checkpoint with hubel resume {shlex.quote(str(folder))}"
             ) from error
 
     return within_memory(attempt, whole)[0]
@@ -248,7 +285,7 @@ def write_initial(folder: Path, net: nn.Module) -> None:
 
 def _still_intact(folder: Path, error: OSError) -> OSError:
     """`error` with what is left and how to go on; `run.json` says it too, where that can still be written."""
-    said = f"{error.strerror or error}. What was saved before is intact: make room, then go on with hubel resume {folder}"
+    said = f"{error.strerror or error}. What was saved before is intact: make room, then go on with hubel resume {shlex.quote(str(folder))}"
     with suppress(OSError, ValueError, RuntimeError):
         folders.update(
             folder, status="failed", stopped=f"{error.strerror or error}: {error.filename or folder}"
@@ -270,9 +307,15 @@ def _go_back(job: Job, display: Display) -> Training:
             start = checkpoints.read(("start",)).trees["start"]
             codec.assign(job.net.state_dict(), start, "network")
             training = Training(job)
-    except (LookupError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        if isinstance(error, DamagedRun) or is_out_of_memory(error):
+            raise
+        if isinstance(error, ValueError) and not is_as_made(
+            job.net
+        ):  # the network that was passed is another one
+            raise
         raise DamagedRun(
-            f"the checkpoint of step {found.step} in {job.folder} is not one of this training ({error!r}): fit again"
+            f"the checkpoint of step {found.step} in {job.folder} is not one of this training ({error}): fit again"
         ) from error
     checkpoints.forget(len(found.notes))
     at = training.position
@@ -290,7 +333,7 @@ def _setting_again(run: Run, data: Any, y: Any, display: Display) -> Setting:
                 f"{run.folder} was fitted to arrays, which a folder does not hold: pass them again, hubel.resume(path, data=x, y=y)"
             )
         data = loading["source"]
-    whole = dataset_of(data, y, options=loading.get("options"), progress=display.counting("reading"))
+    whole = dataset_of(data, y, options=recorded_options(run), progress=display.counting("reading"))
     if whole.fingerprint != run.about["data"]["fingerprint"]:
         raise ValueError(
             f"the data of {run.folder} have changed since it was started (fingerprint {whole.fingerprint[:12]}…, then "
@@ -315,6 +358,10 @@ def _setting_again(run: Run, data: Any, y: Any, display: Display) -> Setting:
         duplicates=run.about["data"].get("duplicates", {}),
     )
     net = folders.fresh_net(run, run.recipe.seed) if run._given_net is None else run._given_net
+    batches = Batches(
+        data=prepared.part("train"), scaling=prepared.scaling, batch_size=2, seed=0, device=run.device
+    )
+    check(net.to(run.device), run.objective, next(batches.in_order(2)))  # as before the first step
     return Setting(
         prepared=prepared,
         net=net,
@@ -324,6 +371,16 @@ def _setting_again(run: Run, data: Any, y: Any, display: Display) -> Setting:
         measured=[],
         device=run.device,
     )
+
+
+def _read_like(like: Run, source: Any, options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The options under which `source` is read as the data of `like` were, with the symmetries that were declared for those."""
+    found = options_like(like, source, options)
+    if isinstance(source, Dataset) or (isinstance(source, str) and source.lower() in BUILTIN):
+        return found  # they declare their own
+    if like.reading["kind"] == "table":
+        return found  # nothing can be declared of tables
+    return {"symmetries": list(like.about["data"].get("symmetries", ())), **found}
 
 
 def _opened(run: Run | Path | str) -> Run:

@@ -6,6 +6,7 @@ import copy
 import datetime
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,15 @@ from hubel.core import files, names, random
 from hubel.core.version import VERSION
 from hubel.data import Dataset
 from hubel.fitting import Run, codec, machine
-from hubel.fitting.run import FORMAT, read_about
+from hubel.fitting.about import FORMAT, read_about
 from hubel.nets.made import is_as_made
 from hubel.workflows.display import Display
 from hubel.workflows.prepare import Prepared
 
 if TYPE_CHECKING:
     from hubel.workflows.deciding import Setting
+
+ENOUGH = 1_000  # examples from which the loss before learning is known well, where they are their own target
 
 
 def new_folder(out: Path | str | None, name: str) -> Path:
@@ -53,14 +56,16 @@ def refuse_taken(out: Path | str) -> None:
     folder = Path(out)
     if (folder / "run.json").exists():
         raise FileExistsError(
-            f"{folder} is a run already: go on with hubel resume {folder}, or name another folder"
+            f"{folder} is a run already: go on with hubel resume {shlex.quote(str(folder))}, or name another folder"
         )
     if (folder / ".lock").exists() and (folder / "checkpoints" / "manifest.json").exists():
         began = "is beginning in another process" if files.is_locked(folder) else "was killed before it began"
         raise FileExistsError(
             f"{folder} holds a run that {began} (it has no run.json): remove it, or name another folder"
         )
-    if folder.exists() and (not folder.is_dir() or any(entry.name != ".lock" for entry in folder.iterdir())):
+    if folder.exists() and (
+        not folder.is_dir() or any(entry.name not in (".lock", ".lock.owner") for entry in folder.iterdir())
+    ):
         raise FileExistsError(f"{folder} exists and is not empty: name another folder")
 
 
@@ -77,6 +82,7 @@ def write_start(folder: Path, setting: Setting, *, loading: dict[str, Any], comm
         "hubel": VERSION,
         "versions": machine.versions(),
         "machine": machine.describe(setting.device),
+        "device": str(setting.device),
         "status": "running",
         "stopped": "",
         "loading": names.describe(loading),
@@ -118,6 +124,7 @@ def about_data(prepared: Prepared) -> dict[str, Any]:
         "dtype": str(whole.inputs.dtype),
         "ragged": whole.lengths is not None,
         "classes": None if whole.classes is None else list(whole.classes),
+        "own_target": whole.is_its_own_target,
         "target_names": names.describe(whole.target_names),
         "units": names.describe(whole.units),
         "channels": names.describe(whole.channels),
@@ -166,6 +173,7 @@ def fresh_net(run: Run, seed: int) -> nn.Module:
         )  # raises where a network of the user's own was not passed, with the remedy
         codec.assign(net.state_dict(), run.checkpoints.read(("start",)).trees["start"], "network")
         return net
+    run.refuse_giant()
     with random.torch_seeded(seed, "initial weights"):
         net = names.rebuild_net(made["name"], made["arguments"])
     weights = made.get("weights") or {}
@@ -180,11 +188,22 @@ def show_data(display: Display, prepared: Prepared) -> None:
     """What was found."""
     whole = prepared.whole
     rows = {"examples": f"{len(whole):,} of {_shape(whole)}, {_depth(whole.inputs.dtype)}"}
+    rows |= _columns(whole)
     if whole.classes is not None:
         rows["classes"] = f"{len(whole.classes)}: {_counts(whole.class_counts())}"
+    elif whole.is_its_own_target:
+        rows["targets"] = "the examples themselves" + (
+            "" if whole.labels is None else " (labels are only shown)"
+        )
     else:
-        targets = np.asarray(whole.targets, np.float64)
-        rows["targets"] = f"real values from {targets.min():.4g} to {targets.max():.4g}"
+        targets = np.asarray(whole.targets, np.float64).reshape(len(whole), -1)
+        names = whole.target_names or ("",) * targets.shape[1]
+        units = whole.units or ("",) * targets.shape[1]
+        told = [
+            f"{name} from {low:.4g} to {high:.4g} {unit}".strip()
+            for name, unit, low, high in zip(names, units, targets.min(0), targets.max(0), strict=True)
+        ]
+        rows["targets"] = f"real values: {', '.join(told[:10])}{', …' if len(told) > 10 else ''}"
     sizes = ", ".join(f"{len(r):,} {name}" for name, r in prepared.rows.items())
     rows["parts"] = f"{sizes} ({prepared.how})"
     for number, note in enumerate(whole.notes):
@@ -203,6 +222,25 @@ def _shape(data: Dataset) -> str:
     features = f"{data.shape[1]} feature{'' if data.shape[1] == 1 else 's'}"
     each = features if len(data.shape) == 2 else f"pictures of {' × '.join(map(str, data.shape[1:]))}"
     return f"{steps} steps, {each}"
+
+
+def _columns(whole: Dataset) -> dict[str, str]:
+    """The columns of a table."""
+    if whole.reading.get("kind") != "table":
+        return {}
+    kinds: dict[str, list[str]] = {}
+    for column in whole.reading["columns"]:
+        kinds.setdefault(column["kind"], []).append(column["name"])
+    words = {
+        "number": ("number", "numbers"),
+        "yes/no": ("yes/no", "yes/no"),
+        "category": ("category", "categories"),
+    }
+    told = [
+        f"{len(names):,} {words[kind][len(names) > 1]} ({', '.join(names[:8])}{', …' if len(names) > 8 else ''})"
+        for kind, names in kinds.items()
+    ]
+    return {"columns": "; ".join(told)}
 
 
 def show_choices(display: Display, setting: Setting) -> None:
@@ -245,5 +283,6 @@ def _counts(counts: dict[str, int]) -> str:
 
 def _expected_initial_loss(setting: Setting) -> float | None:
     train = setting.prepared.part("train")
-    value = setting.objective.expected_initial_loss(torch.from_numpy(np.array(train.targets)))
+    targets = np.array(train.targets[:ENOUGH] if train.is_its_own_target else train.targets)
+    value = setting.objective.expected_initial_loss(torch.from_numpy(targets))
     return float(value) if np.isfinite(value) else None

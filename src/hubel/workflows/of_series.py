@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,40 +12,39 @@ from hubel import nets
 from hubel.core.types import Interval, Prediction
 from hubel.data.dataset import Dataset
 from hubel.data.forecasting import NaiveForecast, naive_forecasts
-from hubel.data.preprocessing import scaling_of
+from hubel.data.preprocessing import Scaling, scaling_of
 from hubel.metrics import skill
 from hubel.objectives import Objective, SquaredError
+from hubel.objectives.real_values import RealValues
 
 NUM_EXAMPLES = 8
 MOST_VALUES = 2_000_000  # of series kept to be shown
 
 
-def forecast_objective(train: Dataset) -> tuple[Objective, str]:
-    """The next values, in the units in which the windows enter the network."""
+def forecast_objective(train: Dataset, objective: Objective, why: str) -> tuple[Objective, str]:
+    """`objective` for the next values, in the units in which the windows enter the network."""
+    assert isinstance(objective, RealValues)
     scaling, reading = scaling_of(train), train.reading
-    columns = list(reading["targets"]) * reading["horizon"]
-    objective = SquaredError(
-        len(columns),
-        center=tuple(scaling.mean[k] for k in columns),
-        scale=tuple(scaling.std[k] for k in columns),
-        target_names=train.target_names,
-        units=train.units,
-    )
-    what = f"the next {reading['horizon']:,} values of {len(reading['targets'])} column{'s' if len(reading['targets']) > 1 else ''}"
-    return objective, f"{what}: squared error, each in units of its column's standard deviation"
+    assert isinstance(scaling, Scaling)
+    columns = list(reading["target_columns"]) * reading["horizon"]
+    center, scale = (tuple(values[k] for k in columns) for values in (scaling.mean, scaling.std))
+    return replace(objective, center=center, scale=scale), why
 
 
 def net_of_series(train: Dataset, objective: Objective) -> tuple[nn.Module, str]:
     """The default network for series, films and forecasts; its weights follow from torch's global generator."""
     num = objective.num_outputs
-    if train.reading.get("kind") == "forecast":
-        columns = list(train.reading["targets"])
+    if train.reading.get("kind") == "forecast" and isinstance(objective, SquaredError):
+        columns = list(train.reading["target_columns"])
         net = nets.forecaster("gru", 64, columns=columns, inputs=train.shape, outputs=num)
         return (
             net,
             "a forecast: the last value, and what a linear map and 64 gated recurrent units say will change",
         )
     steps = f"up to {train.shape[0]:,} steps"
+    if train.reading.get("kind") == "forecast":
+        net = nets.recurrent("gru", 64, inputs=train.shape, outputs=num)
+        return net, f"a forecast with error bars from {train.shape[0]:,} steps: 64 gated recurrent units"
     if train.kind == "image series":
         net = nets.image_series("gru", 64, inputs=train.shape, outputs=num)
         return (
@@ -78,7 +78,7 @@ def naive_scores(
     return found, None if best is None else best[1]
 
 
-def shown(part: Dataset, worst: np.ndarray, naive: NaiveForecast | None) -> dict[str, np.ndarray]:
+def series_shown(part: Dataset, worst: np.ndarray, naive: NaiveForecast | None) -> dict[str, np.ndarray]:
     """The arrays of `predictions.npz` that show series: some of the part, evenly chosen, and the worst; of forecasts the best naive ones."""
     if part.kind != "series":
         return {}

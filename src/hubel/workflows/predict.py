@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ import numpy as np
 from hubel import data as hubel_data
 from hubel.core.errors import UnreadableData
 from hubel.core.types import Interval, Prediction
+from hubel.data.feature_table import rows_like
 from hubel.data.images import is_image
 from hubel.data.series_files import is_series_file
+from hubel.data.table_pieces import TABLES, is_table
 from hubel.fitting import Run, open_run
+from hubel.objectives import OwnTarget
 
 ARRAYS = (".npy", ".npz")
 CHUNK = 256  # files read and answered at a time
@@ -27,7 +31,9 @@ def predict_files(
     device: str = "auto",
     skip_unreadable: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """An answer a file, in the order given: `{"file", "class", "probability", "top": [[class, probability], …]}`, or `"values"`.
+    """An answer a file, in the order given: `{"file", "class", "probability", "top": [[class, probability], …]}`, or `"values"` with
+    their `"units"` and `"uncertainties"` (one standard deviation), where there are any; where the target was the example itself, how
+    unusual it is: the error of its reconstruction, or −ln p. Of a table or an array, an answer a row.
 
     Files are read as the training data were (same size, channels, type), and refused where that is not possible. Folders stand
     for the pictures in them. With `skip_unreadable` a file that can not be read is answered by `{"file", "unreadable": why}`, and every
@@ -47,6 +53,9 @@ def predict_files(
     ['new.npy[0]', 'new.npy[1]']
     """
     known = run if isinstance(run, Run) else open_run(run, device=device)
+    if known.reading["kind"] == "table":
+        yield from _of_tables(known, [Path(path) for path in paths])
+        return
     for part, stored in _read(_together(_files(paths, known.reading)), known.reading, skip=skip_unreadable):
         if isinstance(stored, str):
             yield {"file": str(part[0]), "unreadable": stored}
@@ -54,8 +63,30 @@ def predict_files(
         ids = [str(path) for path in part]
         if part[0].suffix in ARRAYS:  # one file holds many examples
             ids = [f"{part[0]}[{row}]" for row in range(len(stored))]
-        for answer in _answers(known, known.predict(stored), ids):
+        prediction = known.predict(stored)
+        own = isinstance(known.objective, OwnTarget)
+        answers = _surprises(known, prediction, stored, ids) if own else _answers(known, prediction, ids)
+        for answer in answers:
             yield answer | {"unreadable": ""} if skip_unreadable else answer
+
+
+def _of_tables(run: Run, paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """An answer a row, in pieces, so that a table may be larger than the memory."""
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"{path} does not exist")
+        if not is_table(path):
+            raise ValueError(
+                f"{run.folder} was fitted to a table, but {path} is none; expected one of {', '.join(TABLES)}"
+            )
+        row = 0
+        for rows, remarks in rows_like(path, run.reading):
+            if len(rows):
+                ids = [f"{path}[{row + k}]" for k in range(len(rows))]
+                yield from _answers(run, run.objective.read(run.outputs(rows)), ids)
+                row += len(rows)
+            if remarks:
+                warnings.warn(" ".join(remarks), UserWarning, stacklevel=2)
 
 
 def _read(
@@ -109,14 +140,32 @@ def _files(paths: Sequence[Path | str], reading: Mapping[str, Any]) -> list[Path
     return found
 
 
+def _surprises(
+    run: Run, prediction: Prediction, stored: np.ndarray, ids: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """How unusual each example is to a network whose target was the example itself."""
+    assert isinstance(run.objective, OwnTarget)
+    for name, value in zip(ids, run.objective.surprise(prediction, stored), strict=True):
+        yield {"file": name, "values": {"surprise": float(value)}}
+
+
 def _answers(run: Run, prediction: Prediction, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
     probabilities = prediction.probabilities
     if probabilities is None:
         names = getattr(run.objective, "target_names", None) or tuple(
             f"value_{k}" for k in range(prediction.values.shape[1])
         )
-        for name, row in zip(ids, prediction.values, strict=True):
-            yield {"file": name, "values": {n: float(v) for n, v in zip(names, row, strict=True)}}
+        units = {n: unit for n, unit in zip(names, prediction.units or (), strict=False) if unit}
+        for k, (name, row) in enumerate(zip(ids, prediction.values, strict=True)):
+            answer: dict[str, Any] = {
+                "file": name,
+                "values": {n: float(v) for n, v in zip(names, row, strict=True)},
+            }
+            if prediction.uncertainties is not None:
+                answer["uncertainties"] = {
+                    n: float(v) for n, v in zip(names, prediction.uncertainties[k], strict=True)
+                }
+            yield answer | ({"units": units} if units else {})
         return
     classes = prediction.classes or tuple(map(str, range(probabilities.shape[1])))
     for name, value, row in zip(ids, prediction.values, probabilities, strict=True):

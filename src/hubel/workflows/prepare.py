@@ -10,7 +10,7 @@ import numpy as np
 
 from hubel.data import Dataset, SplitRows
 from hubel.data.duplicates import duplicates, without_leaks
-from hubel.data.preprocessing import Scaling, scaling_of
+from hubel.data.preprocessing import Preprocessing, scaling_of
 from hubel.data.splits import assign_parts
 
 
@@ -22,7 +22,7 @@ class Prepared:
     rows: Mapping[str, np.ndarray]
     how: str
     split_sha256: str
-    scaling: Scaling
+    scaling: Preprocessing
     duplicates: Mapping[str, Any]
 
     def part(self, name: str) -> Dataset:

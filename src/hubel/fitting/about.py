@@ -1,0 +1,175 @@
+"""`run.json`, read as something that may come from a stranger or from a damaged disk: every entry that is used later is of its type."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hubel.core.errors import DamagedRun
+from hubel.core.typed import is_of
+
+FORMAT = 1
+DEEPEST = 40  # objects within objects
+NEEDED = ("status", "data", "split", "net", "objective", "preprocessing", "recipe", "loading")
+ENTRIES: dict[str, Any] = {
+    "status": str,
+    "stopped": str,
+    "created": str,
+    "device": str,
+    "loading": Mapping[str, Any],
+    "loading.source": str | None,
+    "loading.options": Mapping[str, Any] | None,
+    "data": Mapping[str, Any],
+    "data.name": str,
+    "data.source": str,
+    "data.examples": int,
+    "name": str,
+    "data.shape": Sequence[int],
+    "data.dtype": str,
+    "data.classes": Sequence[str] | None,
+    "data.fingerprint": str,
+    "data.symmetries": Sequence[str],
+    "data.duplicates": Mapping[str, Any],
+    "data.reading": Mapping[str, Any] | None,
+    "data.reading.kind": str,
+    "data.reading.shape": Sequence[int],
+    "data.reading.dtype": str,
+    "data.reading.layout": str,
+    "data.reading.nan": str,
+    "data.reading.channels": Sequence[str] | None,
+    "data.reading.convert": str | None,
+    "data.reading.size": Sequence[int] | None,
+    "data.reading.resize": str,
+    "split": Mapping[str, Any],
+    "split.how": str,
+    "split.sha256": str,
+    "net": Mapping[str, Any],
+    "net.name": str | None,
+    "net.class": str,
+    "net.arguments": Mapping[str, Any],
+    "net.parameters": int,
+    "net.weights": Mapping[str, Any] | None,
+    "objective": Mapping[str, Any],
+    "preprocessing": Mapping[str, Any],
+    "recipe": Mapping[str, Any],
+    "reasons": Mapping[str, str],
+    "machine": Mapping[str, Any],
+    "versions": Mapping[str, Any],
+    "resumed": int,
+    "moved": Sequence[str],
+    "test_looks": int,
+    "seconds": float | None,
+    "test": Mapping[str, Any],
+    "scored_part": str,
+}
+NEEDED_INSIDE = (
+    "data.name",
+    "data.examples",
+    "data.classes",
+    "data.fingerprint",
+    "split.how",
+    "split.sha256",
+    "net.parameters",
+)
+NEEDED_OF_READING = ("kind", "shape", "dtype")
+SCORE = {
+    "value": float | None,
+    "low": float | None,
+    "high": float | None,
+    "level": float | None,
+    "count": int | None,
+    "method": str,
+}
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """`run.json` of a run folder.
+
+    Raises `FileNotFoundError`, `DamagedRun` or `ValueError` (unknown format) with the remedy.
+    """
+    path = folder / "run.json"
+    if not path.exists():
+        what = "is not a run folder (it has no run.json)" if folder.is_dir() else "does not exist"
+        raise FileNotFoundError(f"{folder} {what}; list the runs that there are with: hubel runs")
+    try:
+        about = json.loads(path.read_text("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise DamagedRun(f"{path} is damaged ({error}): restore it from a copy, or fit again") from error
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        found = about.get("format") if isinstance(about, dict) else type(about).__name__
+        raise ValueError(
+            f"{path} has format {found!r}; this hubel reads format {FORMAT}. Take the hubel that wrote it: {about.get('hubel', 'unknown') if isinstance(about, dict) else 'unknown'}"
+        )
+    if wrong := _wrong(about):
+        raise DamagedRun(f"{path} {wrong}: restore it from a copy, or fit again")
+    return about
+
+
+def _wrong(about: dict[str, Any]) -> str:
+    """What of `about` can not be used, in words; empty where all of it can."""
+    if missing := [name for name in NEEDED if name not in about]:
+        return f"lacks {', '.join(missing)}"
+    if _depth(about) > DEEPEST:
+        return f"has objects within objects, more than {DEEPEST} deep"
+    for name, hint in ENTRIES.items():
+        value, there = _entry(about, name)
+        if there and not is_of(value, hint):
+            return f"has {name} = {_short(value)}, which is of the wrong type"
+    if missing := [name for name in NEEDED_INSIDE if not _entry(about, name)[1]]:
+        return f"lacks {', '.join(missing)}"
+    reading = about["data"].get("reading")
+    if reading and (missing := [name for name in NEEDED_OF_READING if name not in reading]):
+        return f"lacks {', '.join(f'data.reading.{name}' for name in missing)}"
+    for name in ("data.dtype", "data.reading.dtype", "preprocessing.dtype"):
+        value, there = _entry(about, name)
+        if there and not _is_number_type(value):
+            return f"has {name} = {_short(value)}, which is no type of numbers"
+    for name, score in about.get("test", {}).items():
+        if not isinstance(score, Mapping):
+            return f"has test.{name} = {_short(score)}, which is of the wrong type"
+        for key, hint in SCORE.items():
+            if key in score and not is_of(score[key], hint):
+                return f"has test.{name}.{key} = {_short(score[key])}, which is of the wrong type"
+    return ""
+
+
+def _entry(about: Mapping[str, Any], name: str) -> tuple[Any, bool]:
+    """The entry `name` (dots go inside), and whether it is there."""
+    value: Any = about
+    for key in name.split("."):
+        if not isinstance(value, Mapping) or key not in value:
+            return None, False
+        value = value[key]
+    return value, True
+
+
+def _is_number_type(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and np.dtype(value).kind in "biuf"
+    except (TypeError, ValueError, SyntaxError):
+        return False
+
+
+def _depth(value: Any) -> int:
+    level, depth = [value], 0
+    while level and depth <= DEEPEST:
+        inside = [
+            item.values() if isinstance(item, dict) else item
+            for item in level
+            if isinstance(item, (dict, list))
+        ]
+        level, depth = [one for items in inside for one in items], depth + 1
+    return depth
+
+
+def _refuse_constant(word: str) -> float:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
