@@ -8,12 +8,15 @@ from . import sklearn as sklearn
 from . import studies as studies
 from .core.types import Interval as Interval
 from .core.types import Prediction as Prediction
+from .fitting import Ensemble as Ensemble
 from .fitting import Recipe as Recipe
 from .fitting import Run as Run
+from .fitting import open_ensemble as open_ensemble
 from .fitting import open_run as open_run
 from .workflows import cross_validate as cross_validate
 from .workflows import demo as demo
 from .workflows import encode as encode
+from .workflows import ensemble as ensemble
 from .workflows import evaluate as evaluate
 from .workflows import features as features
 from .workflows import fit as fit

@@ -35,6 +35,7 @@ GIVEN = {
     "L1": lambda: fitting.L1(strength=0.1, layers=("body.",)),
     "L2": lambda: fitting.L2(strength=0.1, on="biases"),
     "Lp": lambda: fitting.Lp(strength=0.1, power=4.0),
+    "Activity": lambda: fitting.Activity(strength=0.1, layers=("body.1",), power=2.0),
     "Step": lambda: fitting.Step(every=30, reduce=0.5),
     "WithAuxiliary": lambda: objectives.WithAuxiliary(objectives.CrossEntropy(3), weight=0.4),
     "Draw": None,  # a moment of a batch, never stored

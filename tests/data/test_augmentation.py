@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import scipy.ndimage
+import scipy.stats
 import torch
 
 from hubel.core.layout import arranged
@@ -172,6 +173,24 @@ def test_zoom_and_aspect_stay_in_their_range():
     assert scale.max() < 1.5 + 0.03
     assert scale.min() < 0.75
     assert scale.max() > 1.4
+
+
+def test_aspect_ratio_changes_the_sides_and_keeps_the_area():
+    """A disk becomes an ellipse: the ratio of its axes is in [1/(1+aspect), 1+aspect], uniform in the logarithm, its area the same."""
+    num = 400
+    y, x = torch.meshgrid(torch.arange(65.0), torch.arange(65.0), indexing="ij")
+    disk = (((y - 32) ** 2 + (x - 32) ** 2) < 225).float().expand(num, 1, 65, 65)
+    out = Affine(aspect=0.6)(disk, draw(num)).double()[:, 0]
+    mass = out.sum((1, 2))
+    assert torch.allclose(mass, disk[0].double().sum().expand(num), rtol=0.02)
+    wide = ((out * (x - 32) ** 2).sum((1, 2)) / mass).sqrt()
+    high = ((out * (y - 32) ** 2).sum((1, 2)) / mass).sqrt()
+    ratio = (wide / high).log()
+    assert ratio.abs().max() < math.log(1.6) + 0.01
+    assert (
+        scipy.stats.kstest(ratio.numpy(), scipy.stats.uniform(-math.log(1.6), 2 * math.log(1.6)).cdf).pvalue
+        > 1e-3
+    )
 
 
 def test_brightness_contrast_colour_noise():

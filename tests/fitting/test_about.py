@@ -77,6 +77,26 @@ def test_no_json_at_all(tmp_path, text):
         read_about(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"kind": "images"}, r"lacks data\.reading\.channels, .*convert, .*size, .*resize"),
+        (
+            {"kind": "images", "channels": None, "convert": None, "size": [4], "resize": "pad"},
+            r"of size \[4\]",
+        ),
+        (
+            {"kind": "images", "channels": None, "convert": None, "size": [4, 4], "resize": "pad"},
+            r"data are \[3\], but that they were read as \[1, 4, 4\]",
+        ),
+    ],
+)
+def test_a_reading_that_can_not_be_repeated(run, tmp_path, changes, said):
+    reading = {**run.about["data"]["reading"], "shape": [1, 4, 4], **changes}
+    with pytest.raises(DamagedRun, match=said):
+        hubel.open_run(with_entry(run, tmp_path, "data.reading", reading))
+
+
 def test_objects_within_objects(run, tmp_path):
     deep: list = []
     for _ in range(100):

@@ -7,7 +7,7 @@ from torch import nn
 
 import hubel
 from hubel.core.types import Batch, Loss
-from hubel.fitting import L1, L2, SGD, Backprop, Lp, MaxNorm, steps
+from hubel.fitting import L1, L2, SGD, Activity, Backprop, Lp, MaxNorm, NonNegative, UnitNorm, steps
 
 CURVATURES = torch.tensor([[4.0, 2.0, 1.0, 0.5, 0.25]], dtype=torch.float64)
 MINIMUM = torch.tensor([[1.0, -2.0, 0.3, 1.5, -1.0]], dtype=torch.float64)
@@ -79,6 +79,70 @@ def test_max_norm_holds_after_every_step():
     assert torch.equal(small.weight, torch.full((1, 2), 0.1)), "what is within the limit is left alone"
 
 
+@pytest.mark.parametrize(
+    ("penalty", "fits"),
+    [
+        (UnitNorm(), lambda w: torch.allclose(w.flatten(1).norm(dim=1), torch.ones(len(w)).to(w), atol=1e-6)),
+        (NonNegative(), lambda w: bool((w >= 0).all()) and bool((w == 0).any())),
+    ],
+)
+def test_constraints_hold_after_every_step(penalty, fits):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 9, 3))
+    rule = Backprop(torch.optim.SGD(net.parameters(), lr=0.5), penalties=[penalty])
+    batch = Batch(inputs=torch.randn(8, 2, 5, 5), targets=torch.arange(8) % 3)
+    for _ in steps(net, hubel.objectives.CrossEntropy(3), [batch] * 3, rule=rule):
+        assert fits(net[0].weight.detach()) and fits(net[3].weight.detach())
+    assert (net[0].bias != 0).all(), "biases are free"
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0, 3.0])
+def test_activities_are_penalized_by_the_formula(power):
+    """loss + (s / p) mean over examples of sum |a|^p, and the gradient of it by finite differences."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+    x = torch.randn(6, 3, dtype=torch.float64)
+    batch = Batch(inputs=x, targets=torch.randn(6, 1, dtype=torch.float64))
+    objective, penalty = hubel.objectives.SquaredError(1), Activity(strength=0.7, layers=("1",), power=power)
+
+    def whole():
+        hidden = torch.tanh(x @ net[0].weight.T + net[0].bias)
+        return objective(net, batch).total + 0.7 / power * hidden.abs().pow(power).sum() / 6
+
+    before, first = [p.detach().clone() for p in net.parameters()], whole().item()
+    with torch.no_grad():  # one entry of the first matrix, by a central difference
+        slopes = []
+        for sign in (1, -1):
+            net[0].weight[1, 2] += sign * 1e-5
+            slopes.append(whole().item())
+            net[0].weight[1, 2] -= sign * 1e-5
+    rule = Backprop(torch.optim.SGD(net.parameters(), lr=0.1), penalties=[penalty])
+    found = rule.update(net, objective, batch, 1.0)
+    assert float(found["plain"] + found["penalty"]) == pytest.approx(first, rel=1e-6)
+    slope = (before[0][1, 2] - net[0].weight[1, 2]).item() / 0.1
+    assert slope == pytest.approx((slopes[0] - slopes[1]) / 2e-5, rel=1e-4)
+
+
+def test_a_penalty_on_activities_leaves_no_hook():
+    net = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1))
+    rule = Backprop(
+        torch.optim.SGD(net.parameters(), lr=0.1), penalties=[Activity(strength=1.0, layers=("0",))]
+    )
+    rule.update(
+        net, hubel.objectives.SquaredError(1), Batch(inputs=torch.randn(2, 3), targets=torch.zeros(2)), 1.0
+    )
+    assert not any(module._forward_hooks for module in net.modules())
+    with pytest.raises(LookupError, match=r"names nothing, which is no module.*there are 0, 1"):
+        Backprop(
+            torch.optim.SGD(net.parameters(), lr=0.1), penalties=[Activity(strength=1.0, layers=("nothing",))]
+        ).update(
+            net,
+            hubel.objectives.SquaredError(1),
+            Batch(inputs=torch.randn(2, 3), targets=torch.zeros(2)),
+            1.0,
+        )
+
+
 def test_where_it_acts():
     net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Linear(2, 1))
     for p in net.parameters():
@@ -98,6 +162,10 @@ def test_where_it_acts():
         (lambda: L2(strength=1.0, on="filters"), "weights, biases or all"),
         (lambda: Lp(strength=1.0, power=0.5), "power is 0.5"),
         (lambda: MaxNorm(limit=0.0), "limit is 0"),
+        (lambda: NonNegative(on="filters"), "weights, biases or all"),
+        (lambda: Activity(strength=-1.0, layers=("0",)), "strength is -1"),
+        (lambda: Activity(strength=1.0, layers=("0",), power=0.5), "power is 0.5"),
+        (lambda: Activity(strength=1.0, layers="0"), "names of modules"),
     ],
 )
 def test_wrong_numbers_are_refused(make, match):

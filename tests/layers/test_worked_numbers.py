@@ -1,4 +1,6 @@
-"""The worked numbers of the lectures for convolution, ReLU, pooling, batch norm, dropout and derivatives (CATALOGUE A6 to A11, A16)."""
+"""The worked numbers of the lectures for neurons, convolution, ReLU, pooling, batch norm, dropout and derivatives (docs/catalogue.md, A)."""
+
+import math
 
 import numpy as np
 import pytest
@@ -9,7 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from hubel.core.types import Batch
+from hubel.fitting import Backprop, Closure, linearly_separable, steps
 from hubel.layers.sizes import field_of_view, output_size
+from hubel.nets import mlp
+from hubel.objectives import BinaryCrossEntropy, SquaredError
 
 DIAGONAL = [[1, -1, -1], [-1, 1, -1], [-1, -1, 1]]
 OTHER = [[-1, -1, 1], [-1, 1, -1], [1, -1, -1]]
@@ -50,10 +56,11 @@ def test_the_large_x_is_made_of_ninths(template):
 
 
 def test_the_edge_filter_on_a_patch():
-    patch = torch.arange(30.0).view(5, 6).tolist()
+    """A 5 × 6 patch gives 3 × 4 (the slide says 3 × 5), and the pooled numbers of the slide, whose grey values are a picture only."""
+    patch = [[0, 0, 3, 7, 7, 8], [0] * 6, [0] * 6, [0, 0, 5, 17, 7, 21], [0, 0, 1, 4, 2, 0]]
     found = F.conv2d(image(patch), image([[-1, 0, 1]] * 3))
-    assert found.shape[2:] == (3, 4)
-    assert F.max_pool2d(found, 2, stride=1).shape[2:] == (2, 3)
+    assert found[0, 0].tolist() == [[3, 7, 4, 1], [5, 17, 2, 4], [6, 21, 3, 0]]
+    assert F.max_pool2d(found, 2, stride=1)[0, 0].tolist() == [[17, 17, 4], [21, 21, 4]]
 
 
 def test_rectified_and_pooled():
@@ -151,9 +158,67 @@ def test_derivatives_of_the_lecture():
     assert first.item() == 6.0 and second.item() == 2.0
 
 
-def test_parameters_of_the_lectures_perceptrons():
-    from hubel.nets import mlp
+def test_a_derivative_is_the_limit_of_finite_differences():
+    """The error of a central difference falls with the square of its step: as it should around a derivative that is right."""
+    x = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(torch.sin(x) * x.exp(), x)
 
+    def error(step):
+        up, down = (math.sin(0.7 + s) * math.exp(0.7 + s) for s in (step, -step))
+        return abs((up - down) / (2 * step) - slope.item())
+
+    assert error(1e-2) / error(1e-3) == pytest.approx(100, rel=0.01)
+
+
+def one_neuron(x, y, objective, num=100):
+    """A network of one linear node, fitted to the whole of the data by L-BFGS."""
+    torch.manual_seed(0)
+    net = mlp((), inputs=x.shape[1], outputs=1).double()
+    optimizer = torch.optim.LBFGS(
+        net.parameters(), line_search_fn="strong_wolfe", tolerance_grad=1e-12, tolerance_change=0
+    )
+    batch = Batch(inputs=torch.from_numpy(x), targets=torch.from_numpy(y))
+    for _ in steps(net, objective, [batch] * num, rule=Closure(optimizer)):
+        pass
+    return net.head.weight.detach().numpy()[0], net.head.bias.item()
+
+
+def test_linear_regression_is_one_neuron():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, 3))
+    y = x @ [2.0, -1.0, 0.5] + 3 + 0.1 * rng.normal(size=80)
+    weights, bias = one_neuron(x, y, SquaredError(1), 20)
+    expected = np.linalg.lstsq(np.column_stack([x, np.ones(80)]), y, rcond=None)[0]
+    assert np.allclose([*weights, bias], expected, atol=1e-6)
+
+
+def test_logistic_regression_is_one_neuron():
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(200, 2))
+    y = (x @ [1.5, -1.0] + 0.3 + rng.logistic(size=200) > 0).astype(np.int64)
+    weights, bias = one_neuron(x, y, BinaryCrossEntropy(1))
+    theirs = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(x, y)
+    assert np.allclose([*weights, bias], [*theirs.coef_[0], theirs.intercept_[0]], atol=1e-4)
+
+
+def test_two_layers_solve_xor_where_one_neuron_can_not():
+    corners = torch.tensor([[0.0, 0], [0, 1], [1, 0], [1, 1]])
+    wanted = torch.tensor([0, 1, 1, 0])
+    answers = {}
+    for hidden in ((), (8,)):
+        torch.manual_seed(1)
+        net = mlp(hidden, inputs=2, outputs=1)
+        rule = Backprop(torch.optim.Adam(net.parameters(), lr=0.05))
+        for _ in steps(net, BinaryCrossEntropy(1), [Batch(inputs=corners, targets=wanted)] * 300, rule=rule):
+            pass
+        answers[hidden] = (net(corners)[:, 0] > 0).long().tolist()
+    assert answers[(8,)] == wanted.tolist()
+    assert answers[()] != wanted.tolist() and not linearly_separable(corners, wanted)
+
+
+def test_parameters_of_the_lectures_perceptrons():
     def count(net):
         return sum(p.numel() for p in net.parameters())
 

@@ -215,7 +215,7 @@ def test_the_default_network_of_pictures_and_of_tables():
     table = NetClassifier(epochs=1, device="cpu").fit(X.reshape(24, -1), y).net_
     assert table.made_by.arguments["hidden"] == [100, 100]
     with pytest.raises(ValueError, match="expected a table"):
-        NetClassifier().fit(X[None].repeat(24, 0), y)
+        NetClassifier().fit(X[:, None, None, None], y)
 
 
 def test_several_labels():

@@ -221,6 +221,7 @@ def test_finite_differences(numbers):
 
 def test_grokking(numbers):
     (run,) = numbers["runs"]
+    assert run["validation_99"] is not None, "it did not find the rule"
     assert run["validation_99"] >= 4 * run["training_100"]
     assert run["validation_then"] < 0.5
     assert max(run["training"]) == 1.0 and max(run["validation"]) >= 0.99

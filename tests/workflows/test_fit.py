@@ -440,7 +440,7 @@ def test_a_stranger_can_not_ask_for_all_memory(tmp_path):
     run = hubel.fit(*table(), recipe=quick(), out=tmp_path / "run", quiet=True)
     assert hubel.open_run(run.folder).net is not None
     changed_about(run.folder, lambda about: about["net"]["arguments"].update(hidden=[60_000, 60_000]))
-    with pytest.raises(DamagedRun, match="asks for a network of [0-9,]+ MB"):
+    with pytest.raises(DamagedRun, match=r"asks for a network of [0-9,]+ MB"):
         _ = hubel.open_run(run.folder).net
     changed_about(run.folder, lambda about: about["net"]["arguments"].update(hidden=[10**9, 10**9]))
     with pytest.raises(DamagedRun, match="asks for a network with 1,000,000,000 of something"):

@@ -182,6 +182,12 @@ def fit(
     like: Annotated[
         Path | None, typer.Option(help="Take network, objective and resolved recipe from this run.")
     ] = None,
+    members: Annotated[
+        int | None, typer.Option(help="Fit an ensemble of so many seeds (--budget is the time of each).")
+    ] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Cross-validate in so many folds (--budget is the time of each).")
+    ] = None,
     target: Target = None,
     columns: Columns = None,
     ignore: Ignore = None,
@@ -218,9 +224,7 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Fit a network to labelled data, and write a run folder with its report."""
-    from hubel import workflows
-
-    run = workflows.fit(  # pyright: ignore[reportCallIssue] - the function, not the file
+    run = words.work(members, folds)(
         data,
         net=words.net_of(net, weights=weights, download=download, latent=_for_itself(latent, target)),
         recipe=words.recipe(
@@ -256,10 +260,8 @@ def fit(
 
 @app.command(short_help="Go on with an interrupted run.")
 def resume(run: RunFolder, device: DeviceAgain = "auto", quiet: Quiet = False, as_json: Json = False) -> None:
-    """Go on with an interrupted run, to the weights that it would have had without the interruption."""
-    from hubel import workflows
-
-    _end(workflows.resume(run, device=device, quiet=quiet), as_json)
+    """Go on with an interrupted run (or with several in one folder), to the weights that it would have had without the interruption."""
+    _end(words.resumer(run)(run, device=device, quiet=quiet), as_json)
 
 
 @app.command(short_help="Fit 1,797 embedded digits: all of it in half a minute.")
@@ -297,7 +299,7 @@ def predict(
     answers.write(found, as_json=as_json, out=out)
 
 
-@app.command()
+@app.command(short_help="New examples, made by a generative network.")
 def sample(
     run: RunFolder,
     out: Annotated[

@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from hubel.core.errors import nearest
@@ -116,6 +117,30 @@ def freeze(layers: list[str] | None) -> Any:
             raise WrongWords("--freeze all-but-last freezes the other layers too: leave them out")
         return Freeze()
     return Freeze(layers=tuple(layers))
+
+
+def work(members: int | None, folds: int | None) -> Callable[..., Any]:
+    """What `hubel fit` does with its words: one run, an ensemble of them, or a cross-validation."""
+    from hubel import workflows
+
+    if members is not None and folds is not None:
+        raise WrongWords("--members fits an ensemble, --folds cross-validates: expected one of them")
+    for word, number in (("--members", members), ("--folds", folds)):
+        if number is not None and number < 2:
+            raise WrongWords(f"{word} {number}: expected a whole number of at least 2")
+    if members is not None:
+        return partial(workflows.ensemble, members=members)  # pyright: ignore[reportArgumentType] - the function, not the file
+    return workflows.fit if folds is None else partial(workflows.cross_validate, folds=folds)  # pyright: ignore[reportReturnType]
+
+
+def resumer(folder: Path) -> Callable[..., Any]:
+    """What goes on with this folder: a run, an ensemble, or a cross-validation."""
+    from hubel import workflows
+    from hubel.fitting.ensemble import ENSEMBLE, FOLDS
+
+    if (folder / ENSEMBLE).exists():
+        return workflows.resume_ensemble
+    return workflows.resume_folds if (folder / FOLDS).exists() else workflows.resume
 
 
 def recipe(

@@ -44,6 +44,27 @@ class SplitRows:
             digest.update(rows.astype("<i8").tobytes())
         return digest.hexdigest()
 
+    def check(self, num: int) -> None:
+        """Raise `ValueError` where these are not rows of `num` examples, some stand in two parts, or none train."""
+        for part in PARTS:
+            rows = np.asarray(getattr(self, part))
+            if rows.ndim != 1 or (len(rows) and rows.dtype.kind not in "iu"):
+                raise ValueError(
+                    f"the {part} part is {rows.dtype} of shape {rows.shape}; expected row numbers [N] as whole numbers"
+                )
+            if len(rows) and not (rows.min() >= 0 and rows.max() < num):
+                raise ValueError(
+                    f"the {part} part names rows from {rows.min()} to {rows.max()}, but there are {num:,} examples: rows count from 0"
+                )
+        every = np.concatenate([np.asarray(getattr(self, part)) for part in PARTS])
+        twice = len(every) - len(np.unique(every))
+        if twice:
+            raise ValueError(
+                f"{twice:,} rows stand more than once in the split: every example belongs to one part"
+            )
+        if len(self.train) == 0:
+            raise ValueError("the training part of the split is empty: expected rows to train on")
+
     def __repr__(self) -> str:
         return f"SplitRows(train {len(self.train):,}, validation {len(self.validation):,}, test {len(self.test):,}: {self.how})"
 

@@ -2,10 +2,11 @@
 
 from hubel.fitting.averaging import MovingAverage
 from hubel.fitting.checkpoints import Checkpoints
+from hubel.fitting.ensemble import Ensemble, mean_prediction, open_ensemble, open_fitted
 from hubel.fitting.freezing import Freeze
 from hubel.fitting.loop import StepRule, steps
 from hubel.fitting.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Momentum, Muon, RMSProp
-from hubel.fitting.penalties import L1, L2, Lp, MaxNorm, Penalty
+from hubel.fitting.penalties import L1, L2, Activity, Lp, MaxNorm, NonNegative, Penalty, UnitNorm
 from hubel.fitting.perceptron import PerceptronRule, linearly_separable
 from hubel.fitting.precision import Precision, probe
 from hubel.fitting.recipe import EarlyStopping, Recipe
@@ -28,6 +29,7 @@ __all__ = [
     "L1",
     "L2",
     "SGD",
+    "Activity",
     "Adadelta",
     "Adagrad",
     "Adam",
@@ -38,6 +40,7 @@ __all__ = [
     "Constant",
     "Cosine",
     "EarlyStopping",
+    "Ensemble",
     "Exponential",
     "Freeze",
     "Linear",
@@ -46,6 +49,7 @@ __all__ = [
     "Momentum",
     "MovingAverage",
     "Muon",
+    "NonNegative",
     "OneCycle",
     "Penalty",
     "PerceptronRule",
@@ -59,7 +63,11 @@ __all__ = [
     "Schedule",
     "Step",
     "StepRule",
+    "UnitNorm",
     "linearly_separable",
+    "mean_prediction",
+    "open_ensemble",
+    "open_fitted",
     "open_run",
     "probe",
     "steps",

@@ -76,6 +76,7 @@ NEEDED_INSIDE = (
     "net.parameters",
 )
 NEEDED_OF_READING = ("kind", "shape", "dtype")
+NEEDED_OF_PICTURES = ("channels", "convert", "size", "resize", "nan")
 SCORE = {
     "value": float | None,
     "low": float | None,
@@ -121,9 +122,8 @@ def _wrong(about: dict[str, Any]) -> str:
             return f"has {name} = {_short(value)}, which is of the wrong type"
     if missing := [name for name in NEEDED_INSIDE if not _entry(about, name)[1]]:
         return f"lacks {', '.join(missing)}"
-    reading = about["data"].get("reading")
-    if reading and (missing := [name for name in NEEDED_OF_READING if name not in reading]):
-        return f"lacks {', '.join(f'data.reading.{name}' for name in missing)}"
+    if wrong := _wrong_reading(about["data"]):
+        return wrong
     for name in ("data.dtype", "data.reading.dtype", "preprocessing.dtype"):
         value, there = _entry(about, name)
         if there and not _is_number_type(value):
@@ -134,6 +134,22 @@ def _wrong(about: dict[str, Any]) -> str:
         for key, hint in SCORE.items():
             if key in score and not is_of(score[key], hint):
                 return f"has test.{name}.{key} = {_short(score[key])}, which is of the wrong type"
+    return ""
+
+
+def _wrong_reading(data: Mapping[str, Any]) -> str:
+    """What of the way in which files become rows can not be used."""
+    reading = data.get("reading")
+    if not reading:
+        return ""
+    pictures = reading.get("kind") in ("images", "arrays") and len(reading.get("shape", ())) == 3
+    needed = NEEDED_OF_READING + (NEEDED_OF_PICTURES if pictures else ())
+    if missing := [name for name in needed if name not in reading]:
+        return f"lacks {', '.join(f'data.reading.{name}' for name in missing)}"
+    if pictures and (
+        len(reading["size"] or ()) != 2 or list(reading["shape"]) != list(data.get("shape", reading["shape"]))
+    ):
+        return f"says that the data are {data.get('shape')}, but that they were read as {reading['shape']} of size {reading['size']}"
     return ""
 
 

@@ -19,6 +19,7 @@ from hubel.fitting.alike import options_like, recorded_options
 from hubel.objectives import Objective, OwnTarget
 
 if TYPE_CHECKING:
+    from hubel.fitting.ensemble import Ensemble
     from hubel.fitting.run import Run
 
 MOST_VALUES = 2**25  # of the examples on which a network itself is asked
@@ -26,14 +27,9 @@ MOST_VALUES = 2**25  # of the examples on which a network itself is asked
 
 def evaluate(run: Run, data: Any, y: Any, options: Mapping[str, Any] | None) -> dict[str, Interval]:
     """All scores with intervals. Without `data`, on the run's own test part, and the look is counted in `run.json`."""
+    part = part_of(run, data, y, options)
     if data is None:
-        part = own_test(run)
-        _count(run)
-    else:
-        whole = dataset_of(data, y, options=options_like(run, data, options))
-        if run.about["data"].get("own_target") and not whole.is_its_own_target:
-            whole = whole.as_its_own_target()
-        part = with_classes_of(run, whole)
+        count_look(run)
     prediction = run.objective.read(run.outputs(part.inputs, lengths=part.lengths))
     scores = run.objective.metrics(prediction, np.asarray(part.targets), part.groups)
     return scores | of_network(run.objective, run.net, run.scaling, part, run.device)
@@ -60,7 +56,17 @@ def of_network(
             module.training = mode
 
 
-def _count(run: Run) -> None:
+def part_of(run: Run, data: Any, y: Any, options: Mapping[str, Any] | None) -> Dataset:
+    """The examples to evaluate on, with class numbers as the run counts them: `data`, or the run's own test part."""
+    if data is None:
+        return own_test(run)
+    whole = dataset_of(data, y, options=options_like(run, data, options))
+    if run.about["data"].get("own_target") and not whole.is_its_own_target:
+        whole = whole.as_its_own_target()
+    return with_classes_of(run, whole)
+
+
+def count_look(run: Run | Ensemble) -> None:
     """One more look at the test part. Where the folder can only be read, the scores are answered all the same, and that is said."""
     try:
         run.note(test_looks=int(run.about.get("test_looks", 0)) + 1)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hubel.core.buffers import places_of, put_back
 from hubel.core.types import Batch, Loss
 from hubel.fitting.loop import ObjectiveCall
-from hubel.fitting.penalties import Penalty
+from hubel.fitting.penalties import Penalty, watched
 
 
 class Backprop:
@@ -64,9 +64,10 @@ class Backprop:
         self._forget_gradients()
         for module in self.still:
             module.eval()
-        with self.autocast:
+        with self.autocast, watched(net, self.penalties) as activities:
             loss = objective(net, batch)
-        loss = self._with_penalties(loss, net)
+        values = [penalty.of_outputs(outputs) for penalty, outputs in activities]
+        loss = self._with_penalties(loss, net, values)
         loss.total.backward()
         norm = self._grad_norm()
         if not _finite(norm, loss.total.detach()):
@@ -86,8 +87,8 @@ class Backprop:
             **{name: part.detach() for name, part in loss.parts.items()},
         }
 
-    def _with_penalties(self, loss: Loss, net: nn.Module) -> Loss:
-        values = [value for penalty in self.penalties if (value := penalty.value(net)) is not None]
+    def _with_penalties(self, loss: Loss, net: nn.Module, values: list[Tensor]) -> Loss:
+        values = values + [value for penalty in self.penalties if (value := penalty.value(net)) is not None]
         if not values:
             return loss
         added = torch.stack(values).sum()

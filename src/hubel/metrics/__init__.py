@@ -24,6 +24,7 @@ from hubel.metrics.classification import (
     proportion,
     top_k_accuracy,
 )
+from hubel.metrics.folds import over_folds
 from hubel.metrics.frechet import frechet_distance
 from hubel.metrics.intervals import bootstrap, undefined, wilson
 from hubel.metrics.multilabel import f1_over_labels, per_label, subset_accuracy
@@ -54,6 +55,7 @@ __all__ = [
     "majority_accuracy",
     "mean",
     "multilabel",
+    "over_folds",
     "per_class",
     "per_label",
     "proportion",

@@ -64,16 +64,21 @@ class WithAuxiliary:
     def scores_shape(self, batch: Batch) -> tuple[int, ...]:
         return self.objective.scores_shape(batch)
 
+    @property
+    def headless(self) -> str:
+        """What is said of a network without auxiliary heads."""
+        return (
+            "auxiliary losses were asked for, but the network has no auxiliary heads: make it with auxiliary=True "
+            f"(googlenet, inception_v3), or pass {type(self.objective).__name__} without WithAuxiliary"
+        )
+
     def __call__(self, net: nn.Module, batch: Batch) -> Loss:
         if not net.training:
             return self.objective(net, batch)
         with auxiliary_scores(net) as found:
             loss = self.objective(net, batch)
         if not found:
-            raise ContractError(
-                "auxiliary losses were asked for, but the network has no auxiliary heads: make it with auxiliary=True "
-                f"(googlenet, inception_v3), or pass {type(self.objective).__name__} without WithAuxiliary"
-            )
+            raise ContractError(self.headless)
         answer = nn.Identity().train()
         others = [
             self.objective(answer, replace(batch, inputs=scores, lengths=None)).total for scores in found

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from hubel import metrics
 from hubel.core.errors import ContractError
 from hubel.core.types import Batch, Interval, Loss, Prediction
+from hubel.objectives.cross_entropy import check_weights
 from hubel.objectives.objective import OneRowEach, forward, mean_over_batch
 
 
@@ -51,6 +52,7 @@ class BinaryCrossEntropy(OneRowEach):
             raise ContractError(
                 f"{len(self.positive_weights)} positive weights for {self.num_outputs} outputs: give one per output"
             )
+        check_weights("positive_weights", self.positive_weights)
 
     @property
     def headline(self) -> str:

@@ -1,12 +1,13 @@
 """Refuse the wrong choice before the first step: network, objective and one real batch must agree.
 
 Checked on the network as it is, the user's own module too: it answers with one tensor [N, K] of finite raw scores; no
-activation stands before a loss that applies its own, or keeps the outputs from values that the targets have; targets have the
-type and range that the objective asks. A log_softmax before cross-entropy passes: log_softmax(log_softmax(z)) = log_softmax(z).
+activation stands before a loss that applies its own, or keeps the outputs from values that the targets or the margin have; targets
+have the type and range that the objective asks; and at least one trained parameter changes the scores. A log_softmax before cross-entropy passes: log_softmax(log_softmax(z)) = log_softmax(z).
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -17,10 +18,13 @@ from hubel.core.buffers import places_of, put_back
 from hubel.core.capture import entered
 from hubel.core.errors import ContractError, is_out_of_memory
 from hubel.core.types import Batch
+from hubel.layers.auxiliary import AuxiliaryHead
 from hubel.objectives.auxiliary import WithAuxiliary
 from hubel.objectives.binary_cross_entropy import BinaryCrossEntropy
 from hubel.objectives.cross_entropy import CrossEntropy
 from hubel.objectives.ending import BOUNDS, ending
+from hubel.objectives.gaussian import GaussianLikelihood
+from hubel.objectives.hinge import Hinge
 from hubel.objectives.objective import Objective
 from hubel.objectives.own_target import OwnTarget
 from hubel.objectives.real_values import RealValues
@@ -51,6 +55,8 @@ def check(net: nn.Module, objective: Objective, batch: Batch) -> None:
     hubel.core.errors.ContractError: the network ends with a softmax, but cross-entropy expects raw scores: ...
     """
     if isinstance(objective, WithAuxiliary):
+        if not any(isinstance(module, AuxiliaryHead) for module in net.modules()):
+            raise ContractError(objective.headless)
         objective = objective.objective
     _check_batch(batch)
     objective.check_targets(batch.targets)
@@ -68,12 +74,17 @@ def check(net: nn.Module, objective: Objective, batch: Batch) -> None:
         for module, training in modes:
             module.training = training
         put_back(places, before)
-    if isinstance(objective, RealValues):
+    if isinstance(objective, GaussianLikelihood):
+        _check_likelihood(last)
+    elif isinstance(objective, RealValues):
         _check_reach(last, objective, batch)
     elif isinstance(objective, Reconstruction):
         _check_reconstruction(last, objective, batch)
     elif isinstance(objective, CrossEntropy | BinaryCrossEntropy):
         _check_twice(last, objective)
+    elif isinstance(objective, Hinge):
+        _check_margin(last, objective)
+    _check_trained(outputs)
 
 
 def _check_batch(batch: Batch) -> None:
@@ -86,6 +97,12 @@ def _check_batch(batch: Batch) -> None:
         rows = [] if batch.ids is None else batch.ids[~finite.to(batch.ids.device)][:5].tolist()
         raise ContractError(
             f"{int((~finite).sum())} examples of the first batch hold NaN or infinite inputs (rows {rows}): remove or replace them"
+        )
+    weights = batch.weights
+    if weights is not None and not bool((torch.isfinite(weights) & (weights >= 0)).all()):
+        raise ContractError(
+            f"weights of examples run from {float(weights.min()):g} to {float(weights.max()):g}; expected finite numbers of at least 0: "
+            "give an example that should not count the weight 0"
         )
 
 
@@ -100,14 +117,16 @@ def _outputs(net: nn.Module, batch: Batch) -> Tensor:
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        asked = _place(under_way)
+        asked = ""
         if batch.lengths is not None and isinstance(error, TypeError):
-            asked += (
+            asked = (
                 ". Sequences of different lengths are given as net(inputs [N, L, F], lengths [N]): let forward take both, or cut the "
                 "sequences to one length"
             )
+        kind = str(batch.inputs.dtype).removeprefix("torch.")
         raise ContractError(
-            f"the network failed on one real batch of shape {tuple(batch.inputs.shape)}: {type(error).__name__}: {error}{asked}"
+            f"the network failed on one real batch of shape {tuple(batch.inputs.shape)}, {kind}: {type(error).__name__}: {error}"
+            f"{_place(under_way)}{asked or _input_remedy(batch)}"
         ) from error
     if not isinstance(outputs, Tensor):
         raise ContractError(
@@ -124,6 +143,16 @@ def _place(under_way: list[tuple[str, nn.Module, tuple[Any, ...]]]) -> str:
     name, layer, inputs = under_way[-1]
     shapes = ", ".join(str(list(value.shape)) for value in inputs if isinstance(value, Tensor))
     return f" (in layer {name}, {type(layer).__name__}, which received {shapes})"
+
+
+def _input_remedy(batch: Batch) -> str:
+    if not batch.inputs.is_floating_point():
+        return ". These are numbers of symbols: expected a network that begins with an embedding (torch.nn.Embedding, hubel.nets.character_lm)"
+    shape = tuple(batch.inputs.shape[1:])
+    size = shape[0] if len(shape) == 1 else shape
+    return f". Expected a network of inputs {['N', *shape]}: make it with inputs={size}, or reshape in its forward".replace(
+        "'", ""
+    )
 
 
 def _check_outputs(outputs: Tensor, objective: Objective, expected: tuple[int, ...]) -> None:
@@ -173,9 +202,8 @@ def _check_twice(last: str, objective: CrossEntropy | BinaryCrossEntropy) -> Non
     if last == "softmax" and objective.num_outputs == 1:
         raise ContractError(f"the network ends with a softmax over one node, which is always 1. {REMEDY}")
     if last in ANSWERED:
-        word = "something that keeps every output between 0 and 1" if last == "squashing" else f"a {last}"
         raise ContractError(
-            f"the network ends with {word}, but {loss} expects raw scores: {ANSWERED[last]}. {REMEDY}"
+            f"the network ends with {_worded(last)}, but {loss} expects raw scores: {ANSWERED[last]}. {REMEDY}"
         )
     if binary and last in BOUNDS:
         half = "never be above" if last == "log_softmax" else "never fall below"
@@ -214,8 +242,46 @@ def _check_bounds(last: str, wanted: Tensor, scaled: str) -> None:
     low, high = BOUNDS[last]
     least, greatest = float(wanted.min()), float(wanted.max())
     if least < low or greatest > high:
-        word = "something that keeps every output between 0 and 1" if last == "squashing" else f"a {last}"
         raise ContractError(
-            f"the network ends with {word}, whose values lie between {low:g} and {high:g}, but the targets{scaled} run from {least:.4g} "
+            f"the network ends with {_worded(last)}, whose values lie between {low:g} and {high:g}, but the targets{scaled} run from {least:.4g} "
             f"to {greatest:.4g}, which it can not reach: end the network with a linear layer"
         )
+
+
+def _check_likelihood(last: str) -> None:
+    """An activation before means and log variances, which have no bounds."""
+    if last in BOUNDS:
+        low, high = BOUNDS[last]
+        raise ContractError(
+            f"the network ends with {_worded(last)}, whose values lie between {low:g} and {high:g}, but the Gaussian likelihood expects means "
+            "and logarithms of variances, which may be any number: end the network with a linear layer"
+        )
+
+
+def _check_margin(last: str, objective: Hinge) -> None:
+    """An activation before margins: with one node "no" needs scores below -1 and "yes" above 1; with several, differences above 1."""
+    low, high = BOUNDS.get(last, (-math.inf, math.inf))
+    far_enough = (low <= -1 and high >= 1) if objective.num_outputs == 1 else high - low > 1
+    if not far_enough:
+        reach = (
+            "-1 for no and 1 for yes"
+            if objective.num_outputs == 1
+            else "a difference of 1 between two scores"
+        )
+        raise ContractError(
+            f"the network ends with {_worded(last)}, whose values lie between {low:g} and {high:g}, but the hinge loss expects raw scores: "
+            f"its margin, {reach}, would never be passed. {REMEDY}"
+        )
+
+
+def _check_trained(outputs: Tensor) -> None:
+    """Scores that no trained parameter changes."""
+    if not outputs.requires_grad:
+        raise ContractError(
+            "no trained parameter changes the scores: all are frozen (requires_grad is False), or the scores were detached on the way "
+            "(detach, no_grad, .data); expected at least one. Set requires_grad_(True) on what should learn"
+        )
+
+
+def _worded(last: str) -> str:
+    return "something that keeps every output between 0 and 1" if last == "squashing" else f"a {last}"

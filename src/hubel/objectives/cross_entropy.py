@@ -70,6 +70,7 @@ class CrossEntropy(OneRowEach):
             raise ContractError(
                 f"{len(self.class_weights)} class weights for {self.num_outputs} outputs: give one per output"
             )
+        check_weights("class_weights", self.class_weights)
 
     @property
     def headline(self) -> str:
@@ -196,6 +197,16 @@ def best_temperature(outputs: Tensor, targets: Tensor) -> float:
             right = low + ratio * (high - low)
             loss_right = loss(right)
     return math.exp((low + high) / 2)
+
+
+def check_weights(name: str, weights: tuple[float, ...] | None) -> None:
+    """Raise `ContractError` where weights are negative or not finite, or none counts.
+
+    >>> check_weights("class_weights", (1.0, 0.0))
+    """
+    if weights is None or (all(0 <= w < math.inf for w in weights) and any(weights)):
+        return
+    raise ContractError(f"{name} is {weights}; expected finite numbers of at least 0, one of them above 0")
 
 
 def _times(weights: Tensor | None, more: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ scores back into the user's units. A kind of loss says only how far a score is f
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -44,8 +45,10 @@ class RealValues(OneRowEach, ABC):
                 raise ContractError(
                     f"{name} has {len(value)} entries for {self._counted()}: give one per value"
                 )
-        if self.scale is not None and min(self.scale) <= 0:
+        if self.scale is not None and not all(0 < s < math.inf for s in self.scale):
             raise ContractError(f"scale is {self.scale}; expected positive numbers")
+        if self.center is not None and not all(map(math.isfinite, self.center)):
+            raise ContractError(f"center is {self.center}; expected finite numbers")
 
     @property
     def num_values(self) -> int:

@@ -184,6 +184,33 @@ def score_line(low: float, value: float, high: float, marks: Sequence[tuple[floa
     return svg(720, 70, parts, alt, "score-line")
 
 
+def rows_of_scores(
+    rows: Sequence[tuple[str, float, float, float]], *, name: str, alt: str, percent: bool = False
+) -> str:
+    """A line a row: its name, and a dot at the value on the line from low to high; the last row, that of all together, is set apart."""
+    step, left, right = 22, 96, 720 - 24
+    factor = 100.0 if percent else 1.0
+    values = [factor * v for _, *numbers in rows for v in numbers]
+    bottom = TOP + step * len(rows) + 10
+    across = scale(values, left, right)
+    parts = [f'<path class="axis" d="M{left} {bottom}H{right}"/>']
+    for value in across.ticks():
+        x = across(value)
+        parts.append(f'<path class="rule" d="M{x:.1f} {TOP - 8}V{bottom}"/>')
+        parts.append(text(x, bottom + 17, tick_text(value), "middle", "tick"))
+    for place, (label, low, value, high) in enumerate(rows):
+        last = place == len(rows) - 1
+        y = TOP + step * place + (8 if last else 0)
+        kind = "two" if last else "one"
+        ends = [across(factor * v) for v in (low, high)]
+        if not any(math.isnan(end) for end in ends):
+            parts.append(f'<path class="span {kind}" d="M{ends[0]:.1f} {y}H{ends[1]:.1f}"/>')
+        parts.append(f'<circle class="dot {kind}" cx="{across(factor * value):.1f}" cy="{y}" r="4"/>')
+        parts.append(text(left - 12, y + 4, label, "end", f"label {kind}" if last else "tick"))
+    parts.append(text(right, bottom + 34, f"{name} (%)" if percent else name, "end", "name"))
+    return svg(720, bottom + 40, parts, alt, "score-line")
+
+
 def axes(across: Scale, up: Scale, x_name: str, y_name: str, *, whole_x: bool = False) -> list[str]:
     """Horizontal rules at the ticks, tick labels, and the axes' names with their units."""
     left, right, bottom = across.start, across.end, up.start

@@ -21,6 +21,7 @@ from hubel.core.types import Interval
 from hubel.data.archives import opened_npz
 
 FORMAT = 1
+SEVERAL = ("ensemble.json", "folds.json")  # what lies in a folder of several runs
 LARGEST_ARRAY = 2 << 30  # bytes; a larger one is left out: the page could not show it
 
 Kind = Literal["classes", "labels", "values", "itself"]
@@ -48,7 +49,7 @@ class Evidence:
                 f"{folder} is not a folder; expected the folder of a run, with run.json in it"
             )
         problems: list[str] = []
-        about = _read_about(folder / "run.json", problems)
+        about = _read_several(folder, problems) or _read_about(folder / "run.json", problems)
         return cls(
             folder=folder,
             about=about,
@@ -215,6 +216,31 @@ def _read_about(path: Path, problems: list[str]) -> dict[str, Any]:
             "Update hubel, or use the version that wrote the run"
         )
     return about
+
+
+def _read_several(folder: Path, problems: list[str]) -> dict[str, Any]:
+    """What is said of several runs in one folder, with the data, network and recipe of the first of them; empty for a single run."""
+    for name in SEVERAL:
+        if not (folder / name).exists():
+            continue
+        about = _read_about(folder / name, problems)
+        rows = about.get("runs")
+        names = (
+            [row.get("folder") for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+        )
+        first = names[0] if names else None
+        if not isinstance(first, str) or Path(first).name != first:
+            return about | {"kind": about.get("kind", "several")}
+        shared = _read_about(folder / first / "run.json", problems)
+        if about.get("kind") == "cross-validation":  # parts differ from fold to fold
+            data = shared.get("data")
+            kept = dict(data) if isinstance(data, Mapping) else {}
+            shared = shared | {
+                "data": {key: value for key, value in kept.items() if key not in ("sizes", "counts")},
+                "split": {"how": f"{len(names)} folds, each the test part of one run"},
+            }
+        return shared | about
+    return {}
 
 
 def _lines(path: Path, problems: list[str]) -> list[dict[str, Any]]:

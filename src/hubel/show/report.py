@@ -20,6 +20,7 @@ from hubel.show.errors import errors
 from hubel.show.evidence import Evidence
 from hubel.show.examples import entering, mistakes
 from hubel.show.itself import itself
+from hubel.show.several import several
 from hubel.show.verdict import verdict
 
 LIMIT = 2_000_000  # bytes of the whole page
@@ -27,7 +28,7 @@ PICTURES = 650_000  # bytes for the pictures of one section
 
 
 def report(run: Evidence | os.PathLike[str] | str) -> str:
-    """The page for a run's folder, or for `Evidence` read from one.
+    """The page for a run's folder (or that of several runs together), or for `Evidence` read from one.
 
     What a folder does not hold is said in its place ("not recorded").
 
@@ -77,6 +78,7 @@ def _page(evidence: Evidence, pictures: int, rows: int) -> dict[str, Any]:
         "problems": evidence.problems,
         "scored": evidence.scored,
         "verdict": verdict(evidence),
+        "several": several(evidence),
         "findings": findings(evidence),
         "data": datacard(evidence, most=rows),
         "course": course(evidence),

@@ -56,8 +56,8 @@ def _clustering(quick: bool, seed: int) -> Study:
 
         The variance inside groups over the scatter between them falls from {ratio[WAYS[0]]:.2f} on pixels to {ratio[WAYS[2]]:.2f} on the features of the
         head. This ratio needs no labels, but it compares groupings of one space only: a network can shrink it by moving features together, right or
-        wrong. Of the head's mistakes the largest are digits that were split or merged whole; which ones depends on its initial weights, and the
-        least loss does not always find the best.""",
+        wrong. The runs of the head lie between {min(index[WAYS[3]]):.2f} and {max(index[WAYS[3]]):.2f}, and without labels there is only its loss to
+        choose by.""",
         figures=(
             StudyFigure(
                 picture=plot(

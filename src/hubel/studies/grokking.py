@@ -1,7 +1,7 @@
 """Grokking: a network that knows all its training examples by heart learns the rule behind them much later, and all at once.
 
-The task is (a + b) mod p for a share of all pairs. First the network stores the answers; weight decay then makes the weights smaller
-step by step, until what is cheapest in weights wins: residues as points of circles, cos and sin of 2 pi k a / p, on which addition is a
+The task is (a + b) mod p for a share of all pairs. First the network stores the answers; weight decay then favours what is cheapest in
+weights: residues as points of circles, cos and sin of 2 pi k a / p, on which addition is a
 rotation. Then the examples that it never saw are right as well.
 """
 
@@ -72,10 +72,10 @@ def _grokking(quick: bool, seed: int) -> Study:
 
         What changes is the embedding. At the beginning the first two principal components of the {p} residues are a cloud; at the end they lie
         about a circle, on which residues follow each other in steps of the frequency {first["frequency"]}: the share of these two components that
-        one frequency explains goes from {first["circle_before"]:.0%} to {first["circle_after"]:.0%}. The five strongest of {p // 2} frequencies hold
-        {top(first["power_before"]):.0%} of the embedding's power before and {top(first["power_after"]):.0%} after, as Nanda et al. (2023) found in a
-        transformer: on a circle, addition is a rotation. Weight decay is what drives it. The training loss has nothing more to say, but
-        circles are cheaper in weights than a table.""",
+        one frequency explains goes from {first["circle_before"]:.0%} to {first["circle_after"]:.0%}. On a circle, addition is a rotation. The
+        network uses several circles at once: the five strongest of {p // 2} frequencies hold {top(first["power_before"]):.0%} of the embedding's power
+        before and {top(first["power_after"]):.0%} after; in the transformer of Nanda et al. (2023) it was a handful. The training loss has nothing more
+        to say by then; weight decay has, and circles are cheaper in weights than a table.""",
         figures=(
             StudyFigure(
                 picture=_accuracies(runs),
@@ -106,7 +106,7 @@ def _grokking(quick: bool, seed: int) -> Study:
                     [Curve(name="", x=first["steps"], y=first["weight_norm"], kind="three")],
                     x_name="step",
                     y_name="norm of all weights",
-                    alt="The norm of the weights falls until the rule is found",
+                    alt="The norm of the weights falls while the rule is found",
                     log_x=True,
                 ),
                 caption="Weight decay goes on when all training sums are right (first run).",

@@ -1,6 +1,7 @@
 """Whole jobs: they write runs, show progress, and call the rooms below in order."""
 
-from hubel.workflows.crossval import cross_validate
+from hubel.workflows.crossval import CrossValidation, cross_validate, resume_folds
+from hubel.workflows.ensemble import ensemble, resume_ensemble
 from hubel.workflows.features import features
 from hubel.workflows.fit import fit, resume
 from hubel.workflows.generate import encode, sample, write_samples
@@ -9,9 +10,11 @@ from hubel.workflows.recognize import top_classes
 from hubel.workflows.runs import demo, list_runs, report
 
 __all__ = [
+    "CrossValidation",
     "cross_validate",
     "demo",
     "encode",
+    "ensemble",
     "evaluate",
     "features",
     "fit",
@@ -19,6 +22,8 @@ __all__ = [
     "predict_files",
     "report",
     "resume",
+    "resume_ensemble",
+    "resume_folds",
     "sample",
     "top_classes",
     "write_samples",

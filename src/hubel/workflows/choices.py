@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -149,6 +150,13 @@ def _compact(width: int, train: Dataset, objective: Objective) -> nn.Module:
 def made_net(make: Callable[..., nn.Module], train: Dataset, outputs: int, seed: int) -> nn.Module:
     """The network of a function of `inputs` and `outputs`, with weights that follow from the seed."""
     inputs = train.entering[0] if len(train.shape) == 1 else train.shape
+    try:
+        inspect.signature(make).bind(inputs=inputs, outputs=outputs)
+    except TypeError as error:
+        raise TypeError(
+            f"net={getattr(make, '__name__', make)} can not be called with inputs and outputs ({error}); expected a torch.nn.Module, or a "
+            "function of inputs and outputs that makes one"
+        ) from error
     with random.torch_seeded(seed, "initial weights"):
         net = make(inputs=inputs, outputs=outputs)
     if not isinstance(net, nn.Module):

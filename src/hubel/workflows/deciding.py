@@ -17,6 +17,7 @@ from hubel.fitting.precision import SHARE
 from hubel.fitting.recipe import default_batch_size
 from hubel.objectives import GaussianLikelihood, Objective, OwnTarget, SquaredError, check
 from hubel.workflows import choices, folders, itself
+from hubel.workflows.contradictions import refuse_contradictions
 from hubel.workflows.display import Display
 from hubel.workflows.memory import within_memory
 from hubel.workflows.prepare import Prepared, prepare
@@ -53,8 +54,15 @@ def decide(
     device: torch.device,
     display: Display,
     wishes: choices.Wishes = choices.NO_WISHES,
+    split: SplitRows | None = None,
 ) -> Setting:
     """All choices, said on the display, with network, objective and one real batch checked against each other."""
+    if split is not None and not (validation is None and test is None and groups is None):
+        raise ValueError(
+            "received a split, and validation, test or groups as well: the split says it all, leave the others out"
+        )
+    if split is not None:
+        split.check(len(data))
     if like is not None:
         given = {f.name for f in fields(recipe) if getattr(recipe, f.name) != f.default}
         net = (
@@ -73,7 +81,9 @@ def decide(
         test=test,
         groups=groups,
         precision="float64" if own64 else "float32",
-        given=_split_of(like, data) if validation is None and test is None and groups is None else None,
+        given=split
+        if split is not None or not (validation is None and test is None and groups is None)
+        else _split_of(like, data),
     )
     train = prepared.part("train")
     folders.show_data(display, prepared)
@@ -112,6 +122,7 @@ def decide(
     _refuse_blind_stopping(recipe, prepared)
     first = Batches(data=train, scaling=prepared.scaling, batch_size=32, seed=recipe.seed, device=device)
     within_memory(lambda size: check(fitted, objective, next(first.in_order(size))), first.batch_size)
+    refuse_contradictions(prepared, objective, recipe, fitted, next(first.in_order(min(8, len(train)))))
     wanted = recipe.batch_size or default_batch_size(len(train))[0]
 
     def resolved(net: nn.Module) -> tuple[tuple[Recipe, dict[str, str], list[dict[str, Any]]], int]:

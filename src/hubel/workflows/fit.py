@@ -52,6 +52,7 @@ def fit(
     uncertainty: bool = False,
     balance: bool = False,
     focus: float = 0.0,
+    split: SplitRows | None = None,
     budget: float | None = None,
     device: str = "auto",
     quiet: bool = False,
@@ -68,7 +69,8 @@ def fit(
     down with its reason. `like` takes network, objective and resolved recipe from another run, reads the data as its data were read (size,
     channels, columns, target, NaN, declared symmetries, where `options` say nothing else), and takes its parts where the data are the same
     and none are asked for. `validation`, `test` are
-    fractions; `groups` [N] tie examples that must stay in one part; `budget` is the training time in seconds (325).
+    fractions; `groups` [N] tie examples that must stay in one part; `split` are the rows of each part, instead of all these;
+    `budget` is the training time in seconds (325).
 
     `out` is the folder of the run, new or empty (runs/DATE-NAME-1 where none is given). `device` is "cpu", "cuda", "cuda:1", "mps",
     or "auto" for the GPU where there is one. `quiet` shows nothing on stderr. Between two checkpoints at least
@@ -114,6 +116,7 @@ def fit(
                 validation=validation,
                 test=test,
                 groups=groups,
+                split=split,
                 budget=choices.DEFAULT_BUDGET if budget is None else budget,
                 device=machines.device_of(device),
                 display=display,

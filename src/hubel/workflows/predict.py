@@ -16,7 +16,8 @@ from hubel.data.feature_table import rows_like
 from hubel.data.images import is_image
 from hubel.data.series_files import is_series_file
 from hubel.data.table_pieces import TABLES, is_table
-from hubel.fitting import Run, open_run
+from hubel.fitting import Ensemble, Run, open_fitted
+from hubel.fitting.ensemble import mean_prediction
 from hubel.objectives import OwnTarget
 
 ARRAYS = (".npy", ".npz")
@@ -25,15 +26,15 @@ TOP = 5
 
 
 def predict_files(
-    run: Run | Path | str,
+    run: Run | Ensemble | Path | str,
     paths: Sequence[Path | str],
     *,
     device: str = "auto",
     skip_unreadable: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """An answer a file, in the order given: `{"file", "class", "probability", "top": [[class, probability], …]}`, or `"values"` with
-    their `"units"` and `"uncertainties"` (one standard deviation), where there are any; where the target was the example itself, how
-    unusual it is: the error of its reconstruction, or −ln p. Of a table or an array, an answer a row.
+    their `"units"` and `"uncertainties"` (one standard deviation), where the network or the spread of an ensemble says some; where
+    the target was the example itself, how unusual it is: the error of its reconstruction, or −ln p. Of a table or an array, an answer a row.
 
     Files are read as the training data were (same size, channels, type), and refused where that is not possible. Folders stand
     for the pictures in them. With `skip_unreadable` a file that can not be read is answered by `{"file", "unreadable": why}`, and every
@@ -52,7 +53,7 @@ def predict_files(
     ...     print([Path(answer["file"]).name for answer in predict_files(run, [folder + "/new.npy"])])
     ['new.npy[0]', 'new.npy[1]']
     """
-    known = run if isinstance(run, Run) else open_run(run, device=device)
+    known = open_fitted(run, device=device) if isinstance(run, (str, Path)) else run
     if known.reading["kind"] == "table":
         yield from _of_tables(known, [Path(path) for path in paths])
         return
@@ -70,7 +71,7 @@ def predict_files(
             yield answer | {"unreadable": ""} if skip_unreadable else answer
 
 
-def _of_tables(run: Run, paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+def _of_tables(run: Run | Ensemble, paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
     """An answer a row, in pieces, so that a table may be larger than the memory."""
     for path in paths:
         if not path.exists():
@@ -83,10 +84,17 @@ def _of_tables(run: Run, paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
         for rows, remarks in rows_like(path, run.reading):
             if len(rows):
                 ids = [f"{path}[{row + k}]" for k in range(len(rows))]
-                yield from _answers(run, run.objective.read(run.outputs(rows)), ids)
+                yield from _answers(run, _prediction_of(run, rows), ids)
                 row += len(rows)
             if remarks:
                 warnings.warn(" ".join(remarks), UserWarning, stacklevel=2)
+
+
+def _prediction_of(run: Run | Ensemble, rows: np.ndarray) -> Prediction:
+    """What a run, or all members of an ensemble, say of rows that were read already."""
+    if isinstance(run, Run):
+        return run.objective.read(run.outputs(rows))
+    return mean_prediction([_prediction_of(member, rows) for member in run.members])
 
 
 def _read(
@@ -141,7 +149,7 @@ def _files(paths: Sequence[Path | str], reading: Mapping[str, Any]) -> list[Path
 
 
 def _surprises(
-    run: Run, prediction: Prediction, stored: np.ndarray, ids: Sequence[str]
+    run: Run | Ensemble, prediction: Prediction, stored: np.ndarray, ids: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     """How unusual each example is to a network whose target was the example itself."""
     assert isinstance(run.objective, OwnTarget)
@@ -149,7 +157,7 @@ def _surprises(
         yield {"file": name, "values": {"surprise": float(value)}}
 
 
-def _answers(run: Run, prediction: Prediction, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _answers(run: Run | Ensemble, prediction: Prediction, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
     probabilities = prediction.probabilities
     if probabilities is None:
         names = getattr(run.objective, "target_names", None) or tuple(
@@ -184,14 +192,14 @@ def _answers(run: Run, prediction: Prediction, ids: Sequence[str]) -> Iterator[d
 
 
 def evaluate(
-    run: Run | Path | str,
+    run: Run | Ensemble | Path | str,
     data: Any = None,
     y: Any = None,
     *,
     options: Mapping[str, Any] | None = None,
     device: str = "auto",
 ) -> dict[str, Interval]:
-    """All scores with intervals: on the run's own test part, or on other labelled data (`data`, or arrays `data, y`).
+    """All scores with intervals, of a run or of the mean of an ensemble: on its own test part, or on other labelled data (`data`, or arrays `data, y`).
 
     Every look at the test part is counted in `run.json`: a part that was looked at often is no longer a test.
 
@@ -206,5 +214,5 @@ def evaluate(
     ...     print(hubel.evaluate(run, x, y)["accuracy"].count)
     40
     """
-    known = run if isinstance(run, Run) else open_run(run, device=device)
+    known = open_fitted(run, device=device) if isinstance(run, (str, Path)) else run
     return known.evaluate(data, y, options=options)

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from hubel.core import files, names
-from hubel.fitting import Recipe, Run, open_run
+from hubel.fitting import Ensemble, Recipe, Run, open_run
+from hubel.fitting.ensemble import ENSEMBLE, FOLDS, read_several
+from hubel.workflows.crossval import CrossValidation
 from hubel.workflows.fit import fit
 
 
-def report(run: Run | Path | str) -> Path:
-    """Write `report.html` of a run again, and answer its path.
+def report(run: Run | Ensemble | CrossValidation | Path | str) -> Path:
+    """Write `report.html` of a run (or of an ensemble, a cross-validation) again, and answer its path.
 
     Raises `FileNotFoundError` where there is no run, `DamagedRun` or `ValueError` where its `run.json` can not be read, `OSError`
     where the page can not be written.
@@ -26,7 +28,14 @@ def report(run: Run | Path | str) -> Path:
     """
     from hubel.show import report as page
 
-    folder = run.folder if isinstance(run, Run) else open_run(run).folder
+    if isinstance(run, (str, Path)):
+        folder = Path(run)
+        files_of_several = [folder / name for name in (ENSEMBLE, FOLDS) if (folder / name).exists()]
+        for path in files_of_several:
+            read_several(path)
+        folder = folder if files_of_several else open_run(folder).folder
+    else:
+        folder = run.folder
     files.write_text(folder / "report.html", page(folder))
     return folder / "report.html"
 
@@ -55,7 +64,31 @@ def list_runs(folder: Path | str = "runs") -> list[dict[str, Any]]:
             rows.append(_row(open_run(path.parent, device="cpu")))
         except (ValueError, RuntimeError, KeyError) as error:
             rows.append({"run": str(path.parent), "status": "damaged", "why": str(error), "created": ""})
+    for path in sorted([*folder.rglob(ENSEMBLE), *folder.rglob(FOLDS)]):
+        try:
+            rows.append(_row_of_several(path))
+        except (ValueError, RuntimeError, KeyError) as error:
+            rows.append({"run": str(path.parent), "status": "damaged", "why": str(error), "created": ""})
     return sorted(rows, key=lambda row: row["created"], reverse=True)
+
+
+def _row_of_several(path: Path) -> dict[str, Any]:
+    about = read_several(path)
+    names = [row["folder"] for row in about["runs"]]
+    first = open_run(path.parent / names[0], device="cpu") if names else None
+    headline, score = next(iter(about.get("test", {}).items()), (None, None))
+    status = str(about["status"])
+    return {
+        "run": str(path.parent),
+        "status": "interrupted" if status == "running" and not files.is_locked(path.parent) else status,
+        "created": about["created"],
+        "data": None if first is None else first.about["data"]["name"],
+        "examples": None if first is None else first.about["data"]["examples"],
+        "net": f"{about['kind']} of {about['asked']['number']}",
+        "parameters": 0 if first is None else first.about["net"]["parameters"] * len(names),
+        "score": None if score is None else {"name": headline, **score},
+        "seconds": about.get("seconds"),
+    }
 
 
 def _row(run: Run) -> dict[str, Any]:
