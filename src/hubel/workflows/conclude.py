@@ -14,6 +14,7 @@ import torch
 from hubel.core import files
 from hubel.core.types import Interval, Prediction
 from hubel.data import Dataset
+from hubel.data.forecasting import NaiveForecast
 from hubel.data.encoding import Encoding
 from hubel.fitting.evaluation import of_network
 from hubel.fitting.run import outputs_of
@@ -65,10 +66,7 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
         else:
             naive, best = naive_scores(setting.prepared.part("train"), part, prediction, objective)
             about |= {"naive": naive} if naive else {}
-            worst = worst_rows(part, prediction)
-            write_predictions(
-                folder, part, prediction, worst, entering(training) | series_shown(part, worst, best)
-            )
+            write_predictions(folder, part, prediction, entering(training), best)
     folders.update(
         folder,
         status="finished",
@@ -143,10 +141,12 @@ def write_predictions(
     folder: Path,
     part: Dataset,
     prediction: Prediction,
-    worst: np.ndarray,
     more: dict[str, np.ndarray],
+    naive: NaiveForecast | None = None,
 ) -> None:
-    """`predictions.npz`: what was predicted for every example of the part, the pictures of the `worst` rows, and what `more` there is."""
+    """`predictions.npz`: what was predicted for every example of the part, the pictures or series of the worst (of forecasts beside the
+    `naive` one), and what `more` there is.
+    """
     targets = np.asarray(part.targets)
     content: dict[str, np.ndarray] = {
         "ids": _ids(part),
@@ -159,10 +159,11 @@ def write_predictions(
         content["uncertainties"] = prediction.uncertainties
     if prediction.probabilities is not None:
         content["probabilities"] = prediction.probabilities.astype(np.float32)
+    worst = worst_rows(part, prediction)
     content["worst_rows"] = worst
     if len(part.shape) in (3, 4):
         content["worst_pictures"] = pictures_of(part, np.asarray(part.inputs[worst]))
-    write_arrays(folder, content | more)
+    write_arrays(folder, content | series_shown(part, worst, naive) | more)
 
 
 def write_arrays(folder: Path, content: dict[str, np.ndarray]) -> None:

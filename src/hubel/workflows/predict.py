@@ -66,7 +66,8 @@ def predict_files(
             ids = [f"{part[0]}[{row}]" for row in range(len(stored))]
         prediction = known.predict(stored)
         own = isinstance(known.objective, OwnTarget)
-        answers = _surprises(known, prediction, stored, ids) if own else _answers(known, prediction, ids)
+        shown = stored.values if isinstance(stored, hubel_data.Series) else stored
+        answers = _surprises(known, prediction, shown, ids) if own else _answers(known, prediction, ids)
         for answer in answers:
             yield answer | {"unreadable": ""} if skip_unreadable else answer
 
