@@ -14,8 +14,8 @@ import torch
 from hubel.core import files
 from hubel.core.types import Interval, Prediction
 from hubel.data import Dataset
-from hubel.data.forecasting import NaiveForecast
 from hubel.data.encoding import Encoding
+from hubel.data.forecasting import NaiveForecast
 from hubel.fitting.evaluation import of_network
 from hubel.fitting.run import outputs_of
 from hubel.objectives import OwnTarget
