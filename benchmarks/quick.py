@@ -20,6 +20,7 @@ SCRIPTS = (
     "p12_table_mlp",
     "p13_character_lstm",
     "p14_autoencoder",
+    "p14_forecast",
     "overhead",
     "small_data",
     "generated_examples",

@@ -98,7 +98,7 @@ def test_memory_mapped_arrays_stay_mapped(tmp_path):
         (np.array([[1, None], [2, 3]], dtype=object), r"Python objects; expected numbers\. Write np\.stack"),
         (np.zeros((2, 3), complex), r"complex; expected real numbers"),
         (np.array([["a"], ["b"]]), "x has type"),
-        ([[1, 2], [3]], "different lengths"),
+        ([[[1, 2], [3]], [[4]]], "different lengths"),
         (np.zeros((2, 1, 1, 1, 1, 1)), r"expected \[N, F\]"),
         (np.zeros(2), r"expected \[N, F\]"),
         (np.zeros((2, 0, 4)), "axis of length 0"),

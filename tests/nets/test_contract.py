@@ -43,7 +43,13 @@ LARGER = {  # for architectures that refuse SHAPE
     "zfnet": (2, 47, 51),
 }
 FIRST_LOSS = 3  # times that of chance, at most
-OF_SEQUENCES = ("character_lm", "recurrent", "transformer")  # the same promises: test_sequences.py
+OF_SEQUENCES = (
+    "character_lm",
+    "recurrent",
+    "transformer",
+    "series_resnet",
+)  # the same promises: test_sequences.py
+OF_SEQUENCES += ("forecaster", "image_series")  # test_series_nets.py
 OF_PIXELS = ("enet", "unet")  # the same promises: test_dense.py
 OF_ANY_SHAPE = ("committee", "mlp", "perceptron")
 CASES = [

@@ -27,7 +27,9 @@ TRANSFORMER = [
     {"width": 16, "pooling": "last", "layers": 1, "feedforward": 24, "dropout": 0.0},
 ]
 CHARACTER_LM = [{"kind": kind, "width": 16} for kind in [*map(str, Cell), "transformer"]]
+SERIES_RESNET = [{"width": 8}, {"width": 12, "dropout": 0.0}]
 WITH_PADDING = [("recurrent", variant) for variant in RECURRENT] + [("transformer", v) for v in TRANSFORMER]
+WITH_PADDING += [("series_resnet", variant) for variant in SERIES_RESNET]
 CASES = WITH_PADDING + [("character_lm", variant) for variant in CHARACTER_LM]
 LENGTHS = torch.tensor([12, 1, 5, 12, 7])
 
@@ -261,7 +263,7 @@ def test_whole_numbers_may_be_stored_as_floating_ones():
             net(wrong)
 
 
-@pytest.mark.parametrize("name", ["recurrent", "transformer"])
+@pytest.mark.parametrize("name", ["recurrent", "transformer", "series_resnet"])
 def test_wrong_sequences_and_sizes_are_refused_by_name(name):
     function = getattr(nets, name)
     net = function(inputs=6, outputs=2)
@@ -275,6 +277,8 @@ def test_wrong_sequences_and_sizes_are_refused_by_name(name):
             function(inputs=inputs, outputs=2)
     with pytest.raises(ValueError, match=rf"{name}: outputs must be a positive whole number; received 0"):
         function(inputs=6, outputs=0)
+    if name == "series_resnet":
+        return
     with pytest.raises(ValueError, match=f'{name}: pooling must be "last" or "mean"; received .max.'):
         function(inputs=6, outputs=2, pooling="max")
 

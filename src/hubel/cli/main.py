@@ -76,7 +76,9 @@ Channels = Annotated[
 ]
 Kind = Annotated[
     str | None,
-    typer.Option(help='"volumes": files or arrays of four axes are volumes, not pictures with channels.'),
+    typer.Option(
+        help='What files or arrays hold where that is not plain: "volumes" (else pictures with channels), "series" or "image series".'
+    ),
 ]
 Nan = Annotated[str, typer.Option(help='NaN and infinite values: "refuse", or set to "zero".')]
 Task = Annotated[
@@ -95,14 +97,26 @@ Symmetry = Annotated[
         help="A change that leaves every label true (flip_horizontal, flip_vertical, rotate_90, rotate, shift, …); several times for several.",
     ),
 ]
+Time = Annotated[str | None, typer.Option(help="Column of the time, where its name does not say so.")]
+Forecast = Annotated[
+    int | None,
+    typer.Option(
+        help="DATA is one long series: forecast so many steps of the columns named by --target (default: all)."
+    ),
+]
+Season = Annotated[
+    int | None,
+    typer.Option(help="Steps in a season, for the naive forecast (default: found in the training part)."),
+]
 Download = Annotated[
     bool, typer.Option("--download", help="Permit the network, for built-in data that are not here.")
 ]
 
-
 Length = Annotated[
     int | None,
-    typer.Option(help="Symbols in a window of a text (default: 100)."),
+    typer.Option(
+        help="Symbols in a window of a text (default: 100), or steps that a forecast looks at (2 × FORECAST, at least 30)."
+    ),
 ]
 Step = Annotated[
     int | None,
@@ -133,7 +147,7 @@ def fit(
         str,
         typer.Argument(
             metavar="DATA",
-            help="A folder of class folders, a table (.csv, .tsv, .parquet, .xlsx), an array file, a text, or built-in data (digits, opticks, fashion-mnist, mnist, cifar-10, cifar-100).",
+            help="A folder of class folders, a table (.csv, .tsv, .parquet, .xlsx), an array file, a text, a long series (--forecast), or built-in data (digits, opticks, fashion-mnist, mnist, cifar-10, cifar-100).",
         ),
     ],
     out: Out = None,
@@ -210,11 +224,14 @@ def fit(
     size: Size = None,
     resize: Resize = "pad",
     channels: Channels = None,
-    kind: Kind = None,
     nan: Nan = "refuse",
     task: Task = None,
     skip_unreadable: Skip = False,
     symmetry: Symmetry = None,
+    kind: Kind = None,
+    time: Time = None,
+    forecast: Forecast = None,
+    season: Season = None,
     download: Download = False,
     length: Length = None,
     step: Step = None,
@@ -245,8 +262,9 @@ def fit(
         options=words.load_options(
             target, size, resize, channels, kind, nan, task, skip_unreadable, symmetry, download
         )
+        | words.series_options(time=time, forecast=forecast, length=length, season=season)
         | words.table_options(columns, ignore, category, missing)
-        | words.text_options(length, step, tokens, least),
+        | words.text_options(step, tokens, least),
         validation=validation,
         test=test,
         uncertainty=uncertainty,
@@ -279,7 +297,9 @@ def predict(
     run: RunFolder,
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILES", help="Pictures, folders of pictures, tables, array files, or texts."),
+        typer.Argument(
+            metavar="FILES", help="Pictures, series, folders of them, tables, array files, or texts."
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines in place of CSV.")] = False,
     out: Annotated[

@@ -19,6 +19,10 @@ class WrongWords(ValueError):
 LATENT = ("autoencoder", "conv_autoencoder", "variational_autoencoder", "dcgan")
 NETS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "compact": ("compact", ()),
+    **{kind: ("recurrent", (kind,)) for kind in ("rnn", "lstm", "peephole_lstm", "gru")},
+    "transformer": ("transformer", ()),
+    "series_resnet": ("series_resnet", ()),
+    "image_series": ("image_series", ()),
     "mlp": ("mlp", ()),
     "perceptron": ("perceptron", ()),
     "lenet": ("lenet", ()),
@@ -240,6 +244,16 @@ def load_options(
     return options | {name: value for name, value in given.items() if value != usual[name]}
 
 
+def series_options(**given: Any) -> dict[str, Any]:
+    """The options of `hubel.data.load` for series that were given, and the length of windows, which texts have as well.
+
+    Raises `WrongWords` for a season without a forecast.
+    """
+    if given["season"] is not None and given["forecast"] is None:
+        raise WrongWords("--season belongs to a forecast: say how many steps ahead with --forecast as well")
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def table_options(
     columns: list[str] | None, ignore: list[str] | None, category: list[str] | None, missing: list[str] | None
 ) -> dict[str, Any]:
@@ -248,13 +262,11 @@ def table_options(
     return {name: list(value) for name, value in given.items() if value}
 
 
-def text_options(
-    length: int | None, step: int | None, tokens: str | None, least: int | None
-) -> dict[str, Any]:
-    """The options of `hubel.data.load` for a text that were given."""
+def text_options(step: int | None, tokens: str | None, least: int | None) -> dict[str, Any]:
+    """The options of `hubel.data.load` that only a text has and that were given."""
     if tokens not in (None, "characters", "words"):
         raise WrongWords(f"there are no tokens {tokens!r}.{nearest(str(tokens), ['characters', 'words'])}")
-    given = {"length": length, "step": step, "tokens": tokens, "least": least}
+    given = {"step": step, "tokens": tokens, "least": least}
     return {name: value for name, value in given.items() if value is not None}
 
 

@@ -8,6 +8,7 @@ from hubel.data.builtin import BUILTIN, BuiltIn, load_builtin
 from hubel.data.dataset import PARTS, SYMMETRIES, Dataset
 from hubel.data.duplicates import Duplicates, duplicates, without_leaks
 from hubel.data.feature_table import from_table
+from hubel.data.forecasting import forecasting, load_forecasting
 from hubel.data.loading import load
 from hubel.data.prediction_input import read_like
 from hubel.data.series import Series, pad_series
@@ -28,11 +29,13 @@ __all__ = [
     "assign_parts",
     "cut_text",
     "duplicates",
+    "forecasting",
     "from_arrays",
     "from_table",
     "from_text",
     "load",
     "load_builtin",
+    "load_forecasting",
     "load_text",
     "pad_series",
     "read_like",

@@ -31,6 +31,7 @@ ROLES = {
     "groups": ("groups", "group"),
     "weights": ("weights", "weight"),
     "part": ("part", "split"),
+    "lengths": ("lengths", "length"),
     "classes": ("classes",),
 }
 PART_WORDS = {
@@ -51,6 +52,7 @@ class StoredArrays:
     groups: np.ndarray | None = None
     weights: np.ndarray | None = None
     part: np.ndarray | None = None
+    lengths: np.ndarray | None = None
     classes: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
 

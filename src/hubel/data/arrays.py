@@ -21,7 +21,8 @@ from hubel.data.targets import SELF, Targets, Task, as_numpy, read_targets
 
 Nan = Literal["refuse", "zero"]
 Channels = Literal["first", "last"]
-Kind = Literal["volumes"]
+Kind = Literal["volumes", "series", "image series"]
+KINDS = '"volumes", "series", "image series", or nothing'
 KEPT_TYPES = ("uint8", "int8", "uint16", "int16", "int32", "uint32", "float16", "float32", "float64")
 
 
@@ -42,6 +43,7 @@ def from_arrays(
     symmetries: Iterable[str] = (),
     target_names: Sequence[str] | None = None,
     units: Sequence[str] | None = None,
+    lengths: Sequence[int] | np.ndarray | None = None,
     labels: Sequence[Any] | np.ndarray | None = None,
 ) -> Dataset:
     """Examples `x` [N, H, W], [N, H, W, C], [N, C, H, W], [N, C, D, H, W], [N, D, H, W, C] or [N, F] with targets `y` as a data set;
@@ -53,14 +55,15 @@ def from_arrays(
     integers become int32 where their values fit). `y`: see `hubel.data.targets`. NaN and infinite values are refused, or set
     to zero with `nan="zero"`.
 
+    Series [L, F] may have different lengths: a list of arrays, a `hubel.data.Series`, or an array [N, L, F] with `lengths` [N]. Three axes
+    without lengths are pictures, unless `kind` says "series"; five or four are with `kind` "image series" [N, T, C, H, W] or [N, T, H, W].
+
     Raises `ValueError` saying what was received, what was expected and what to write.
 
     >>> from_arrays(np.zeros((4, 8, 8, 3), np.uint8), ["a", "b", "a", "b"])
     Dataset('arrays': 4 examples of 3 × 8 × 8 uint8, 2 classes)
     """
-    stored, notes = stored_values(as_numpy(x, "x"), "x")
-    layout = layout_of(stored.shape, channels, kind)
-    inputs = rows_of(stored, layout)
+    inputs, steps, reading, notes = _read(x, channels, nan, kind, lengths, ids)
     if len(inputs) == 0:
         raise ValueError("x has no examples")
     itself = isinstance(y, str)
@@ -75,7 +78,6 @@ def from_arrays(
         raise ValueError(
             f"x has {len(inputs):,} examples, but y has {len(found.values):,}: there must be one target per example"
         )
-    inputs, counted = finite(inputs, nan, ids)
     data = Dataset(
         inputs=inputs,
         targets=found.values,
@@ -90,10 +92,39 @@ def from_arrays(
         target_names=None if target_names is None else tuple(target_names),
         units=None if units is None else tuple(units),
         source="arrays",
-        notes=(*notes, *_flat_pictures(inputs), *found.notes, *counted),
-        reading=reading_of(inputs, layout, nan),
+        lengths=steps,
+        notes=(*notes, *found.notes),
+        reading=reading,
     )
     return data.as_its_own_target() if itself else data
+
+
+def _read(
+    x: Any,
+    channels: Channels | None,
+    nan: Nan,
+    kind: Kind | None,
+    lengths: Any,
+    ids: Sequence[Any] | None,
+) -> tuple[np.ndarray, np.ndarray | None, dict[str, Any], tuple[str, ...]]:
+    """Inputs, lengths of series, reading and notes."""
+    from hubel.data import series
+    from hubel.data.series_files import reading_of_series
+
+    if kind is None and (lengths is not None or isinstance(x, series.Series) or series.is_ragged_list(x)):
+        kind = "series"
+    if kind is None or kind == "volumes":
+        stored, notes = stored_values(as_numpy(x, "x"), "x")
+        layout = layout_of(stored.shape, channels, kind)
+        inputs, counted = finite(rows_of(stored, layout), nan, ids)
+        return inputs, None, reading_of(inputs, layout, nan), (*notes, *_flat_pictures(inputs), *counted)
+    if kind not in series.AXES:
+        raise ValueError(f"kind={kind!r} is not known; expected {KINDS}")
+    if channels is not None:
+        raise ValueError(f"channels={channels!r} is for pictures; {kind} are {series.AXES[kind]}")
+    found, notes = series.series_of(x, kind, lengths=lengths, nan=nan)
+    steps = found.lengths if found.is_ragged else None
+    return found.values, steps, reading_of_series(found, kind, nan), notes
 
 
 def layout_of(shape: tuple[int, ...], channels: Channels | None = None, kind: Kind | None = None) -> str:

@@ -1,4 +1,5 @@
-"""Changes that leave a label true, made on whole batches of scaled tensors [N, C, H, W], or of volumes [N, C, D, H, W].
+"""Changes that leave a label true, made on whole batches of scaled tensors [N, C, H, W], or of volumes [N, C, D, H, W]; those of series
+[N, L, F] stand in `hubel.data.augmentation_of_series`.
 
 Each is a frozen object with its own strength; each draws from a generator that is a pure function of
 (seed, name, epoch, step), so that a resumed run sees the same pictures. Nothing here is applied unless the user (or a
@@ -10,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import torch
@@ -18,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hubel.core import random
+from hubel.data.augmentation_of_series import CropSteps, Jitter, ScaleValues
 
 __all__ = [
     "Affine",
@@ -26,13 +28,16 @@ __all__ = [
     "Colour",
     "Contrast",
     "Crop",
+    "CropSteps",
     "Draw",
     "Erase",
     "Flip",
+    "Jitter",
     "Mixup",
     "Noise",
     "RotateCube",
     "RotateQuarter",
+    "ScaleValues",
     "Shift",
     "augment",
 ]
@@ -42,12 +47,15 @@ Fill = Literal["edge", "reflect", "mean"]
 
 @dataclass(frozen=True)
 class Draw:
-    """The moment of a batch, from which its randomness follows. `ids` [N] are the rows in the dataset."""
+    """The moment of a batch, from which its randomness follows. `ids` [N] are the rows in the dataset, `lengths` [N] the numbers of steps of
+    series of different lengths.
+    """
 
     seed: int
     epoch: int
     step: int
     ids: Tensor
+    lengths: Tensor | None = None
 
     def generator(self, purpose: str) -> torch.Generator:
         """The generator of `purpose` at this moment (on the CPU, so that all devices draw alike)."""
@@ -66,9 +74,18 @@ class Augmentation(Protocol):
 
 def augment(inputs: Tensor, augmentations: Sequence[Augmentation], draw: Draw) -> Tensor:
     """Apply `augmentations` in order."""
+    return augmented(inputs, augmentations, draw)[0]
+
+
+def augmented(
+    inputs: Tensor, augmentations: Sequence[Augmentation], draw: Draw
+) -> tuple[Tensor, Tensor | None]:
+    """Apply `augmentations` in order: what they make of the inputs, and the lengths [N] that its series then have."""
     for change in augmentations:
-        inputs = change(inputs, draw)
-    return inputs
+        before, inputs = inputs, change(inputs, draw)
+        if isinstance(change, CropSteps):
+            draw = replace(draw, lengths=change.new_lengths(before, draw))
+    return inputs, draw.lengths
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ import torch
 from hubel.core import random
 from hubel.core.layout import arranged
 from hubel.core.types import Batch
-from hubel.data.augmentation import Augmentation, Draw, Mixup, augment
+from hubel.data.augmentation import Augmentation, Draw, Mixup, augmented
 from hubel.data.dataset import Dataset
 from hubel.data.preprocessing import Preprocessing
 from hubel.data.rows import Rows, gather
@@ -115,7 +115,7 @@ class Batches:
             stored = self._gather(rows)
             inputs = self.scaling(stored, lengths)
         if draw is not None and self.augmentation:
-            inputs = augment(inputs, self.augmentation, draw)
+            inputs, lengths = augmented(inputs, self.augmentation, replace(draw, lengths=lengths))
         inputs = arranged(inputs, self.layout)
         weights = None if self._weights is None else self._weights[places].to(self.device)
         targets = (

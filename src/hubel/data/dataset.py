@@ -22,6 +22,7 @@ BESIDE = (
     "part",
     "lengths",
     "labels",
+    "spans",
 )  # what has a row an example, besides inputs and targets
 SYMMETRIES = (
     "flip_horizontal",
@@ -40,6 +41,7 @@ SYMMETRIES = (
 )
 OF_VOLUMES_ALONE = ("flip_depth", "rotate_cube")
 NOT_OF_VOLUMES = ("rotate", "scale", "occlusion")
+SYMMETRIES_OF_SERIES = ("crop", "jitter", "scale")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,16 +56,20 @@ class Dataset:
     whose numbers the inputs [N, L] (and targets [N, L]) are. `labels` [N] are words shown beside the examples, which nothing learns.
     `ids` name each example (a path, or a row). `groups` [N] tie examples that must not be split apart. `weights` [N] count
     each example's loss. `part` [N] is a split that came with the data ("train", "validation", "test").
+    `spans` [N, 2] are the steps (first, end) of one long series that each example was cut from: parts are then consecutive stretches of
+    it, and no two share a step.
     `symmetries` are the changes that leave a label true *because the user or the built-in set says so*; none is assumed.
     Most are shown to the network as augmentation. "background" says that a constant added to a channel of one picture means
     nothing (the sky, a dark current, an offset of the detector): each picture's own mean is taken off. "occlusion" says that a
     label stays true where part of the picture is hidden. Of volumes [C, D, H, W] `flip_horizontal`, `flip_vertical` and `rotate_90` change
-    every plane [H, W] alike, `flip_depth` mirrors the order of the planes, and `rotate_cube` makes all 24 rotations of a cube.
+    every plane [H, W] alike, `flip_depth` mirrors the order of the planes, and `rotate_cube` makes all 24 rotations of a cube. Of series:
+    "crop" (every stretch of one has its label), "jitter" (noise of a twentieth of the spread changes nothing), "scale" (nor does a common
+    factor on how far the values are from their mean).
     `channels` [C] are the names of the channels. `source` says where the examples come from (a path, a built-in set, arrays).
     `notes` say what the reader did (resized, skipped), in full sentences for the user. `reading` records the steps from files or
     arrays to rows, which `read_like` repeats for new data; it is empty for a Dataset made by hand.
 
-    Raises `ValueError` where one of these does not have N rows, or a symmetry is not one of `SYMMETRIES`.
+    Raises `ValueError` where one of these does not have N rows, or a symmetry is not one of `SYMMETRIES` (of series, `SYMMETRIES_OF_SERIES`).
 
     >>> data = Dataset(inputs=np.zeros((6, 1, 8, 8), np.uint8), targets=np.array([0, 1] * 3), classes=("no", "yes"))
     >>> data, data.class_counts()
@@ -81,6 +87,7 @@ class Dataset:
     lengths: np.ndarray | None = None
     alphabet: tuple[str, ...] | None = None
     labels: np.ndarray | None = None
+    spans: np.ndarray | None = None
     symmetries: frozenset[str] = frozenset()
     channels: tuple[str, ...] | None = None
     target_names: tuple[str, ...] | None = None
@@ -98,10 +105,15 @@ class Dataset:
                     f"{name} has {len(value)} rows, but inputs have {num}: there must be one {name} row per example"
                 )
         self._check_lengths()
-        unknown = set(self.symmetries) - set(SYMMETRIES)
+        known = SYMMETRIES_OF_SERIES if self.inputs.ndim == 3 else SYMMETRIES
+        unknown = set(self.symmetries) - set(known)
         if unknown:
             raise ValueError(
-                f"unknown symmetries {sorted(unknown)}; expected some of {', '.join(SYMMETRIES)}"
+                f"unknown symmetries {sorted(unknown)}{' of series' if self.inputs.ndim == 3 else ''}; expected some of {', '.join(known)}"
+            )
+        if self.symmetries and self.kind == "image series":
+            raise ValueError(
+                f"symmetries {sorted(self.symmetries)} are not defined for image series: leave them out"
             )
         if self.symmetries and num:
             volumes = self.inputs.ndim == 5
@@ -115,12 +127,12 @@ class Dataset:
     def _check_lengths(self) -> None:
         if self.lengths is None or not len(self.lengths):
             return
-        steps = self.inputs.shape[1] if self.inputs.ndim == 3 else 0
+        steps = self.inputs.shape[1] if self.inputs.ndim in (3, 5) else 0
         least, greatest = int(self.lengths.min()), int(self.lengths.max())
         if self.lengths.dtype.kind not in "iu" or least < 1 or greatest > steps:
             raise ValueError(
                 f"lengths run from {least} to {greatest} ({self.lengths.dtype}) for inputs {list(self.inputs.shape)}; expected whole "
-                f"numbers from 1 to L, for series [N, L, F]"
+                f"numbers from 1 to L, for series [N, L, F] (or [N, T, C, H, W])"
             )
 
     def __len__(self) -> int:
@@ -145,10 +157,14 @@ class Dataset:
         return tuple(int(n) for n in self.inputs.shape[1:])
 
     @property
-    def kind(self) -> Literal["features", "series", "symbols", "pictures", "volumes"]:
-        """What one input is, by its axes: [F], [L, F], [L] with an alphabet, [C, H, W], [C, D, H, W]."""
+    def kind(self) -> Literal["features", "series", "symbols", "pictures", "volumes", "image series"]:
+        """What one input is, by its axes: [F], [L, F], [L] with an alphabet, [C, H, W], [C, D, H, W]; or, where it was read as that, an
+        image series [T, C, H, W].
+        """
         if self.alphabet is not None:
             return "symbols"
+        if self.reading.get("kind") == "image series":
+            return "image series"
         kinds: dict[int, Any] = {1: "features", 2: "series", 3: "pictures", 4: "volumes"}
         if len(self.shape) not in kinds:
             raise ValueError(

@@ -1,7 +1,7 @@
 """A folder of class folders, or of train, validation and test folders of class folders.
 
-The class is the name of the folder (Unicode in composed form, natural order); pictures in folders below it belong to it too. Hidden files are
-passed over in silence, other files that are no pictures are counted and noted.
+The class is the name of the folder (Unicode in composed form, natural order); pictures (or series) in folders below it belong to it too.
+Hidden files are passed over in silence, other files that are no pictures are counted and noted.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,20 +25,45 @@ from hubel.data.targets import class_order
 IGNORED_FOLDERS = ("__MACOSX",)
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Which files are examples, and what they are called."""
+
+    test: Callable[[Path], bool]
+    one: str = "picture"
+
+    @property
+    def many(self) -> str:
+        return self.one if self.one.endswith("s") else f"{self.one}s"
+
+
+PICTURES = Wanted(is_image)
+
+
 @dataclass(eq=False)
 class _Walk:
     """What is met on the way, counted."""
 
     root: Path
+    wanted: Wanted
     others: Counter[str] = field(default_factory=Counter)
     loops: list[str] = field(default_factory=list)
 
 
-def list_folder(root: Path) -> Listing:
-    """The pictures of a folder of class folders; raises `ValueError` where it is none, saying what was found instead."""
+def holds(root: Path, wanted: Wanted) -> bool:
+    """Whether a file in the folders below `root` is wanted; hidden ones do not count."""
+    for here, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in IGNORED_FOLDERS]
+        if any(wanted.test(Path(here, name)) for name in files if not name.startswith(".")):
+            return True
+    return False
+
+
+def list_folder(root: Path, wanted: Wanted = PICTURES) -> Listing:
+    """The pictures (or other wanted files) of a folder of class folders; raises `ValueError` where it is none, saying what was found instead."""
     folders = subfolders(root)
     parts = {folder: part_of(folder.name) for folder in folders}
-    walk = _Walk(root)
+    walk = _Walk(root, wanted)
     split = (
         bool(folders)
         and all(parts.values())
@@ -63,7 +88,7 @@ def list_folder(root: Path) -> Listing:
             )
         found = [(None, label, p) for label, p in _class_files(root, walk)]
     if not found:
-        raise UnreadableData(_nothing_in(root, folders))
+        raise UnreadableData(_nothing_in(root, folders, wanted))
     ids = [printable(path.relative_to(root)) for _, _, path in found]
     labels = [label for _, label, _ in found]
     classes = class_order(labels)
@@ -73,7 +98,7 @@ def list_folder(root: Path) -> Listing:
         notes += _uneven(root, [(str(part), label) for part, label, _ in found])
     if len(classes) < 2:
         raise ValueError(
-            f'{root} has one class only, "{labels[0]}" ({len(found):,} pictures); expected a folder of at least two class folders, '
+            f'{root} has one class only, "{labels[0]}" ({len(found):,} {wanted.many}); expected a folder of at least two class folders, '
             "or there is nothing to tell apart"
         )
     return Listing(
@@ -105,7 +130,7 @@ def _class_files(root: Path, walk: _Walk) -> Iterator[tuple[str, Path]]:
         )
     for entry in root.iterdir():
         if entry.is_file() and not entry.name.startswith("."):
-            walk.others["outside class folders" if is_image(entry) else _kind(entry)] += 1
+            walk.others["outside class folders" if walk.wanted.test(entry) else _kind(entry)] += 1
     empty = []
     place = {name: number for number, name in enumerate(class_order(names))}
     for name, folder in sorted(zip(names, folders, strict=True), key=lambda pair: place[pair[0]]):
@@ -115,13 +140,13 @@ def _class_files(root: Path, walk: _Walk) -> Iterator[tuple[str, Path]]:
         yield from ((printable(Path(name)), path) for path in paths)
     if empty and len(empty) < len(folders):
         raise ValueError(
-            f"class folders of {root} without a picture: {', '.join(empty)}; add pictures or remove the folders"
+            f"class folders of {root} without a {walk.wanted.one}: {', '.join(empty)}; add {walk.wanted.many} or remove the folders"
         )
 
 
 def files_below(folder: Path, root: Path) -> Iterator[Path]:
     """Image files below `folder`, sorted, for a reader that does not count what else there is."""
-    return _files_below(folder, _Walk(root))
+    return _files_below(folder, _Walk(root, PICTURES))
 
 
 def _files_below(folder: Path, walk: _Walk) -> Iterator[Path]:
@@ -140,7 +165,7 @@ def _files_below(folder: Path, walk: _Walk) -> Iterator[Path]:
                 continue
             if entry.is_dir():
                 yield from below(path, (*way, (status.st_dev, status.st_ino)))
-            elif is_image(path):
+            elif walk.wanted.test(path):
                 yield path  # a link to nothing too: it is counted among the files that can not be read
             else:
                 walk.others[_kind(path)] += 1
@@ -165,10 +190,10 @@ def _kind(path: Path) -> str:
 def _notes(walk: _Walk, ids: list[str]) -> Iterator[str]:
     outside = walk.others.pop("outside class folders", 0)
     if outside:
-        yield f"{outside:,} pictures lie outside class folders; they have no label and were left out."
+        yield f"{outside:,} {walk.wanted.many} lie outside class folders; they have no label and were left out."
     if walk.others:
         kinds = ", ".join(f"{n:,} {kind}" for kind, n in walk.others.most_common(10))
-        yield f"{sum(walk.others.values()):,} files are no pictures that hubel reads ({kinds}); they were left out."
+        yield f"{sum(walk.others.values()):,} files are no {walk.wanted.many} that hubel reads ({kinds}); they were left out."
     if walk.loops:
         yield f"{len(walk.loops):,} links lead back to a folder above them and were not followed: {', '.join(walk.loops[:10])}."
     alike = [name for name, n in Counter(i.casefold() for i in ids).items() if n > 1]
@@ -197,21 +222,18 @@ def _uneven(root: Path, found: list[tuple[str, str]]) -> list[str]:
     return notes
 
 
-def _nothing_in(root: Path, folders: list[Path]) -> str:
-    expected = "expected a folder with one folder of pictures per class"
+def _nothing_in(root: Path, folders: list[Path], wanted: Wanted) -> str:
+    expected = f"expected a folder with one folder of {wanted.many} per class"
     if not any(root.iterdir()):
         return f"{root} is empty; {expected}"
     files = [p for p in root.iterdir() if p.is_file() and not p.name.startswith(".")]
     if tables := sorted(p.name for p in files if is_table(p)):
         return f"{root} has no class folders, but a table; give the table itself: {root / tables[0]}"
-    pictures = sum(map(is_image, files))
+    pictures = sum(map(wanted.test, files))
     if pictures:
-        return f"{root} has {pictures:,} pictures, but no class folders; {expected}, or a table (CSV) with the columns path and label"
-    inside = (
-        f"{len(folders)} folders without a picture"
-        if folders
-        else f"{len(files)} files, none of them a picture"
-    )
+        return f"{root} has {pictures:,} {wanted.many}, but no class folders; {expected}, or a table (CSV) with the columns path and label"
+    inside = f"{len(folders)} folders" if folders else f"{len(files)} files"
+    inside += f" without a {wanted.one}" if folders else f", none of them a {wanted.one}"
     return f"{root} has {inside}; {expected}"
 
 

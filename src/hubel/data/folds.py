@@ -25,6 +25,11 @@ def folds(
     """
     from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
+    if data.spans is not None:
+        raise ValueError(
+            f"{data.name} is one long series: its windows share steps, so a network tested on some folds would have been trained on theirs. "
+            "Fit it once, with the parts in order of time"
+        )
     groups = data.groups if groups is None else np.asarray(groups)
     if groups is not None and len(groups) != len(data):
         raise ValueError(f"groups has {len(groups):,} entries, but there are {len(data):,} examples")

@@ -11,24 +11,32 @@ from typing import Any, Literal
 
 from hubel.core.errors import UnreadableData, nearest
 from hubel.data.archives import StoredArrays, read_hdf5, read_npy, read_npz
-from hubel.data.arrays import Kind, channels_axis, from_arrays
+from hubel.data.arrays import KINDS, Kind, channels_axis, from_arrays
 from hubel.data.builtin import BUILTIN, load_builtin
 from hubel.data.dataset import Dataset
 from hubel.data.feature_table import from_table, names_pictures
 from hubel.data.fits_cube import read_fits_cube
-from hubel.data.folders import list_folder
+from hubel.data.folders import PICTURES, Wanted, holds, list_folder
+from hubel.data.forecasting import load_forecasting
 from hubel.data.idx import is_idx, read_idx
 from hubel.data.images import FITS
 from hubel.data.itself import labels_of, list_unlabelled, says_self
 from hubel.data.listing import Listing
 from hubel.data.pictures import PictureOptions, load_pictures
 from hubel.data.reading import Progress
+from hubel.data.series import AXES, SeriesKind
+from hubel.data.series_files import is_series_file, load_series
 from hubel.data.sizes import Resize
+from hubel.data.steps import PARQUET, holds_numbers, is_steps
 from hubel.data.table_pieces import TABLES, is_table
 from hubel.data.tables import COLUMNS, list_table
 from hubel.data.targets import Task
 from hubel.data.text import SUFFIXES, Tokens
 from hubel.data.texts import load_as_text
+
+SERIES = Wanted(is_series_file, "series")
+TEXTS_OF_NUMBERS = Wanted(lambda path: is_steps(path) and holds_numbers(path), "series")
+IMAGE_SERIES = Wanted(lambda path: path.suffix.lower() == ".npy", "image series")
 
 
 def load(
@@ -56,6 +64,9 @@ def load(
     least: int | None = None,
     validation: float | None = None,
     test: float | None = None,
+    time: str | None = None,
+    forecast: int | None = None,
+    season: int | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
     """Labelled data, as they were stored.
@@ -71,6 +82,11 @@ def load(
     "rgb" or "grey" converts pictures, "first" or "last" says where arrays have their channels. `kind="volumes"`: files (or arrays of four
     axes) are volumes, with the pages of a TIFF, the planes of a FITS cube or the first axis of an array as depth. `nan="zero"` sets NaN and infinite values to
     zero instead of refusing them. `task`: see `hubel.data.targets`. `symmetries` are changes that leave every label true, by your word.
+    Series: class folders (or a table of paths) of text files with one row a step; `kind="series"` says that `.npy` files are series [L, F] and
+    not pictures, and that arrays of three axes are [N, L, F]; `kind="image series"` that they are films [T, C, H, W]. `time` names the
+    column of times where its name is another. `forecast` reads one long series instead, and asks for its next values, so many steps of
+    the columns `target` (all of them unless said), from windows of `length`: see `hubel.data.forecasting`.
+
     `reading` is that of other data (`Dataset.reading`): pictures become rows of the same size, channels and type as those, by the same rule,
     in place of what `size`, `resize`, `channels` and `nan` would say; a table by its columns, levels and means.
     `download` permits the network for a built-in name. `length`, `step`, `tokens`, `least`, `validation` and `test` say how a text becomes
@@ -104,8 +120,13 @@ def load(
         "channels": channels,
         "task": task,
     }
-    if (text := load_as_text(source, windows, others | {"symmetries": symmetries})) is not None:
-        return text
+    if forecast is None:
+        if (text := load_as_text(source, windows, others | {"symmetries": symmetries})) is not None:
+            return text
+    elif given := [name for name, value in windows.items() if value is not None and name != "length"]:
+        raise ValueError(
+            f"{given[0]}= is for texts, but forecast={forecast} asks for the next values of a series"
+        )
     if isinstance(source, str) and source.lower() in BUILTIN:
         _refuse_unused(
             source,
@@ -116,12 +137,24 @@ def load(
         )
         data = load_builtin(source.lower(), download=download, symmetries=symmetries, progress=progress)
         return data.as_its_own_target() if itself else data
-    if kind not in (None, "volumes"):
-        raise ValueError(f'kind={kind!r} is not known; expected "volumes", or nothing')
+    if kind not in (None, "volumes", *AXES):
+        raise ValueError(f"kind={kind!r} is not known; expected {KINDS}")
     path = Path(source).expanduser()
     if not path.exists():
         raise FileNotFoundError(_not_there(path))
     declared = frozenset(() if symmetries is None else symmetries)
+    if forecast is not None:
+        return _forecast(
+            path,
+            forecast,
+            target,
+            length=length,
+            season=season,
+            time=time,
+            nan=nan,
+            like=reading,
+            symmetries=declared,
+        )
     of_tables = {"columns": columns, "ignore": ignore, "categories": categories, "missing": missing}
     if is_table(path) and path.is_file() and not names_pictures(path, COLUMNS["path"]):
         _refuse_unused(source, size=size, channels=channels)
@@ -139,8 +172,23 @@ def load(
     reading = None if _table_reading(reading) else reading
     if given := [name for name, value in of_tables.items() if value not in (None, ())]:
         raise ValueError(f"{given[0]}= is for tables of features, but {source} is none")
-    listing = _listing(path, target)
-    if listing is not None:
+    listing = _listing(path, target, kind)
+    of_series = None if listing is None else _kind_of_series(listing, kind)
+    if listing is not None and of_series is not None:
+        _refuse_unused(source, size=size, channels=channels)
+        data = load_series(
+            listing,
+            of_series,
+            name=_name(path),
+            nan=nan,
+            time=time,
+            task=task,
+            symmetries=declared,
+            skip_unreadable=skip_unreadable,
+            like=reading,
+            progress=progress,
+        )
+    elif listing is not None:
         if kind == "volumes" and (size is not None or channels is not None or resize != "pad"):
             raise ValueError("volumes are kept as they are; size, resize and channels are for pictures")
         options = PictureOptions(size=size, resize=resize, channels=channels, nan=nan, kind=kind)
@@ -173,11 +221,40 @@ def load(
     return data.as_its_own_target() if itself and not data.is_its_own_target else data
 
 
-def _listing(path: Path, target: str | Sequence[str]) -> Listing | None:
+def _forecast(
+    path: Path, horizon: int, target: str | Sequence[str], *, symmetries: frozenset[str], **options: Any
+) -> Dataset:
+    if path.is_dir() or not (is_series_file(path) or path.suffix.lower() in PARQUET):
+        raise ValueError(
+            f"a forecast needs one long series in one file (.csv, .tsv, .txt, .parquet, .npy), with a row a step; received {path}"
+        )
+    if symmetries:
+        raise ValueError(
+            f"symmetries {sorted(symmetries)} are for labels; the values that follow a changed series are others"
+        )
+    return load_forecasting(path, horizon, target=None if target == "label" else target, **options)
+
+
+def _kind_of_series(listing: Listing, kind: Kind | None) -> SeriesKind | None:
+    """What the listed files are, where they are series."""
+    if kind is None:
+        return "series" if all(is_steps(path) for path in listing.paths) else None
+    return None if kind == "volumes" else kind
+
+
+def _listing(path: Path, target: str | Sequence[str], kind: Kind | None) -> Listing | None:
     itself = says_self(target)
     if path.is_dir():
         _refuse_unused(path, target=None if itself or target == "label" else target)
-        return None if _has_idx(path) else list_unlabelled(path) if itself else list_folder(path)
+        if kind in AXES:
+            return list_folder(path, SERIES if kind == "series" else IMAGE_SERIES)
+        if _has_idx(path):
+            return None
+        if not holds(path, PICTURES) and any(
+            holds(f, TEXTS_OF_NUMBERS) for f in path.iterdir() if f.is_dir()
+        ):
+            return list_folder(path, SERIES)
+        return list_unlabelled(path) if itself else list_folder(path)
     if not is_table(path):
         return None
     if not itself:
@@ -266,6 +343,7 @@ def _arrays(
             weights=None if found.weights is None else found.weights.tolist(),
             part=None if found.part is None else found.part.tolist(),
             symmetries=symmetries,
+            lengths=found.lengths,
         )
     return replace(data, notes=(*found.notes, *data.notes))
 

@@ -17,6 +17,7 @@ from hubel.data.decoding import decode_all
 from hubel.data.feature_table import rows_like
 from hubel.data.images import decode, is_image
 from hubel.data.reading import Progress
+from hubel.data.series import Series
 from hubel.data.sizes import fit_size
 from hubel.data.storage import room_for
 from hubel.data.table_pieces import TABLES, Pieces, is_frame, is_table
@@ -31,13 +32,14 @@ def read_like(
     reading: Mapping[str, Any],
     *,
     progress: Progress | None = None,
-) -> np.ndarray:
-    """Rows [N, C, H, W] (or [N, C, D, H, W], [N, F]) of new data, by the steps that `Dataset.reading` records.
+) -> np.ndarray | Series:
+    """Rows [N, C, H, W] (or [N, C, D, H, W], [N, F]) of new data, by the steps that `Dataset.reading` records; of series a `Series` where
+    lengths differ, or rows [N, L, F].
 
-    `source` is one file or several: image files, one row each; or `.npy` and `.npz` files of arrays (in a `.npz` the only array, or x, inputs, images
-    or data); or tables, where the network was fitted to one; or texts, whose windows are the rows, where it was fitted to a text. It may also be
-    an array or a tensor, of one example or of many (of a text numbers of symbols), or a pandas DataFrame. The same file gives the same
-    bits as when it was loaded.
+    `source` is one file or several: image files, one row each; files of series; or `.npy` and `.npz` files of arrays (in a `.npz` the only
+    array, or x, inputs, images or data); or tables, where the network was fitted to one; or texts, whose windows are the rows, where it was
+    fitted to a text. It may also be an array or a tensor, of one example or of many (of a text numbers of symbols), a list of series, or a
+    pandas DataFrame. The same file gives the same bits as when it was loaded.
 
     Raises `UnreadableData` naming every file that can not be read or is of another kind, `ValueError` for arrays that are of another kind.
 
@@ -51,6 +53,9 @@ def read_like(
             isinstance(source, (list, tuple)) and all(isinstance(s, (str, os.PathLike)) for s in source)
         )
         return text_rows(source if paths else as_numpy(source, "x"), reading)
+    is_series = reading["kind"] in ("series", "image series", "forecast")
+    if is_series:
+        from hubel.data.series_input import series_like
     if isinstance(source, (str, os.PathLike)):
         source = [source]
     if reading["kind"] == "table":
@@ -60,7 +65,7 @@ def read_like(
         or not source
         or not all(isinstance(s, (str, os.PathLike)) for s in source)
     ):
-        return _array_rows(as_numpy(source, "x"), reading, "x")
+        return series_like(source, reading) if is_series else _array_rows(as_numpy(source, "x"), reading, "x")
     paths = [Path(s).expanduser() for s in source]
     if absent := [str(p) for p in paths if not p.exists()]:
         raise FileNotFoundError(
@@ -68,6 +73,8 @@ def read_like(
         )
     if folders := [str(p) for p in paths if p.is_dir()]:
         raise ValueError(f"{folders[0]} is a folder; name the files in it ({folders[0]}/*.png)")
+    if is_series:
+        return series_like(paths, reading, progress)
     if any(p.name.lower().endswith(ARRAYS) for p in paths):
         pieces = [_file_rows(path, reading) for path in paths]
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
@@ -173,7 +180,7 @@ def _array_rows(x: np.ndarray, reading: Mapping[str, Any], what: str) -> np.ndar
     if x.ndim == 0:
         raise ValueError(f"{what} is a single value; expected examples of {' × '.join(map(str, shape))}")
     x, _ = stored_values(x, what)
-    x = _as_type(x, np.dtype(reading["dtype"]), what)
+    x = as_type(x, np.dtype(reading["dtype"]), what)
     x, _ = finite(x, reading["nan"])
     rows = _as_rows(x, shape, reading.get("layout", "NCHW"))
     if rows is None and reading["kind"] == "images":
@@ -243,7 +250,8 @@ def _grey(x: np.ndarray, what: str) -> np.ndarray:
     return x[:, None]
 
 
-def _as_type(x: np.ndarray, dtype: np.dtype, what: str) -> np.ndarray:
+def as_type(x: np.ndarray, dtype: np.dtype, what: str) -> np.ndarray:
+    """`x` with the type that the network was fitted to; raises `ValueError` where that would change what the values mean."""
     if x.dtype == dtype:
         return x
     if x.dtype.kind == dtype.kind == "f":

@@ -6,7 +6,7 @@ The same object serves fitting, evaluation, prediction and export, so that they 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
@@ -45,6 +45,7 @@ class Scaling:
     precision: str = "float32"
     background: Literal["kept", "subtracted"] = "kept"
     symbols: bool = False
+    axis: int | None = None  # of the channels in `shape`; by default that of [F], [L, F], [C, H, W]
 
     def __post_init__(self) -> None:
         if self.symbols:
@@ -62,11 +63,7 @@ class Scaling:
             )
         if self.precision not in ("float32", "float64"):
             raise ValueError(f"precision is {self.precision!r}; expected float32 or float64")
-        if (
-            len(self.mean) != len(self.std)
-            or not self.shape
-            or len(self.mean) != self.shape[_feature_axis(self.shape)]
-        ):
+        if len(self.mean) != len(self.std) or not self.shape or len(self.mean) != self.shape[self._channels]:
             raise ValueError(
                 f"{len(self.mean)} means and {len(self.std)} deviations for inputs of shape {tuple(self.shape)}: expected one of each "
                 "for every channel or feature"
@@ -82,9 +79,12 @@ class Scaling:
         """
         if self.symbols and stored.ndim == 2 and not stored.is_floating_point():
             return stored.to(torch.int64, copy=True)
-        if lengths is not None and stored.shape[1] < self.shape[0]:  # shorter than the longest of training
-            return replace(self, shape=(stored.shape[1], *self.shape[1:]))(stored, lengths)
-        if tuple(stored.shape[1:]) != tuple(self.shape):
+        fixed = (
+            2 if self._channels == 1 else 1
+        )  # the first axis of an example is time where the second has the channels: any length
+        if stored.ndim != 1 + len(self.shape) or tuple(stored.shape[fixed:]) != tuple(
+            self.shape[fixed - 1 :]
+        ):
             raise ValueError(
                 f"received inputs of shape {tuple(stored.shape[1:])}, but this network was fitted on {tuple(self.shape)}: "
                 "read them the way the training data were read (hubel.data.read_like), or fit again"
@@ -97,7 +97,7 @@ class Scaling:
         values = values.sub_(mean).mul_(scale).to(getattr(torch, self.precision))
         if lengths is not None:
             beyond = torch.arange(stored.shape[1], device=stored.device) >= lengths.unsqueeze(1)
-            values.masked_fill_(beyond.unsqueeze(2), 0.0)
+            values.masked_fill_(beyond.view(*beyond.shape, *(1,) * (stored.ndim - 2)), 0.0)
         return values
 
     def invert(self, scaled: torch.Tensor) -> torch.Tensor:
@@ -109,8 +109,11 @@ class Scaling:
     @property
     def _broadcast(self) -> tuple[int, ...]:
         """The shape in which one number a channel or feature meets inputs [N, ...]."""
-        axis = _feature_axis(self.shape)
-        return (1, *(-1 if place == axis else 1 for place in range(len(self.shape))))
+        return (1, *(-1 if place == self._channels else 1 for place in range(len(self.shape))))
+
+    @property
+    def _channels(self) -> int:
+        return _feature_axis(self.shape) if self.axis is None else self.axis
 
 
 Preprocessing = Scaling | Encoding
@@ -161,7 +164,8 @@ def scaling_of(train: Dataset, *, precision: str = "float32") -> Preprocessing:
             precision=precision,
             symbols=True,
         )
-    feature = 1 + _feature_axis(train.shape)
+    axis = 1 if train.kind == "image series" else None
+    feature = 1 + (_feature_axis(train.shape) if axis is None else axis)
     axes = tuple(axis for axis in range(train.inputs.ndim) if axis != feature)
     total = square = 0.0
     above = "background" in train.symmetries and train.inputs.ndim in (4, 5)
@@ -180,7 +184,7 @@ def scaling_of(train: Dataset, *, precision: str = "float32") -> Preprocessing:
         square = square + np.square(part, out=part).sum(axis=axes)
     count = len(train) * int(np.prod(train.shape, dtype=np.int64)) // train.shape[feature - 1]
     if train.lengths is not None:
-        count = int(train.lengths.sum())
+        count = int(train.lengths.sum()) * (int(np.prod(train.shape[1:])) // train.shape[feature - 1])
     mean = total / count
     variance = np.maximum(square / count - mean**2, 0.0)
     mean = mean + shift.reshape(-1)
@@ -198,4 +202,5 @@ def scaling_of(train: Dataset, *, precision: str = "float32") -> Preprocessing:
         shape=train.shape,
         precision=precision,
         background="subtracted" if above else "kept",
+        axis=axis,
     )

@@ -1,7 +1,8 @@
 """Which examples train, which decide, which are kept for the end.
 
 Parts that came with the data are honoured: a given test part is never touched, a missing validation part is carved from train.
-Otherwise: whole groups where there are groups; the same share of every class where there are classes; at random else.
+Otherwise: consecutive stretches where the examples are cut from one long series; whole groups where there are groups; the same share of
+every class where there are classes; at random else.
 """
 
 from __future__ import annotations
@@ -90,6 +91,8 @@ def assign_parts(
     >>> len(rows.train), len(rows.validation), len(rows.test)
     (68, 12, 20)
     """
+    if data.spans is not None and data.part is None:
+        return _in_order(data.spans, validation, test)
     groups = data.groups if groups is None else np.asarray(groups)
     numbers = _group_numbers(groups, len(data))
     given = _given_parts(data, numbers, groups)
@@ -134,6 +137,29 @@ def assign_parts(
         test=parts["test"].astype(np.int64),
         how=f"{'; '.join(said)} (seed {seed}){alone}" if said else "all examples train",
     )
+
+
+def _in_order(spans: np.ndarray, validation: float | None, test: float | None) -> SplitRows:
+    """Stretches of the steps from first to last: train, validation, test. Examples that lie across a border are in none of them."""
+    first, end = int(spans[:, 0].min()), int(spans[:, 1].max())
+    longest = int((spans[:, 1] - spans[:, 0]).max())
+    num_test = _count("test", test, end - first)
+    num_validation = _count("validation", validation, end - first - num_test)
+    borders = (first, end - num_test - num_validation, end - num_test, end)
+    rows = {}
+    for part, low, high in zip(PARTS, borders[:-1], borders[1:], strict=True):
+        rows[part] = np.flatnonzero((spans[:, 0] >= low) & (spans[:, 1] <= high)).astype(np.int64)
+        if not len(rows[part]) and (high > low or part == "train"):
+            raise ValueError(
+                f"the {part} part has {high - low:,} steps of {end - first:,}, but one window takes {longest:,} (the steps that are looked at and those "
+                f"that follow): give a longer series, a smaller length, or another share"
+            )
+    inside = sum(map(len, rows.values()))
+    how = f"in order of time: {borders[1] - first:,} steps train, {num_validation:,} validation, {num_test:,} test"
+    across = (
+        f"; {len(spans) - inside:,} windows across a border are in no part" if inside < len(spans) else ""
+    )
+    return SplitRows(**rows, how=how + across)
 
 
 def _group_numbers(groups: np.ndarray | None, num: int) -> np.ndarray | None:

@@ -102,7 +102,8 @@ def as_numpy(x: Any, what: str) -> np.ndarray:
     except ValueError as error:
         raise ValueError(
             f"{what} can not be one array, since its entries have different lengths ({error}); expected entries of one shape. "
-            "Pictures of different sizes: write them into class folders and load the folder, which resizes them by a stated rule"
+            "Pictures of different sizes: write them into class folders and load the folder, which resizes them by a stated rule. "
+            "Series of different lengths: arrays [L, F] that all have the same F"
         ) from error
 
 

@@ -70,6 +70,7 @@ def load_as_text(source: Any, windows: Mapping[str, Any], others: Mapping[str, A
     if wrong := [f"{name}={value!r}" for name, value in meaningless.items() if value is not None]:
         raise ValueError(
             f"{wrong[0]} says how a text becomes windows, but {source} is no text ({', '.join(SUFFIXES)}): leave it out"
+            + (", or say forecast= for a long series" if "length" in wrong[0] else "")
             if path is None
             else f"{wrong[0]} was given, but {source} is a text, whose target is the symbol that follows: leave it out"
         )

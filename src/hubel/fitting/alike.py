@@ -79,6 +79,8 @@ def options_like(run: Run, source: Any, given: Mapping[str, Any] | None) -> dict
         return recorded | given
     if text.lower() in BUILTIN and isinstance(source, str):
         return given
+    if run.reading["kind"] in ("series", "image series", "forecast"):
+        return _of_series(run, Path(text).expanduser(), recorded) | given
     options = {name: recorded[name] for name in ("target", "task") if name in recorded}
     if Path(text).expanduser().is_dir() and not says_self(options.get("target")):
         options.pop("target", None)  # folders are their own labels
@@ -103,8 +105,21 @@ def _of_arrays(run: Run, source: Any, recorded: Mapping[str, Any]) -> dict[str, 
     options: dict[str, Any] = {"nan": run.reading.get("nan", "refuse")}
     if "task" in recorded:
         options["task"] = recorded["task"]
-    if run.reading.get("layout") == "NDHW":
+    if run.reading["kind"] in ("series", "image series"):
+        options["kind"] = run.reading["kind"]
+    elif run.reading.get("layout") == "NDHW":
         options["kind"] = "volumes"
     elif (axis := channels_axis(np.shape(source), run.reading)) is not None:
         options["channels"] = axis
     return options
+
+
+def _of_series(run: Run, path: Path, recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Series from another place: the same columns, and for a forecast windows of the same length."""
+    names = ("target", "task", "time", "forecast", "length", "season")
+    options = {name: recorded[name] for name in names if name in recorded}
+    if path.is_dir():
+        options.pop("target", None)
+    if run.reading["kind"] != "forecast":
+        options["kind"] = run.reading["kind"]
+    return {**options, "nan": run.reading["nan"], "reading": dict(run.reading)}

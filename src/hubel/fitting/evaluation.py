@@ -96,12 +96,19 @@ def own_test(run: Run) -> Dataset:
     return whole.view(rows)
 
 
+def _fits(run: Run, data: Dataset) -> bool:
+    """Whether examples are of the shape that the network was fitted on; series may be of any length."""
+    shape, wanted = tuple(data.shape), tuple(run.scaling.shape)
+    of_series = run.reading["kind"] in ("series", "image series")
+    return shape == wanted or (of_series and len(shape) == len(wanted) and shape[1:] == wanted[1:])
+
+
 def with_classes_of(run: Run, data: Dataset) -> Dataset:
     """`data` with class numbers as the run counts them. Raises `ValueError` where shape, type or classes do not fit."""
     wanted = run.about["data"]["classes"]
     if isinstance(run.objective, NextSymbol):
         return _in_alphabet_of(run, run.objective, data)
-    if tuple(data.shape) != tuple(run.scaling.shape) or str(data.inputs.dtype) != run.scaling.dtype:
+    if not _fits(run, data) or str(data.inputs.dtype) != run.scaling.dtype:
         raise ValueError(
             f"{data.name} holds {'×'.join(map(str, data.shape))} {data.inputs.dtype}; this network was fitted on "
             f"{'×'.join(map(str, run.scaling.shape))} {run.scaling.dtype}: bring the arrays to that shape and type, as the training data "

@@ -16,10 +16,13 @@ from hubel.data.augmentation import (
     Brightness,
     Colour,
     Contrast,
+    CropSteps,
     Erase,
     Flip,
+    Jitter,
     RotateCube,
     RotateQuarter,
+    ScaleValues,
     Shift,
 )
 from hubel.data.dataset import Dataset
@@ -220,6 +223,12 @@ def default_augmentation(data: Dataset, epochs: int) -> tuple[tuple[Augmentation
         return (), "the examples themselves are what is learned: changed ones would be learned as well"
     if data.alphabet is not None:
         return (), "a text has no symmetry that could be assumed (variants: hubel.data.from_text)"
+    if len(data.shape) == 2 and not data.symmetries:
+        return (), "no symmetry was declared for these series, so nothing is changed (crop, jitter, scale)"
+    if len(data.shape) == 2:
+        words = {"crop": CropSteps(), "jitter": Jitter(), "scale": ScaleValues()}
+        changes = tuple(change for word, change in words.items() if word in data.symmetries)
+        return changes, f"declared symmetries of {data.name}: {', '.join(sorted(data.symmetries))}"
     if len(data.shape) not in (3, 4) or not data.symmetries:
         return (
             (),

@@ -268,6 +268,10 @@ class Run:
         if recorded:
             return recorded
         shape = list(self.scaling.shape)  # a Dataset that was made by hand
+        if len(shape) == 2:
+            ragged = bool(self.about["data"].get("ragged"))
+            about = {"kind": "series", "channels": None, "time": None, "ragged": ragged}
+            return {**about, "shape": shape, "dtype": self.scaling.dtype, "nan": "refuse"}
         layout = "NF" if len(shape) == 1 else "NCHW"
         return {
             "kind": "arrays",

@@ -32,6 +32,7 @@ from hubel.metrics.ranking import average_precision, roc_auc
 from hubel.metrics.reconstruction import by_channel, reconstruction
 from hubel.metrics.regression import coverage, mae, r2, rmse
 from hubel.metrics.sequences import next_symbol
+from hubel.metrics.skill import skill
 from hubel.metrics.summaries import classification, multilabel, regression
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "reliability",
     "rmse",
     "roc_auc",
+    "skill",
     "subset_accuracy",
     "top_k_accuracy",
     "undefined",

@@ -19,7 +19,9 @@ from hubel.nets.dcgan import dcgan
 from hubel.nets.densenet import densenet
 from hubel.nets.efficientnet import efficientnet_lite0
 from hubel.nets.enet import enet
+from hubel.nets.forecaster import forecaster
 from hubel.nets.googlenet import googlenet
+from hubel.nets.image_series import image_series
 from hubel.nets.inception_v3 import inception_v3
 from hubel.nets.lenet import lenet
 from hubel.nets.mlp import mlp
@@ -31,6 +33,7 @@ from hubel.nets.perceptron import perceptron
 from hubel.nets.realnvp import realnvp
 from hubel.nets.recurrent import recurrent
 from hubel.nets.resnet import resnet
+from hubel.nets.series_resnet import series_resnet
 from hubel.nets.shape_check import LayerShapes as LayerShapes
 from hubel.nets.shape_check import shape_check as shape_check
 from hubel.nets.simple_cnn import simple_cnn
@@ -60,7 +63,9 @@ __all__ = [
     "densenet",
     "efficientnet_lite0",
     "enet",
+    "forecaster",
     "googlenet",
+    "image_series",
     "inception_v3",
     "lenet",
     "mlp",
@@ -72,6 +77,7 @@ __all__ = [
     "realnvp",
     "recurrent",
     "resnet",
+    "series_resnet",
     "simple_cnn",
     "strided_cnn",
     "symmetrized",

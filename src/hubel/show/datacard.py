@@ -59,7 +59,11 @@ def _shape(value: Any) -> str | None:
     if not isinstance(value, list) or not value:
         return None
     text = wording.shape(value)
-    axes = {3: "channels × rows × columns", 4: "channels × depth × rows × columns"}.get(len(value))
+    axes = {
+        2: "steps × features",
+        3: "channels × rows × columns",
+        4: "channels × depth × rows × columns",
+    }.get(len(value))
     return f"{text} ({axes})" if axes else text
 
 

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from hubel.show import wording
+from hubel.show import series, wording
 from hubel.show.evidence import Evidence
 from hubel.show.pictures import channel_table, gallery
 from hubel.show.verdict import target_unit
 
 MOST_MISTAKES = 24
 MOST_ENTERING = 16
+MOST_DRAWINGS = 12
 
 
 def mistakes(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
@@ -35,8 +36,12 @@ def mistakes(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
     cards = [_card(evidence, int(row)) for row in rows[:MOST_MISTAKES]]
     for card, panels in zip(cards, shown.panels if shown else (), strict=False):
         card["panels"] = panels
+    for place, (card, row) in enumerate(zip(cards, rows, strict=False)):
+        card["drawing"] = series.worst(evidence, place, int(row))
+    drawn = [card for card in cards if card["drawing"]]
     return {
-        "cards": cards,
+        "cards": drawn[:MOST_DRAWINGS] or cards,
+        "drawings": bool(drawn),
         "pictures": shown is not None,
         "several": bool(shown and len(shown.panels[0]) > 1),
         "small": bool(shown and max(shown.width, shown.height) <= 96),

@@ -12,7 +12,7 @@ from typing import Any
 
 from hubel.core.names import net_word
 from hubel.core.version import VERSION
-from hubel.show import wording
+from hubel.show import series, wording
 from hubel.show.choices import choices, findings, reproduction
 from hubel.show.course import course
 from hubel.show.datacard import datacard
@@ -86,6 +86,8 @@ def _page(evidence: Evidence, pictures: int, rows: int) -> dict[str, Any]:
         "errors": errors(evidence, most=rows),
         "text": text(evidence),
         "mistakes": mistakes(evidence, budget=pictures),
+        "series": series.examples(evidence),
+        "forecast": series.forecast(evidence),
         "itself": itself(evidence, budget=pictures),
         "entering": entering(evidence, budget=pictures),
         "choices": choices(evidence),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from hubel.core.types import Interval
 from hubel.metrics import accuracy, chance_level, f1_over_labels, rmse
 from hubel.show import charts, wording
-from hubel.show.evidence import Evidence, as_number
+from hubel.show.evidence import Evidence, as_interval, as_number
 
 FIRST = (
     "bits_per_symbol",
@@ -60,7 +61,7 @@ def verdict(evidence: Evidence) -> dict[str, Any]:
         "interval": wording.score_interval(chosen, score),
         "level": f"{100 * score.level:g} %",
         "sentence": _sentence(evidence, chosen, score),
-        "comparison": _comparison(chosen, score, baselines, unit),
+        "comparison": _comparison(evidence, chosen, score, baselines, unit),
         "picture": "",
     }
     if wording.is_share(chosen) and not math.isnan(score.low):
@@ -102,6 +103,8 @@ def _baselines(evidence: Evidence) -> dict[str, float]:
     """Scores without learning: the share of the scored part that the majority answer and random guesses find."""
     if evidence.kind == "values":
         predicted = evidence.predicted
+        if naive := naive_scores(evidence):
+            return {name: scores["rmse"].value for name, scores in naive.items()}
         return (
             {} if predicted is None else {"mean of the targets": float(np.mean(np.std(predicted[0], axis=0)))}
         )
@@ -178,7 +181,36 @@ def _sentence(evidence: Evidence, name: str, score: Interval) -> str:
     return f"{wording.metric_name(name)} {where}"
 
 
-def _comparison(name: str, score: Interval, baselines: dict[str, float], unit: str) -> str:
+def naive_scores(evidence: Evidence) -> dict[str, dict[str, Interval]]:
+    """The scores of the naive forecasts, by their names; empty where no forecast was asked for."""
+    found = {}
+    for name, scores in evidence.part("naive").items():
+        read = {key: as_interval(row) for key, row in scores.items()} if isinstance(scores, Mapping) else {}
+        kept = {key: score for key, score in read.items() if score is not None}
+        if "rmse" in kept:
+            found[str(name)] = kept
+    return found
+
+
+def _beside_naive(naive: dict[str, dict[str, Interval]], unit: str) -> str:
+    """What forecasts that need no learning give, and whether the network is worth it."""
+    errors = {name: wording.number(float(f"{scores['rmse'].value:.4g}")) for name, scores in naive.items()}
+    told = "; ".join(
+        f"{name} would give {error}{' ' + unit if unit else ''}" for name, error in errors.items()
+    )
+    best = min(naive, key=lambda name: naive[name]["rmse"].value)
+    saved = naive[best].get("skill")
+    if saved is None or math.isnan(saved.low):
+        return f"As a forecast, {told}."
+    worth = f"Of the squared error of the better one the network saves {wording.percent(saved.value)} % [{wording.percent(saved.low)}, {wording.percent(saved.high)}]"
+    if saved.low > 0:
+        return f"As a forecast, {told}. {worth}: it is worth its cost."
+    return f"As a forecast, {told}. {worth}: nothing shows yet that it is better than that."
+
+
+def _comparison(
+    evidence: Evidence, name: str, score: Interval, baselines: dict[str, float], unit: str
+) -> str:
     if "most frequent class" in baselines and name == "accuracy":
         best = max(baselines.values())
         told = (
@@ -200,6 +232,8 @@ def _comparison(name: str, score: Interval, baselines: dict[str, float], unit: s
         if score.high < min(baselines.values()):
             return f"{told}. The whole interval lies below."
         return f"{told}. The interval does not lie below: nothing shows yet that the network has learned what follows what."
+    if name == "rmse" and baselines and "mean of the targets" not in baselines:
+        return _beside_naive(naive, unit) if (naive := naive_scores(evidence)) else ""
     if "mean of the targets" in baselines and name == "rmse":
         best = baselines["mean of the targets"]
         told = f"Always answering the mean of these targets would give {wording.number(float(f'{best:.4g}'))}{' ' + unit if unit else ''}."

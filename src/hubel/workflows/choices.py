@@ -25,6 +25,7 @@ from hubel.fitting.rules import Backprop
 from hubel.nets.symmetrized import one_view
 from hubel.objectives import Objective
 from hubel.workflows.asking import Wishes, ask_classes, ask_labels, ask_values
+from hubel.workflows.of_series import forecast_objective, net_of_series
 from hubel.workflows.pretrained import pretrained_net
 from hubel.workflows.text_choices import next_symbol_of, text_net
 
@@ -55,7 +56,14 @@ def choose_objective(train: Dataset, wishes: Wishes = NO_WISHES) -> tuple[Object
         return next_symbol_of(train, wishes)
     if train.is_multilabel:
         return ask_labels(train, wishes)
-    return ask_values(train, wishes) if train.classes is None else ask_classes(train, wishes)
+    if train.classes is not None:
+        return ask_classes(train, wishes)
+    objective, why = ask_values(train, wishes)
+    return (
+        forecast_objective(train, objective, why)
+        if train.reading.get("kind") == "forecast"
+        else (objective, why)
+    )
 
 
 def choose_net(train: Dataset, objective: Objective, seed: int, budget: float) -> tuple[nn.Module, str]:
@@ -69,9 +77,8 @@ def choose_net(train: Dataset, objective: Objective, seed: int, budget: float) -
                 net,
                 f"a table of {_columns(train)}: the mean of {net.members} perceptrons with two hidden layers of 100",
             )
-        if train.kind == "series":
-            net = nets.recurrent("gru", 64, inputs=train.shape, outputs=objective.num_outputs)
-            return net, f"series of up to {train.shape[0]:,} steps: 64 gated recurrent units"
+        if train.kind in ("series", "image series"):
+            return net_of_series(train, objective)
         if (found := pretrained_net(train, objective)) is not None:
             return found
         width = 48 if len(train) >= MANY else 32

@@ -14,6 +14,7 @@ from hubel.core import files
 from hubel.core.types import Interval, Prediction
 from hubel.data import Dataset
 from hubel.data.encoding import Encoding
+from hubel.data.forecasting import NaiveForecast
 from hubel.fitting.evaluation import of_network
 from hubel.fitting.run import examples_within, pieces_of
 from hubel.objectives import NextSymbol, OwnTarget
@@ -21,6 +22,7 @@ from hubel.objectives.objective import Pieces, together
 from hubel.workflows import folders
 from hubel.workflows.display import Display
 from hubel.workflows.given_back import DRAWN, baselines, shown_of
+from hubel.workflows.of_series import naive_scores, series_shown
 from hubel.workflows.write import start_of_a_text, written
 
 if TYPE_CHECKING:
@@ -64,7 +66,9 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
             about["baselines"] = baselines(training.net, objective, setting.prepared.part("train"), part)
             write_arrays(folder, shown | entering(training))
         else:
-            write_predictions(folder, part, prediction, entering(training))
+            naive, best = naive_scores(setting.prepared.part("train"), part, prediction, objective)
+            about |= {"naive": naive} if naive else {}
+            write_predictions(folder, part, prediction, entering(training), best)
     if isinstance(objective, NextSymbol) and objective.alphabet is not None:
         about["written"] = text_of_its_own(setting, training, objective)
     folders.update(
@@ -84,6 +88,14 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
         display.say(
             f"{name.capitalize()} {headline.replace('_', ' ')}: {score_text(headline, scores[headline])}"
         )
+        for words, found in about.get("naive", {}).items():
+            saved = found["skill"]
+            told = (
+                ""
+                if saved["value"] is None
+                else f", of whose squared error the network saves {saved['value']:.0%} [{saved['low']:.0%}, {saved['high']:.0%}]"
+            )
+            display.say(f"  beside it: {words} {found[headline]['value']:.4g}{told}")
     if "frechet_distance" in scores:
         samples, halves = scores["frechet_distance"], scores["frechet_of_halves"]
         display.say(
@@ -142,9 +154,12 @@ def write_predictions(
     folder: Path,
     part: Dataset,
     prediction: Prediction,
-    entered: dict[str, np.ndarray],
+    more: dict[str, np.ndarray],
+    naive: NaiveForecast | None = None,
 ) -> None:
-    """`predictions.npz`: what was predicted for every example of the part, and the pictures of the worst."""
+    """`predictions.npz`: what was predicted for every example of the part, the pictures or series of the worst (of forecasts beside the
+    `naive` one), and what `more` there is.
+    """
     targets = np.asarray(part.targets)
     content: dict[str, np.ndarray] = {
         "ids": _ids(part),
@@ -162,8 +177,8 @@ def write_predictions(
     if prediction.surprisals is not None:
         content["surprisals"] = prediction.surprisals.astype(np.float32)
     if len(part.shape) in (3, 4):
-        content["worst_pictures"] = middle_slices(np.asarray(part.inputs[worst]))
-    write_arrays(folder, content | entered)
+        content["worst_pictures"] = pictures_of(part, np.asarray(part.inputs[worst]))
+    write_arrays(folder, content | series_shown(part, worst, naive) | more)
 
 
 def write_arrays(folder: Path, content: dict[str, np.ndarray]) -> None:
@@ -208,7 +223,9 @@ def entering(training: Training) -> dict[str, np.ndarray]:
         return {}
     targets = {"entering_targets": batch.targets[:NUM_ENTERING].cpu().numpy()}
     return {
-        "entering_pictures": middle_slices(batch.inputs[:NUM_ENTERING].float().cpu().contiguous().numpy()),
+        "entering_pictures": pictures_of(
+            training.job.train, batch.inputs[:NUM_ENTERING].float().cpu().contiguous().numpy()
+        ),
         **({} if training.job.train.is_its_own_target else targets),
     }
 
@@ -221,6 +238,11 @@ def text_of_its_own(setting: Setting, training: Training, objective: NextSymbol)
     start = start_of_a_text(objective.alphabet)
     symbols = written(net, objective, start, setting.device, context=setting.prepared.whole.shape[0], **asked)
     return {**asked, "text": "".join(symbols)}
+
+
+def pictures_of(data: Dataset, examples: np.ndarray) -> np.ndarray:
+    """Examples of `data` as pictures: volumes by their middle slices, image series [m, T, C, H, W] by the first channel of each picture."""
+    return examples[:, :, 0] if data.kind == "image series" else middle_slices(examples)
 
 
 def middle_slices(examples: np.ndarray) -> np.ndarray:

@@ -122,6 +122,7 @@ def about_data(prepared: Prepared) -> dict[str, Any]:
         "examples": len(whole),
         "shape": list(whole.shape),
         "dtype": str(whole.inputs.dtype),
+        "ragged": whole.lengths is not None,
         "classes": None if whole.classes is None else list(whole.classes),
         "own_target": whole.is_its_own_target,
         "target_names": names.describe(whole.target_names),
@@ -186,8 +187,7 @@ def fresh_net(run: Run, seed: int) -> nn.Module:
 def show_data(display: Display, prepared: Prepared) -> None:
     """What was found."""
     whole = prepared.whole
-    shape = " × ".join(map(str, whole.shape))
-    rows = {"examples": f"{len(whole):,} of {shape}, {_depth(whole.inputs.dtype)}"}
+    rows = {"examples": f"{len(whole):,} of {_shape(whole)}, {_depth(whole.inputs.dtype)}"}
     if whole.alphabet is not None:
         rows["examples"] = f"{len(whole):,} windows of {shape} symbols"
         rows["symbols"] = f"{len(whole.alphabet):,}: {_symbols(whole.alphabet)}"
@@ -216,6 +216,17 @@ def show_data(display: Display, prepared: Prepared) -> None:
     if prepared.duplicates.get("sentence"):
         rows["duplicates"] = str(prepared.duplicates["sentence"])
     display.facts(f"Found: {whole.name}", rows)
+
+
+def _shape(data: Dataset) -> str:
+    """The size of one example in words."""
+    if data.kind not in ("series", "image series"):
+        return " × ".join(map(str, data.shape))
+    least = data.shape[0] if data.lengths is None else int(data.lengths.min())
+    steps = f"{least:,} to {data.shape[0]:,}" if least < data.shape[0] else f"{least:,}"
+    features = f"{data.shape[1]} feature{'' if data.shape[1] == 1 else 's'}"
+    each = features if len(data.shape) == 2 else f"pictures of {' × '.join(map(str, data.shape[1:]))}"
+    return f"{steps} steps, {each}"
 
 
 def _columns(whole: Dataset) -> dict[str, str]:

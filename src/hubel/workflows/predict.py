@@ -14,6 +14,7 @@ from hubel.core.errors import UnreadableData
 from hubel.core.types import Interval, Prediction
 from hubel.data.feature_table import rows_like
 from hubel.data.images import is_image
+from hubel.data.series_files import is_series_file
 from hubel.data.table_pieces import TABLES, is_table
 from hubel.fitting import Ensemble, Run, open_fitted
 from hubel.fitting.ensemble import mean_prediction
@@ -66,7 +67,7 @@ def predict_files(
             )
         yield from predict_texts(known, paths, skip_unreadable=skip_unreadable)
         return
-    for part, stored in _read(_together(_files(paths)), known.reading, skip=skip_unreadable):
+    for part, stored in _read(_together(_files(paths, known.reading)), known.reading, skip=skip_unreadable):
         if isinstance(stored, str):
             yield {"file": str(part[0]), "unreadable": stored}
             continue
@@ -75,7 +76,8 @@ def predict_files(
             ids = [f"{part[0]}[{row}]" for row in range(len(stored))]
         prediction = known.predict(stored)
         own = isinstance(known.objective, OwnTarget)
-        answers = _surprises(known, prediction, stored, ids) if own else _answers(known, prediction, ids)
+        shown = stored.values if isinstance(stored, hubel_data.Series) else stored
+        answers = _surprises(known, prediction, shown, ids) if own else _answers(known, prediction, ids)
         for answer in answers:
             yield answer | {"unreadable": ""} if skip_unreadable else answer
 
@@ -108,7 +110,7 @@ def _prediction_of(run: Run | Ensemble, rows: np.ndarray) -> Prediction:
 
 def _read(
     groups: Iterator[list[Path]], reading: Mapping[str, Any], *, skip: bool
-) -> Iterator[tuple[list[Path], np.ndarray | str]]:
+) -> Iterator[tuple[list[Path], np.ndarray | hubel_data.Series | str]]:
     """The rows of every group of files; where they may be skipped, a file that can not be read comes alone, with the reason."""
     for group in groups:
         try:
@@ -138,15 +140,17 @@ def _together(files: Sequence[Path]) -> Iterator[list[Path]]:
         yield group
 
 
-def _files(paths: Sequence[Path | str]) -> list[Path]:
+def _files(paths: Sequence[Path | str], reading: Mapping[str, Any]) -> list[Path]:
+    of_series = reading["kind"] in ("series", "image series", "forecast")
+    wanted = is_series_file if of_series else is_image
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
             inside = sorted(
-                p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".") and is_image(p)
+                p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".") and wanted(p)
             )
             if not inside:
-                raise FileNotFoundError(f"{path} has no pictures in it")
+                raise FileNotFoundError(f"{path} has no {'series' if of_series else 'pictures'} in it")
             found += inside
         elif path.exists():
             found.append(path)
