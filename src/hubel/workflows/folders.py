@@ -189,7 +189,7 @@ def show_data(display: Display, prepared: Prepared) -> None:
     whole = prepared.whole
     rows = {"examples": f"{len(whole):,} of {_shape(whole)}, {_depth(whole.inputs.dtype)}"}
     if whole.alphabet is not None:
-        rows["examples"] = f"{len(whole):,} windows of {shape} symbols"
+        rows["examples"] = f"{len(whole):,} windows of {_shape(whole)} symbols"
         rows["symbols"] = f"{len(whole.alphabet):,}: {_symbols(whole.alphabet)}"
     rows |= _columns(whole)
     if whole.classes is not None:
