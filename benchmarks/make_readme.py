@@ -10,7 +10,20 @@ from typing import Any
 
 from protocol import HERE, RESULTS
 
-ORDER = ("p1", "p2", "p3", "p8", "p9", "p12", "p13", "p14", "overhead", "small_data", "generated_examples")
+ORDER = (
+    "p1",
+    "p2",
+    "p3",
+    "p8",
+    "p9",
+    "p12",
+    "p13",
+    "p14",
+    "p14_forecast",
+    "overhead",
+    "small_data",
+    "generated_examples",
+)
 HEAD = """# Benchmarks
 
 This page is made by `python benchmarks/make_readme.py` from `benchmarks/results/*.json`; do not edit it.

@@ -83,7 +83,7 @@ def descend(
     >>> from hubel import fitting, nets, objectives
     >>> choice = fitting.SGD(learning_rate=0.1, weight_decay=0)
     >>> net = nets.mlp((), inputs=1, outputs=1)
-    >>> losses = descend(net, objectives.SquaredError(1), [Batch(inputs=x, targets=3 * x)], optimizer=choice, num_steps=100)
+    >>> losses = descend(net, objectives.SquaredError(1), [Batch(inputs=x, targets=3 * x)], optimizer=choice, num_steps=400)
     >>> losses[-1] < 1e-6
     True
     """
