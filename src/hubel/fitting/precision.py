@@ -100,12 +100,17 @@ class Measured:
     def as_json(self) -> dict[str, Any]:
         return {
             "precision": str(self.precision),
-            "milliseconds": round(self.seconds * 1e3, 3) if math.isfinite(self.seconds) else None,
-            "output_error": self.output_error,
-            "gradient_cosine": self.gradient_cosine,
+            "milliseconds": None if (ms := _known(self.seconds)) is None else round(ms * 1e3, 3),
+            "output_error": _known(self.output_error),
+            "gradient_cosine": _known(self.gradient_cosine),
             "refused": self.refused,
             "note": self.note,
         }
+
+
+def _known(value: float | None) -> float | None:
+    """None where a format went so wrong that there is no number: JSON has none for it."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def all_threads(dtype: Literal["float32", "bfloat16", "float64"]) -> Precision:
