@@ -53,6 +53,13 @@ def test_parquet_is_the_same(pictures):
     (pictures / "broken.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(UnreadableData, match="can not be read as Parquet"):
         load(pictures / "broken.parquet")
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    words = pyarrow.array([b"a/0.png", b"\xff\xfe"]).cast(pyarrow.binary()).view(pyarrow.string())
+    parquet.write_table(pyarrow.table({"path": words, "label": ["a", "b"]}), pictures / "bytes.parquet")
+    with pytest.raises(UnreadableData, match=r"bytes\.parquet can not be read as Parquet"):
+        load(pictures / "bytes.parquet")
 
 
 def test_column_names_regardless_of_case_and_the_optional_ones(pictures):

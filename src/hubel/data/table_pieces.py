@@ -158,7 +158,7 @@ class _Parquet(Pieces):
                     self.position += batch.num_rows
                     if batch.num_rows:
                         yield [_of_arrow(column) for column in batch.columns]
-            except (pyarrow.ArrowException, OSError) as error:
+            except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
                 raise UnreadableData(f"{self.path} can not be read as Parquet: {error}") from error
 
 
