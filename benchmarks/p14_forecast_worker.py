@@ -37,12 +37,12 @@ class Ours:
         from hubel import data, fitting, nets
         from hubel.data.batches import Batches
         from hubel.data.preprocessing import scaling_of
-        from hubel.workflows.of_series import forecast_objective
+        from hubel.workflows.choices import choose_objective
 
         windows = data.forecasting(series, horizon, length=length, target=0)
         torch.manual_seed(0)
         net: Any = nets.recurrent("lstm", hidden, inputs=windows.shape, outputs=horizon)
-        objective, scaling, device = forecast_objective(windows)[0], scaling_of(windows), torch.device("cpu")
+        objective, scaling, device = choose_objective(windows)[0], scaling_of(windows), torch.device("cpu")
         first = next(Batches(data=windows, scaling=scaling, batch_size=batch).epoch(1))
         precision, _, self.why = fitting.probe(net, objective, first, seconds=60, device=device)
         torch.set_num_threads(precision.threads)
