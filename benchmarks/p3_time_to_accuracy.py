@@ -194,7 +194,7 @@ def budget_of(part: str, measured: dict[str, Any]) -> float | None:
     if not measured.get("keras"):
         raise SystemExit("the budgets follow from Keras' time: run --parts keras first")
     limit = keras_time(measured) / (4 if part == "quarter" else 1)
-    return max(5.0, AMONG * limit - AROUND)
+    return max(5.0, limit - max(AROUND, SPARE * limit))
 
 
 def summary(run: dict[str, Any]) -> str:

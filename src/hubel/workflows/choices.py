@@ -112,8 +112,8 @@ def other_width(
         return None
     with random.torch_seeded(seed, "initial weights"):
         other = _compact(WIDTHS[place], train, objective)
-    why = "would get few" if WIDTHS[place] < width else "has time for"
-    reason = f"since {width} {why} {epochs} epochs{_mirrored(other)}"
+    why = "would get only" if WIDTHS[place] < width else "has time for"
+    reason = f"since {width} {why} {epochs} epoch{'' if epochs == 1 else 's'}{_mirrored(other)}"
     return other, f"{train.kind}: a small residual network {WIDTHS[place]} channels wide, {reason}"
 
 
