@@ -105,16 +105,14 @@ def train(images: int) -> dict[str, Any]:
 
 def small_autoencoder() -> Any:
     """The convolutional autoencoder of the Keras blog (blog.keras.io/building-autoencoders-in-keras.html), 4,385 parameters; pooled before
-    the ReLU, which is the same function with a quarter of the work, and without the sigmoid, which the loss applies.
+    the ReLU (`MaxPoolReLU`), which is the same function with a quarter of the work, and without the sigmoid, which the loss applies.
     """
     from torch import nn
 
+    from hubel.layers.pooling import MaxPoolReLU
+
     def halved(before: int, after: int) -> list[nn.Module]:
-        return [
-            nn.Conv2d(before, after, 3, padding=1),
-            nn.MaxPool2d(2, ceil_mode=True),
-            nn.ReLU(inplace=True),
-        ]
+        return [nn.Conv2d(before, after, 3, padding=1), MaxPoolReLU(ceil_mode=True)]
 
     def doubled(before: int, after: int, padding: int = 1) -> list[nn.Module]:
         return [

@@ -80,6 +80,23 @@ def test_nan_and_infinity_pass(sign):
         assert torch.isinf(y[..., 1]).all()
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("size", [(7, 7), (6, 5), (1, 3), (4, 4)])
+def test_the_last_row_and_column_make_blocks_of_their_own(size, training):
+    generator = torch.Generator().manual_seed(1)
+    count = 3 * size[0] * size[1]
+    x = (torch.randperm(count, generator=generator) - count / 2).view(1, 3, *size)
+
+    def ceiled(x):
+        return F.relu(F.max_pool2d(x, 2, ceil_mode=True))
+
+    grad = torch.randn(ceiled(x).shape, generator=generator)
+    y, gradient = value_and_gradient(MaxPoolReLU(ceil_mode=True).train(training), x, grad)
+    expected, expected_gradient = value_and_gradient(ceiled, x, grad)
+    assert torch.equal(y, expected)
+    assert torch.equal(gradient, expected_gradient)
+
+
 def test_the_module_is_plain_outside_of_training():
     layer = MaxPoolReLU()
     x = torch.randn(2, 3, 6, 6, requires_grad=True)

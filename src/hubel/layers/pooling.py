@@ -1,7 +1,7 @@
 """relu(max-pool 2×2) for training, without a list of positions.
 
 y = max(0, max over each 2×2 block); the last row or column of an odd size is left out, as `F.max_pool2d`
-does. The maximum is taken over pairs of rows, then over pairs of columns; backward finds again who won by
+does, or with `ceil_mode` makes blocks of its own (a border of zeros changes no maximum that is rectified). The maximum is taken over pairs of rows, then over pairs of columns; backward finds again who won by
 comparing. Bits are compared, masked and subtracted as integers, which is exact and several times faster
 than bfloat16 arithmetic on a CPU.
 
@@ -33,15 +33,27 @@ _INTEGERS = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.floa
 
 
 class MaxPoolReLU(nn.Module):
-    """relu(max over 2×2 blocks): [N, C, H, W] → [N, C, ⌊H/2⌋, ⌊W/2⌋].
+    """relu(max over 2×2 blocks): [N, C, H, W] → [N, C, ⌊H/2⌋, ⌊W/2⌋], or with `ceil_mode` [N, C, ⌈H/2⌉, ⌈W/2⌉].
 
     >>> MaxPoolReLU()(torch.arange(-8.0, 8).view(1, 1, 4, 4))
     tensor([[[[0., 0.],
               [5., 7.]]]])
+    >>> MaxPoolReLU(ceil_mode=True)(torch.ones(1, 1, 7, 5)).shape
+    torch.Size([1, 1, 4, 3])
     """
+
+    def __init__(self, *, ceil_mode: bool = False):
+        super().__init__()
+        self.ceil_mode = ceil_mode
+
+    def extra_repr(self) -> str:
+        return "ceil_mode=True" if self.ceil_mode else ""
 
     def forward(self, x: Tensor) -> Tensor:
         """The same values in training and in eval."""
+        height, width = x.shape[-2:]
+        if self.ceil_mode and (height % 2 or width % 2):
+            x = F.pad(x, (0, width % 2, 0, height % 2))
         if self.training and torch.is_grad_enabled() and x.requires_grad and _can_be_fast(x):
             return _MaxPoolReLU.apply(x)  # type: ignore[no-any-return]
         return _plain(x)
