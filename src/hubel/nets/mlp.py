@@ -24,7 +24,6 @@ from hubel.layers.activation import Activation
 from hubel.layers.dropout import Dropout
 from hubel.nets.made import Net, made, num_outputs
 
-
 SHALLOW = 3  # hidden layers, up to which signals need not keep their variance
 
 
