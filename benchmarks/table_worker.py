@@ -1,7 +1,8 @@
 """Both sides of P12: one process holds one way to fit an MLP (100, 100) to a table, and fits it anew whenever it is asked.
 
 A fit begins with the arrays in memory and ends with trained weights: scaling, the making of the network, our precision probe (with
-nothing remembered), Keras' tracing and the epochs are inside; imports are outside. All use Adam, 1e-3, and the same batch.
+nothing remembered), Keras' tracing and the epochs are inside; imports are outside. All use Adam, 1e-3 (our whole run: what a recipe
+that says nothing takes), and the same batch.
 """
 
 from __future__ import annotations
@@ -76,13 +77,11 @@ def ours(x: np.ndarray, y: np.ndarray, seed: int, batch: int, epochs: int) -> Fi
 
 
 def ours_whole(x: np.ndarray, y: np.ndarray, seed: int, batch: int, epochs: int) -> Fitted:
-    """`hubel.fit`: with validation and test part, duplicates, checkpoints, scores, predictions and report."""
+    """`hubel.fit`, its own network and optimizer: with validation and test part, duplicates, checkpoints, scores, predictions and report."""
     os.environ["HUBEL_CACHE"] = tempfile.mkdtemp()
     import hubel
 
-    recipe = hubel.Recipe(
-        epochs=epochs, batch_size=batch, optimizer=hubel.fitting.AdamW(learning_rate=1e-3), seed=seed
-    )
+    recipe = hubel.Recipe(epochs=epochs, batch_size=batch, seed=seed)
     run = hubel.fit(x, y, recipe=recipe, out=tempfile.mkdtemp() + "/run", quiet=True)
     return lambda new: run.predict(new).values
 
