@@ -158,7 +158,7 @@ def load(
     of_tables = {"columns": columns, "ignore": ignore, "categories": categories, "missing": missing}
     if is_table(path) and path.is_file() and not names_pictures(path, COLUMNS["path"]):
         _refuse_unused(source, size=size, channels=channels)
-        _refuse_for_tables(path, nan=nan, symmetries=declared, itself=itself)
+        _refuse_for_tables(path, nan=nan, symmetries=declared)
         data = from_table(
             path,
             target=target,
@@ -287,12 +287,7 @@ def _refuse_unused(
         )
 
 
-def _refuse_for_tables(path: Path, *, nan: str, symmetries: frozenset[str], itself: bool) -> None:
-    if itself:
-        raise ValueError(
-            f"{path} is a table of features, which has categories and gaps: give its numbers as an array of which each row is its own target, "
-            'hubel.fit(table[columns].to_numpy(), "self")'
-        )
+def _refuse_for_tables(path: Path, *, nan: str, symmetries: frozenset[str]) -> None:
     if nan != "refuse":
         raise ValueError(
             f"nan={nan!r} is for pictures and arrays; in {path} an empty field is a missing value, which has a place of its own"
@@ -363,7 +358,7 @@ def _naming(path: Path) -> Iterator[None]:
 def _stored(path: Path, target: str | None) -> StoredArrays:
     name = path.name.lower()
     if path.is_dir() or is_idx(path):
-        return read_idx(path)
+        return read_idx(path, target)
     if name.endswith(".npz"):
         return read_npz(path, target)
     if name.endswith(".npy"):

@@ -15,6 +15,8 @@ from hubel.show.latent_map import COLOURS, histogram, latent_map
 from hubel.show.pictures import display_range, gallery
 
 MOST_LINES = 4
+MOST_SHOWN = 4  # rows of a table
+MOST_COLUMNS = 40
 
 
 def itself(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
@@ -24,6 +26,7 @@ def itself(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
     return {
         "shown": _beside(evidence, "shown", budget),
         "lines": _as_lines(evidence),
+        "columns": _as_columns(evidence),
         "baselines": _baselines(evidence),
         "map": _map(evidence),
         "samples": _samples(evidence, budget),
@@ -80,6 +83,8 @@ def _as_lines(evidence: Evidence) -> list[str]:
         return []
     if examples.ndim not in (2, 3) or examples.shape[1] < 4 or examples.dtype.kind not in "biuf":
         return []
+    if _headers(evidence, examples):
+        return []
     if examples.ndim == 3:
         examples, given_back = examples[:, :, 0], given_back[:, :, 0]
     x = list(range(examples.shape[1]))
@@ -92,6 +97,37 @@ def _as_lines(evidence: Evidence) -> list[str]:
         alt = f"An example of {len(x)} values and what the network gives back"
         found.append(charts.lines(curves, x_name="number of the value", y_name="stored value", alt=alt))
     return found
+
+
+def _as_columns(evidence: Evidence) -> dict[str, Any] | None:
+    """Rows of a table and what was given back, a line a column: numbers of different units have no common axis."""
+    examples, given_back = (evidence.arrays.get(name) for name in ("shown_examples", "shown_given_back"))
+    if examples is None or given_back is None or examples.shape != given_back.shape or not len(examples):
+        return None
+    if not (headers := _headers(evidence, examples)) or given_back.dtype.kind != "f":
+        return None
+    ids, rows = evidence.arrays.get("ids"), evidence.arrays.get("shown_rows")
+    count = min(MOST_SHOWN, len(examples))
+    numbers = range(count) if rows is None or rows.dtype.kind not in "iu" else [int(row) for row in rows[:count]]
+    return {
+        "names": [_at(ids, row) or number for number, row in enumerate(numbers, start=1)],
+        "rows": [
+            {
+                "name": header,
+                "numbers": [_number(float(v)) for k in range(count) for v in (examples[k, column], given_back[k, column])],
+            }
+            for column, header in enumerate(headers[:MOST_COLUMNS])
+        ],
+        "left": max(0, len(headers) - MOST_COLUMNS),
+    }
+
+
+def _headers(evidence: Evidence, examples: np.ndarray) -> list[str]:
+    """The columns of a table of which `examples` [m, F] are rows; nothing where they are no such rows."""
+    names = evidence.part("data").get("channels")
+    of_table = evidence.part("data", "reading").get("kind") == "table"
+    fits = examples.ndim == 2 and isinstance(names, list) and len(names) == examples.shape[1]
+    return [str(name) for name in names] if of_table and fits else []
 
 
 def _baselines(evidence: Evidence) -> dict[str, Any] | None:
@@ -157,6 +193,7 @@ def _samples(evidence: Evidence, budget: int) -> dict[str, Any] | None:
         "small": bool(shown and max(shown.width, shown.height) <= 96),
         "statement": shown.statement if shown else "",
         "rows": rows,
+        "headers": [] if shown else _headers(evidence, samples)[:8],
         "count": len(samples),
     }
 
