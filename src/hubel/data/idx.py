@@ -99,7 +99,7 @@ def read_idx(source: Path, target: str | None = "label") -> StoredArrays:
         if labels is None and target is not None:
             expected = file.name.replace("images", "labels").replace("idx3", "idx1")
             raise ValueError(
-                f"{file} has no labels beside it; expected {expected}. To learn the images themselves, say --target self (target=\"self\")"
+                f'{file} has no labels beside it; expected {expected}. To learn the images themselves, say --target self (target="self")'
             )
         x = parse_idx(uncompressed(file), str(file))
         y = None if labels is None else parse_idx(uncompressed(labels), str(labels))

@@ -75,7 +75,9 @@ def reading_of_itself(reading: Mapping[str, Any], table: str) -> dict[str, Any]:
 
     Raises `UnreadableData` naming the columns of other kinds and those with gaps, and what to do.
     """
-    words = [f"{column['name']} ({column['kind']})" for column in reading["columns"] if column["kind"] != "number"]
+    words = [
+        f"{column['name']} ({column['kind']})" for column in reading["columns"] if column["kind"] != "number"
+    ]
     gaps = [f"{column['name']} {column['missing']:,}" for column in reading["columns"] if column["missing"]]
     if words or gaps:
         told = [f"the columns {_listed(words)} hold no numbers"] if words else []

@@ -30,7 +30,7 @@ from hubel.core.types import Batch, Interval, Prediction
 from hubel.data import PARTS, Dataset, Series, read_like
 from hubel.data.archives import opened_npz
 from hubel.data.preprocessing import Preprocessing
-from hubel.fitting import codec, evaluation, machine
+from hubel.fitting import codec, evaluation, giants, machine
 from hubel.fitting.about import read_about
 from hubel.fitting.checkpoints import Checkpoints
 from hubel.fitting.precision import Precision
@@ -146,7 +146,11 @@ class Run:
 
     def grouped(self, data: Dataset) -> Dataset:
         """`data` in the groups that this run was given, where these are as many; as they are otherwise."""
-        return data if self.groups is None or len(self.groups) != len(data) else replace(data, groups=self.groups)
+        return (
+            data
+            if self.groups is None or len(self.groups) != len(data)
+            else replace(data, groups=self.groups)
+        )
 
     def _of_split(self, wanted: Sequence[str]) -> dict[str, np.ndarray]:
         """What `split.npz` has of the arrays that are `wanted`."""
@@ -216,21 +220,8 @@ class Run:
         """Raise `DamagedRun` where `run.json` asks for a network far larger than what the checkpoints hold: memory follows from
         what is on the disk, not from what a file says.
         """
-        held = sum(path.stat().st_size for path in self.checkpoints.folder.glob("*") if path.is_file())
-        largest = _largest(self.about["net"].get("arguments"))
-        if largest > max(held, LEAST):  # a network of as many layers would take as many steps to make
-            raise DamagedRun(
-                f"{self.folder / 'run.json'} asks for a network with {largest:,} of something, but the checkpoints hold {held:,} bytes: "
-                f"it was changed, or belongs to another run"
-            )
-        with torch.device("meta"):
-            asked = self._named_net().state_dict().values()
-        size = sum(value.numel() * value.element_size() for value in asked)
-        if size > 2 * held + 2**20:
-            raise DamagedRun(
-                f"{self.folder / 'run.json'} asks for a network of {size / 1e6:,.0f} MB, but the checkpoints hold {held / 1e6:,.1f} MB: "
-                "it was changed, or belongs to another run"
-            )
+        arguments = self.about["net"].get("arguments")
+        giants.refuse_giant(self.folder / "run.json", arguments, self.checkpoints.folder, self._named_net)
 
     def _named_net(self) -> nn.Module:
         made = self.about["net"]
@@ -326,18 +317,6 @@ class Run:
             about = read_about(self.folder)
             self.about = about | names.describe(dict(changes(about)))
             files.write_json(self.folder / "run.json", self.about)
-
-
-LEAST = 2**16
-
-
-def _largest(value: Any) -> int:
-    """The largest whole number in the arguments of a network."""
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list):
-        return max(map(_largest, value), default=0)
-    return value if isinstance(value, int) else 0
 
 
 def outputs_of(

@@ -108,13 +108,19 @@ def _as_columns(evidence: Evidence) -> dict[str, Any] | None:
         return None
     ids, rows = evidence.arrays.get("ids"), evidence.arrays.get("shown_rows")
     count = min(MOST_SHOWN, len(examples))
-    numbers = range(count) if rows is None or rows.dtype.kind not in "iu" else [int(row) for row in rows[:count]]
+    numbers = (
+        range(count) if rows is None or rows.dtype.kind not in "iu" else [int(row) for row in rows[:count]]
+    )
     return {
         "names": [_at(ids, row) or number for number, row in enumerate(numbers, start=1)],
         "rows": [
             {
                 "name": header,
-                "numbers": [_number(float(v)) for k in range(count) for v in (examples[k, column], given_back[k, column])],
+                "numbers": [
+                    _number(float(v))
+                    for k in range(count)
+                    for v in (examples[k, column], given_back[k, column])
+                ],
             }
             for column, header in enumerate(headers[:MOST_COLUMNS])
         ],
@@ -217,10 +223,12 @@ def _surprise(evidence: Evidence) -> dict[str, str] | None:
 def surprise_name(evidence: Evidence) -> str:
     """What the number of `surprise` is."""
     asked = str(evidence.part("objective").get("is") or "").rpartition(".")[2]
+    shape = evidence.part("data").get("shape")
+    unit = "spreads of its values" if isinstance(shape, list) and len(shape) == 1 else "stored units"
     return {
         "LogLikelihood": "−ln p (nats, stored units)",
         "Adversarial": "minus the discriminator’s score",
-    }.get(asked, "root mean squared error of the reconstruction (stored units)")
+    }.get(asked, f"root mean squared error of the reconstruction ({unit})")
 
 
 def _csv(evidence: Evidence) -> str:
