@@ -147,7 +147,8 @@ def _wrong_reading(data: Mapping[str, Any]) -> str:
     if missing := [name for name in needed if name not in reading]:
         return f"lacks {', '.join(f'data.reading.{name}' for name in missing)}"
     if pictures and (
-        len(reading["size"] or ()) != 2 or list(reading["shape"]) != list(data.get("shape", reading["shape"]))
+        list(reading["size"] or ()) != list(reading["shape"][1:])
+        or list(reading["shape"]) != list(data.get("shape", reading["shape"]))
     ):
         return f"says that the data are {data.get('shape')}, but that they were read as {reading['shape']} of size {reading['size']}"
     return ""
