@@ -87,7 +87,10 @@ def test_pages_claim_what_their_runs_measured(folder):
     assert "optimistic" in seen["clustering"]
     (run,) = quick("grokking", folder).numbers["runs"]
     then = run["weight_norm"][run["steps"].index(run["training_100"])]
-    assert f"is {then:.1f} when all training sums are right, and {run['weight_norm'][-1]:.1f} at the end" in seen["grokking"]
+    assert (
+        f"is {then:.1f} when all training sums are right, and {run['weight_norm'][-1]:.1f} at the end"
+        in seen["grokking"]
+    )
     assert "All runs here have weight decay, so that they do not show what it does" in seen["grokking"]
 
 
@@ -113,7 +116,9 @@ def test_decision_regions(numbers):
     assert any_shape["halfway_inside"] < 0.9
     none, one, two = numbers["fitted_accuracy"].values()
     assert none < 0.75 < 0.9 < one and two > 0.93
-    assert 0.3 < numbers["fitted_halfway_inside"] < 0.9  # of a ring with inner radius 1/3 and outer 2/3 about 0.6
+    assert (
+        0.3 < numbers["fitted_halfway_inside"] < 0.9
+    )  # of a ring with inner radius 1/3 and outer 2/3 about 0.6
 
 
 def test_universal_approximation(numbers):

@@ -91,6 +91,10 @@ def decide(
     train = prepared.part("train")
     folders.show_data(display, prepared)
     reasons: dict[str, str] = {}
+    if wishes and train.is_its_own_target:
+        raise ValueError(
+            f"{wishes.named} was asked for, but the examples of {data.name} are their own target, without classes or values to ask about: leave it out"
+        )
     if wishes and (objective is not None or like is not None):
         taken = (
             "objective was given"
