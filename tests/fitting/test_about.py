@@ -89,6 +89,10 @@ def test_no_json_at_all(tmp_path, text):
             {"kind": "images", "channels": None, "convert": None, "size": [4, 4], "resize": "pad"},
             r"data are \[3\], but that they were read as \[1, 4, 4\]",
         ),
+        (
+            {"kind": "images", "channels": None, "convert": None, "size": [50_000, 50_000], "resize": "pad"},
+            r"read as \[1, 4, 4\] of size \[50000, 50000\]",
+        ),
     ],
 )
 def test_a_reading_that_can_not_be_repeated(run, tmp_path, changes, said):

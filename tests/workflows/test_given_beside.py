@@ -112,7 +112,7 @@ def test_weights_as_options_or_in_a_dataset(tmp_path):
     assert same_weights(hubel.resume(run, data=data, quiet=True), whole)
     listed = fitted(tmp_path / "listed", x, y, options={"weights": weights.tolist()}, stopped=True)
     assert same_weights(hubel.resume(listed, data=x, y=y, quiet=True), whole)
-    with pytest.raises(ValueError, match="data of .* have changed"):
+    with pytest.raises(ValueError, match=r"data of .* have changed"):
         hubel.resume(fitted(tmp_path / "b", data, stopped=True), data=x, y=y, quiet=True)
 
 
@@ -182,8 +182,8 @@ hubel.fit(sys.argv[1], net=hubel.nets.mlp, recipe=hubel.Recipe(epochs=3, precisi
 
 def test_a_killed_run_says_so_and_how_to_go_on(tmp_path, stored, capsys):
     from hubel.cli import answers
-    from hubel.show.verdict import verdict
     from hubel.show.evidence import Evidence
+    from hubel.show.verdict import verdict
 
     folder = tmp_path / "runs" / "a b"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
