@@ -95,38 +95,30 @@ def from_table(
     reading = reading_of_itself(reading, table.name) if itself else reading
     reader = RowReader(table, reading)
     inputs, beside = _second_pass(table, reader, roles, targets, num, progress)
+    asked: dict[str, Any] = {"targets": inputs}
+    said: tuple[str, ...] = ()
     if itself:
-        return Dataset(
-            inputs=inputs,
-            targets=inputs,
-            labels=np.array(targets[0].words, dtype=np.str_) if targets else None,
-            name=name,
-            ids=np.arange(1, num + 1),
-            channels=tuple(column["header"] for column in reading["columns"]),
-            source=table.name,
-            notes=(*table.notes, *notes, *roles.notes, *reader.remarks),
-            reading=reading,
-            **beside,
+        asked["labels"] = np.array(targets[0].words, dtype=np.str_) if targets else None
+    else:
+        named = (
+            _named(y, num, task)
+            if y is not None
+            else table_targets(targets, task, table.name, known=like is not None)
         )
-    named = (
-        _named(y, num, task)
-        if y is not None
-        else table_targets(targets, task, table.name, known=like is not None)
-    )
-    reading["targets"] = [{"name": h.name, "header": h.header, "unit": h.unit} for h in roles.headings_of(y)]
-    reading["task"] = named.task
+        told = [{"name": h.name, "header": h.header, "unit": h.unit} for h in roles.headings_of(y)]
+        reading |= {"targets": told, "task": named.task}
+        asked = {"targets": named.targets.values, "classes": named.targets.classes}
+        asked |= {"target_names": named.names, "units": named.units}
+        said = named.targets.notes
     return Dataset(
         inputs=inputs,
-        targets=named.targets.values,
-        classes=named.targets.classes,
         name=name,
         ids=np.arange(1, num + 1),
         channels=tuple(column["header"] for column in reading["columns"]),
-        target_names=named.names,
-        units=named.units,
         source=table.name,
-        notes=(*table.notes, *notes, *roles.notes, *reader.remarks, *named.targets.notes),
+        notes=(*table.notes, *notes, *roles.notes, *reader.remarks, *said),
         reading=reading,
+        **asked,
         **beside,
     )
 
