@@ -21,8 +21,8 @@ from torch.nn.modules.module import (
 from hubel.core.errors import DamagedRun
 
 LEAST = 2**16  # of anything, which the smallest run may ask for
-FEW = 4_096  # layers and their weights
-BYTES_EACH = 16  # of a checkpoint, at the very least, for a layer or a weight: it names each
+FEW = 2_048  # layers and their weights
+BYTES_EACH = 64  # of a checkpoint, at the least, for a layer or a weight: it names each, in several places
 
 
 def refuse_giant(about: Path, arguments: Any, checkpoints: Path, make: Callable[[], nn.Module]) -> None:
