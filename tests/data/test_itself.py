@@ -8,7 +8,7 @@ from PIL import Image
 
 from hubel.core.errors import UnreadableData
 from hubel.data import Dataset, from_arrays, load, read_like
-from hubel.data.preprocessing import scaling_of
+from hubel.data.preprocessing import Scaling, scaling_of
 from hubel.data.source import dataset_of
 
 
@@ -183,6 +183,7 @@ def test_a_table_of_numbers_gives_back_its_columns(tmp_path):
     assert data.classes is None
     assert any("class is shown beside the rows, and nothing learns it" in note for note in data.notes)
     scaling = scaling_of(data)
+    assert isinstance(scaling, Scaling)  # which can be inverted
     assert scaling.mean == pytest.approx(data.inputs.mean(axis=0), rel=1e-5)
     assert scaling.std == pytest.approx(data.inputs.std(axis=0), rel=1e-5)
     assert load(path, target="self", ignore="class").labels is None
