@@ -11,7 +11,7 @@ from hubel.show import charts, wording
 from hubel.show.charts import Line
 from hubel.show.downloads import csv_text, data_address
 from hubel.show.evidence import Evidence, as_number
-from hubel.show.latent_map import COLOURS, histogram, latent_map
+from hubel.show.latent_map import COLOURS, histogram, latent_map, shown_share
 from hubel.show.pictures import display_range, gallery
 
 MOST_LINES = 4
@@ -158,19 +158,29 @@ def _map(evidence: Evidence) -> dict[str, str] | None:
     codes, rows = evidence.arrays.get("codes"), evidence.arrays.get("code_rows")
     if codes is None or codes.ndim != 2 or len(codes) < 2 or not np.isfinite(codes).all():
         return None
+    caption = f"The codes of {wording.number(len(codes))} {evidence.scored} examples"
+    if codes.shape[1] == 1:
+        told = f"Histogram of codes of one value: {len(codes)} examples from {codes.min():.4g} to {codes.max():.4g}"
+        return {
+            "picture": histogram(codes[:, 0].astype(np.float64), x_name="the code", alt=told),
+            "caption": f"{caption}.",
+        }
     labels = evidence.arrays.get("labels")
     if labels is not None and rows is not None and len(rows) == len(codes) and rows.max() < len(labels):
         labels = labels[rows]
     else:
         labels = None
     count = 0 if labels is None else len(np.unique(labels))
-    caption = f"The codes of {wording.number(len(codes))} {evidence.scored} examples"
     if 1 < count <= len(COLOURS):
-        caption += (
-            ", coloured by their labels, which the network never saw: what lies together is alike to it"
-        )
+        caption += ", coloured by their labels, which the network never saw"
+        caption += ": what lies together is alike to it" if codes.shape[1] == 2 else ""
     elif count > len(COLOURS):
         caption += f"; their {count} labels are too many to tell apart by colour"
+    if codes.shape[1] > 2:
+        caption += (
+            f". The plane holds {100 * shown_share(codes):.0f} % of their variance; what lies together in it can be apart in the other "
+            f"{codes.shape[1] - 2} directions"
+        )
     return {
         "picture": latent_map(
             codes, labels, alt=f"Map of the codes of {len(codes)} examples in {codes.shape[1]} dimensions"

@@ -430,7 +430,7 @@ def _place(source: Any) -> str | None:
 def _command() -> str:
     """What was typed, where something was."""
     program = Path(sys.argv[0]).name
-    if program == "hubel":
+    if program == "hubel" or Path(sys.argv[0]).parts[-2:] == ("hubel", "__main__.py"):
         return shlex.join(["hubel", *sys.argv[1:]])
     return f"hubel.fit(...) in {program}" if program else "hubel.fit(...)"
 
