@@ -132,8 +132,9 @@ def _headers(evidence: Evidence, examples: np.ndarray) -> list[str]:
     """The columns of a table of which `examples` [m, F] are rows; nothing where they are no such rows."""
     names = evidence.part("data").get("channels")
     of_table = evidence.part("data", "reading").get("kind") == "table"
-    fits = examples.ndim == 2 and isinstance(names, list) and len(names) == examples.shape[1]
-    return [str(name) for name in names] if of_table and fits else []
+    if not of_table or not isinstance(names, list) or examples.ndim != 2 or len(names) != examples.shape[1]:
+        return []
+    return [str(name) for name in names]
 
 
 def _baselines(evidence: Evidence) -> dict[str, Any] | None:
