@@ -44,8 +44,8 @@ def plane(codes: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
 def shown_share(codes: np.ndarray) -> float:
     """The share of the variance of codes [N, Z] that the plane of their first two principal components holds.
 
-    >>> round(shown_share(np.diag([2.0, 2.0, 1.0, 0.0]) - 1.25), 2)
-    0.86
+    >>> round(shown_share(np.array([[2.0, 0, 0], [-2, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]])), 3)
+    0.833
     """
     values = np.linalg.eigvalsh(np.atleast_2d(np.cov(np.asarray(codes, np.float64).T)))
     return float(values[-2:].sum() / max(values.sum(), 1e-300))
