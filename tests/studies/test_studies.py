@@ -91,6 +91,9 @@ def test_pages_claim_what_their_runs_measured(folder):
         f"is {then:.1f} when all training sums are right, and {run['weight_norm'][-1]:.1f} at the end"
         in seen["grokking"]
     )
+    circle = "about a circle" if run["circle_after"] > 0.85 else "about no single circle"
+    assert f"at the end {run['circle_after']:.0%} (frequency {run['frequency']})" in seen["grokking"]
+    assert circle in seen["grokking"]
     assert "All runs here have weight decay, so that they do not show what it does" in seen["grokking"]
 
 

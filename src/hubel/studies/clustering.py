@@ -27,6 +27,7 @@ from hubel.nets import mlp
 from hubel.objectives import SquaredError
 from hubel.show.plot import Curve, plot
 from hubel.show.study import Study, StudyFigure, StudyTable
+from hubel.show.wording import plural
 from hubel.studies.running import descend, run_study
 
 GROUPS, CODE, NEIGHBOURS = 10, 10, 10
@@ -49,7 +50,7 @@ def _clustering(quick: bool, seed: int) -> Study:
         name="clustering",
         title="Groups without labels",
         question="Do the ten digits form groups that can be found without being told any label?",
-        seen=f"""k-means on the 64 pixels agrees with the true digits to an adjusted Rand index of {mean[WAYS[0]]:.2f} (mean of {len(runs)} runs), and on the
+        seen=f"""k-means on the 64 pixels agrees with the true digits to an adjusted Rand index of {mean[WAYS[0]]:.2f} (mean of {plural(len(runs), "run")}), and on the
         {CODE} numbers that an autoencoder learned to keep, to {mean[WAYS[1]]:.2f}. The clustering head is told something else, that an example and
         its {NEIGHBOURS} nearest neighbours belong together (which holds for {same:.0%} of them), and reaches {mean[WAYS[3]]:.2f}.
 
@@ -74,7 +75,7 @@ def _clustering(quick: bool, seed: int) -> Study:
                     y_name="adjusted Rand index against the true digits",
                     alt="Agreement of the four groupings with the true digits, by run",
                 ),
-                caption=f"Of {len(runs[0]['losses'])} heads in each run the one with the least loss.",
+                caption=f"Of {plural(len(runs[0]['losses']), 'head')} in each run the one with the least loss.",
             ),
             *(
                 StudyFigure(

@@ -49,6 +49,7 @@ QUICK = Size(
     modulus=37, share=0.8, width=24, hidden=64, most=2000, optimizer=AdamW(learning_rate=0.02, betas=(0.9, 0.98), weight_decay=1.0)
 )  # fmt: skip
 EVERY = 20  # steps between looks at the accuracies
+ABOUT_A_CIRCLE = 0.85  # share that one frequency explains of two components
 
 
 def _grokking(quick: bool, seed: int) -> Study:
@@ -70,11 +71,10 @@ def _grokking(quick: bool, seed: int) -> Study:
         question=f"Does a network that has memorized {first['num_train']} sums find the rule for the {first['num_validation']} others?",
         seen=f"""{_story(runs)}
 
-        What changes is the embedding. At the beginning the first two principal components of the {p} residues are a cloud; at the end they lie
-        about a circle, on which residues follow each other in steps of the frequency {first["frequency"]}: the share of these two components that
-        one frequency explains goes from {first["circle_before"]:.0%} to {first["circle_after"]:.0%}. On a circle, addition is a rotation. The
-        network uses several circles at once: the five strongest of {p // 2} frequencies hold {top(first["power_before"]):.0%} of the embedding's power
-        before and {top(first["power_after"]):.0%} after; in the transformer of Nanda et al. (2023) it was a handful.
+        What changes is the embedding. At the beginning one frequency explains {first["circle_before"]:.0%} of the first two principal components of
+        the {p} residues, at the end {first["circle_after"]:.0%} (frequency {first["frequency"]}){_circle(first)}. On a circle, addition is a rotation. The
+        five strongest of {p // 2} frequencies hold {top(first["power_before"]):.0%} of the embedding's power before and
+        {top(first["power_after"]):.0%} after; in the transformer of Nanda et al. (2023) it was a handful.
 
         {_weights(first)} All runs here have weight decay, so that they do not show what it does: that it is what favours the circles is the
         explanation of Nanda et al. (2023) and Liu et al. (2023).""",
@@ -147,9 +147,16 @@ def _story(runs: list[dict[str, Any]]) -> str:
     if not first["training_100"] or not found:
         return f"In the {first['steps'][-1]} steps that were given, the rule was not found: with other sizes or more steps it may be."
     ratio = min(run["validation_99"] / run["training_100"] for run in found)
-    return f"""In the first run all training sums are right at step {first["training_100"]}, when {first["validation_then"]:.1%} of the others are, and for a
-        long time nothing seems to happen. Then the validation accuracy rises, to 99 % at step {first["validation_99"] or "…"}. {len(found)} of
+    return f"""In the first run all training sums are right at step {first["training_100"]}, when {first["validation_then"]:.1%} of the others are.
+        The validation accuracy rises later, to 99 % at step {first["validation_99"] or "…"}. {len(found)} of
         {len(runs)} runs did so, at {ratio:.0f} times the step at which training was over, or later."""
+
+
+def _circle(run: dict[str, Any]) -> str:
+    """Whether the residues lie about a circle at the end."""
+    if run["circle_after"] >= ABOUT_A_CIRCLE:
+        return ": they lie about a circle, on which residues follow each other in steps of that frequency"
+    return ", so that they lie about no single circle"
 
 
 def _weights(run: dict[str, Any]) -> str:
