@@ -282,6 +282,40 @@ def test_report_and_resume_of_a_finished_run(place, capsys):
         (["fit", "{photos}", "--out", "{place}/table.csv/run"], 1, "{place}/table.csv: this is no folder"),
         (["evaluate", "{place}/run", "--channels", "grey"], 2, "--channels is for other data"),
         (["report", "{place}/none"], 1, "does not exist"),
+        (["fit", "{photos}", "--members", "0"], 2, "--members 0: expected a whole number of at least 2"),
+        (["fit", "{photos}", "--folds", "100"], 1, "100 folds of 36 examples"),
+        (["fit", "{photos}", "--freeze", "nosuch"], 1, "no layer 'nosuch' to freeze"),
+        (["fit", "{photos}", "--focus", "-1"], 1, "focus is -1.0; expected 0 or a positive number"),
+        (["fit", "{place}/values.npz", "--balance"], 1, "real values have no classes to balance"),
+        (["fit", "{photos}", "--uncertainty"], 1, "classes have probabilities already"),
+        (["fit", "{photos}", "--kind", "volumes"], 1, "it is no volume"),
+        (["fit", "{photos}", "--kind", "image series"], 1, "without an image series"),
+        (["fit", "{photos}", "--time", "t"], 1, "time='t' names the times of series"),
+        (["fit", "{photos}", "--columns", "a"], 1, "is for tables of features"),
+        (["fit", "digits", "--columns", "a"], 1, "changes how files are read, but digits is built in"),
+        (["fit", "digits", "--resize", "crop"], 1, "resize='crop' is for picture files"),
+        (["fit", "{place}/values.npz", "--resize", "crop"], 1, "resize='crop' is for picture files"),
+        (["fit", "{place}/values.npz", "--symmetry", "rotate_90"], 1, "holds rows of features"),
+        (
+            ["fit", "{place}/values.npz", "--net", "lenet"],
+            1,
+            "lenet: inputs must be (channels, height, width)",
+        ),
+        (["fit", "{photos}", "--season", "12"], 2, "--season belongs to a forecast"),
+        (["fit", "{photos}", "--forecast", "3"], 1, "a forecast needs one long series"),
+        (["fit", "{photos}", "--step", "3"], 1, "says how a text becomes windows"),
+        (["fit", "{photos}", "--weights", "x.pth"], 2, "name it as well"),
+        (["fit", "{photos}", "--net", "lenet", "--weights", "x"], 2, "no published weights for lenet"),
+        (
+            ["fit", "{photos}", "--learning-rate", "-1", "--optimizer", "sgd"],
+            2,
+            "--learning-rate is -1.0; expected a positive number",
+        ),
+        (["fit", "{photos}", "--checkpoint-seconds", "-1"], 2, "--checkpoint-seconds"),
+        (["fit", "{photos}", "--like", "{place}/run", "--balance"], 1, "leave one of them out"),
+        (["sample", "{place}/run", "-o", "{place}/s.png"], 1, "(simple_cnn) makes no new examples. Fit one"),
+        (["write", "{place}/run"], 1, "was not fitted to a text"),
+        (["study", "nosuch"], 2, "there is no study 'nosuch'"),
     ],
     ids=lambda value: " ".join(value)[:50] if isinstance(value, list) else None,
 )
@@ -293,6 +327,15 @@ def test_what_fails_says_so_in_one_line(place, capsys, arguments, code, said):
     assert err.startswith("hubel: ") and said.format(place=place) in err
     assert "Traceback" not in err
     assert not (place / "none").exists()
+
+
+def test_several_runs_in_a_folder_are_not_one(tmp_path, capsys):
+    for name, one in (("ensemble.json", "member-1"), ("folds.json", "fold-1")):
+        folder = tmp_path / name.removesuffix(".json")
+        folder.mkdir()
+        (folder / name).write_text("{}")
+        assert run(["write", folder]) == 1
+        assert f"name one of those in it, such as {folder / one}" in capsys.readouterr().err
 
 
 def test_a_failure_shows_its_trace_where_asked(place, monkeypatch):

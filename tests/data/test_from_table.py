@@ -245,7 +245,7 @@ def test_what_is_no_table_of_features(tmp_path):
     with pytest.raises(ValueError, match="nan='zero' is for pictures"):
         load(csv(tmp_path, columns()), nan="zero")
     np.savez(tmp_path / "a.npz", x=np.zeros((4, 2)), y=[0, 1, 0, 1])
-    with pytest.raises(ValueError, match="columns= is for tables"):
+    with pytest.raises(ValueError, match="columns='a' is for tables"):
         load(tmp_path / "a.npz", columns="a")
 
 

@@ -97,6 +97,20 @@ def test_a_reading_that_can_not_be_repeated(run, tmp_path, changes, said):
         hubel.open_run(with_entry(run, tmp_path, "data.reading", reading))
 
 
+def test_pictures_are_not_resized_to_another_size_than_the_network_was_fitted_to(run, tmp_path):
+    reading = {
+        "kind": "images",
+        "shape": [1, 4, 4],
+        "size": [50_000, 50_000],
+        "channels": None,
+        "convert": None,
+    }
+    reading = {**run.about["data"]["reading"], **reading, "resize": "pad"}
+    data = {**run.about["data"], "shape": [1, 4, 4], "reading": reading}
+    with pytest.raises(DamagedRun, match=r"read as \[1, 4, 4\] of size \[50000, 50000\]"):
+        hubel.open_run(with_entry(run, tmp_path, "data", data))
+
+
 def test_objects_within_objects(run, tmp_path):
     deep: list = []
     for _ in range(100):

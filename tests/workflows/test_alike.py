@@ -176,9 +176,9 @@ def test_a_permission_to_download_is_not_kept(tmp_path):
 def test_a_look_that_can_not_be_counted_is_said(tmp_path, monkeypatch):
     run = fitted(photos(tmp_path / "photos"), tmp_path / "run")
 
-    def refuse(**_):
+    def refuse(changes):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(run, "note", refuse)
+    monkeypatch.setattr(run, "change", refuse)
     with pytest.warns(RuntimeWarning, match="could not be counted in .*: Permission denied"):
         assert run.evaluate()["accuracy"].value == run.test["accuracy"]["value"]

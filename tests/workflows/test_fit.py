@@ -447,6 +447,36 @@ def test_a_stranger_can_not_ask_for_all_memory(tmp_path):
         _ = hubel.open_run(run.folder).net
 
 
+@pytest.mark.parametrize(
+    ("net", "said"),
+    [
+        ({"name": "hubel.nets.mlp", "arguments": {"hidden": [1] * 200_000}}, r"by 200,000 numbers"),
+        (
+            {
+                "name": "hubel.nets.transformer",
+                "arguments": {"layers": 60_000, "inputs": [5, 5], "outputs": 2},
+            },
+            r"of more than [0-9,]+ layers",
+        ),
+        (
+            {
+                "name": "hubel.nets.symmetrized",
+                "arguments": {"net": {"name": "hubel.nets.mlp", "arguments": {"hidden": [10**9]}}},
+            },
+            r"with 1,000,000,000 of something",
+        ),
+    ],
+)
+def test_a_stranger_can_not_ask_for_many_layers(tmp_path, net, said):
+    run = hubel.fit(*table(), recipe=quick(), out=tmp_path / "run", quiet=True)
+    changed_about(run.folder, lambda about: about.update(net=about["net"] | net))
+    with pytest.raises(DamagedRun, match=said + r".*, but the checkpoints hold [0-9,]+ bytes"):
+        _ = hubel.open_run(run.folder).net
+    changed_about(run.folder, lambda about: about.update(status="interrupted"))
+    with pytest.raises(DamagedRun, match=said):
+        hubel.resume(run.folder, data=table()[0], y=table()[1], quiet=True)
+
+
 def test_ctrl_c_at_every_step(tmp_path, monkeypatch):
     whole = fitted(tmp_path / "whole", epochs=2)
     steps = whole.curves[-1]["step"]

@@ -1,5 +1,7 @@
 """Examples as their own target, the whole road: fitted, scored, reported, opened again, encoded, sampled, resumed, refused."""
 
+import csv
+import io
 import json
 from html.parser import HTMLParser
 
@@ -374,6 +376,51 @@ class TestCommands:
         assert capsys.readouterr().out.startswith("file,surprise\n")
         assert self.command("evaluate", place / "vae") == 0
         assert "elbo" in capsys.readouterr().out
+
+    def test_a_table_of_numbers(self, place, capsys, monkeypatch):
+        monkeypatch.setenv("HUBEL_CACHE", str(place / "cache"))
+        rng = np.random.default_rng(0)
+        mass, noise = rng.normal(5, 2, 80), rng.normal(size=(2, 80))
+        columns = [mass, 3e4 * mass + 300 * noise[0], noise[1]]
+        lines = ["mass [Msun],T (K),noise,label"]
+        lines += [
+            f"{a:.6g},{b:.6g},{c:.6g},{'heavy' if a > 5 else 'light'}"
+            for a, b, c in zip(*columns, strict=True)
+        ]
+        (place / "stars.csv").write_text("\n".join(lines) + "\n")
+        fast = ["--epochs", "40", "--precision", "float32", "-q"]
+        fitted = ["fit", place / "stars.csv", "--target", "self", "--latent", "2", *fast]
+        assert self.command(*fitted, "-o", place / "stars") == 0
+        run = hubel.open_run(place / "stars")
+        train = np.column_stack(columns)[run.split["train"]]
+        assert run.scaling.mean == pytest.approx(train.mean(axis=0), rel=1e-4)
+        assert run.scaling.std == pytest.approx(train.std(axis=0), rel=1e-4)
+        assert run.test["explained_variance"]["value"] > 0.5
+        x = np.column_stack(columns)[:5].astype(np.float32)
+        given_back = run.predict(x).values
+        spreads = (given_back - x) / np.array(run.scaling.std)
+        capsys.readouterr()
+        assert self.command("predict", place / "stars", place / "stars.csv") == 0
+        said = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+        assert said[0] == ["file", "surprise"] and len(said) == 81
+        assert [float(row[1]) for row in said[1:6]] == pytest.approx(
+            np.sqrt((spreads**2).mean(axis=1)), rel=1e-3
+        )
+        assert self.command("evaluate", place / "stars", place / "stars.csv") == 0
+        assert self.command("evaluate", place / "stars") == 0
+        page = Page(page_of(place / "stars")).text
+        assert "Rows, and what the network gives back of them" in page and "T (K)" in page and "heavy" in page
+        assert self.command("sample", place / "stars", "-o", place / "s.npz") == 1
+        (place / "gap.csv").write_text("mass [Msun],T (K),noise\n1,,3\n")
+        capsys.readouterr()
+        assert self.command("predict", place / "stars", place / "gap.csv") == 1
+        assert "the column 'T (K)' has nothing in 1 rows (first row 1)" in capsys.readouterr().err
+        for word in ("--balance", "--uncertainty"):
+            assert self.command(*fitted, word, "-o", place / "no") == 1
+            assert (
+                f"{word[2:]} was asked for, but the examples of stars are their own target"
+                in capsys.readouterr().err
+            )
 
     def test_latent_alone_sets_the_size_of_the_default(self, place, monkeypatch):
         monkeypatch.setenv("HUBEL_CACHE", str(place / "cache"))

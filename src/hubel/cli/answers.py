@@ -6,6 +6,7 @@ import csv
 import errno
 import io
 import json
+import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -157,3 +158,7 @@ def runs(rows: list[dict[str, Any]], *, as_json: bool) -> None:
         print(
             f"{row['run']:<{width}}  {row['status']:<11}  {row['net']} ({row['parameters']:,})  {shown}".rstrip()
         )
+        if row["status"] == "interrupted":
+            print(f"{'':<{width}}  {row['stopped']}; go on: hubel resume {shlex.quote(row['run'])}")
+        elif row["status"] == "failed":
+            print(f"{'':<{width}}  {row['stopped']}")

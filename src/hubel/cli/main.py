@@ -238,7 +238,7 @@ def fit(
     tokens: Tokens = None,
     least: Least = None,
     device: Device = "auto",
-    checkpoint_seconds: Annotated[float, typer.Option(help="Seconds between checkpoints.")] = 30.0,
+    checkpoint_seconds: Annotated[float, typer.Option(min=0.0, help="Seconds between checkpoints.")] = 30.0,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Callable
 from functools import partial
@@ -167,6 +168,8 @@ def recipe(
         raise WrongWords(
             "--learning-rate belongs to an optimizer, and the default depends on the network: name one as well, such as --optimizer adamw"
         )
+    if learning_rate is not None and not 0 < learning_rate < math.inf:
+        raise WrongWords(f"--learning-rate is {learning_rate}; expected a positive number, such as 0.001")
     if optimizer is not None:
         if optimizer not in OPTIMIZERS:
             raise WrongWords(f"there is no optimizer {optimizer!r}.{nearest(optimizer, OPTIMIZERS)}")

@@ -178,11 +178,19 @@ class Dataset:
         return self.targets is self.inputs
 
     def as_its_own_target(self) -> Dataset:
-        """The same examples, asked to be given back as they are; their classes become `labels`."""
-        labels = self.labels
+        """The same examples, asked to be given back as they are; their classes become `labels`.
+
+        Raises `UnreadableData` for tables with words or gaps.
+        """
+        labels, reading = self.labels, self.reading
+        if reading.get("kind") == "table":
+            from hubel.data.table_plan import reading_of_itself
+
+            reading = reading_of_itself(reading, self.name)
         if labels is None and self.classes is not None and self.targets.ndim == 1:
             labels = np.asarray(self.classes)[self.targets]
-        return replace(self, targets=self.inputs, classes=None, target_names=None, units=None, labels=labels)
+        asked = {"classes": None, "target_names": None, "units": None, "labels": labels, "reading": reading}
+        return replace(self, targets=self.inputs, **asked)  # type: ignore[arg-type]
 
     @property
     def is_multilabel(self) -> bool:

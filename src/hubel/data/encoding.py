@@ -45,6 +45,12 @@ class Category:
     missing: int = 0
     columns: int = 0
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.columns <= len(self.counts) + 2:  # so that a file can not ask for all memory
+            raise ValueError(
+                f"a category of {len(self.counts):,} levels enters by {self.columns:,} columns; expected {len(self.counts) + 2:,} at most"
+            )
+
     @property
     def kept(self) -> np.ndarray:
         """The places of the levels that have a column each: the most frequent in the training part."""

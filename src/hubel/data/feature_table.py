@@ -16,12 +16,13 @@ from hubel.core.errors import UnreadableData
 from hubel.data.archives import part_column, part_of
 from hubel.data.arrays import checked_weights
 from hubel.data.dataset import Dataset
+from hubel.data.itself import says_self
 from hubel.data.reading import Progress
 from hubel.data.storage import room_for
 from hubel.data.table_columns import Survey, is_missing, numbers_of, text_of
 from hubel.data.table_headings import Heading, all_found, find, headings
 from hubel.data.table_pieces import Column, Pieces, table_of
-from hubel.data.table_plan import encoded_size, plan_columns
+from hubel.data.table_plan import encoded_size, plan_columns, reading_of_itself
 from hubel.data.table_rows import RowReader
 from hubel.data.table_targets import Named, TargetColumn, table_targets, target_headings
 from hubel.data.targets import Task, read_targets
@@ -55,6 +56,9 @@ def from_table(
     columns whose numbers are names; `missing` lists words or numbers that say that nothing was measured. `task`: see
     `hubel.data.targets`. `like` is the `reading` of another table, by which this one is read.
 
+    `target="self"` makes every row its own target; all features must then be numbers, and none missing. A column called label (class, target, …)
+    that holds words or up to 20 whole numbers is then shown beside the rows, and nothing learns it.
+
     Raises `ValueError` or `UnreadableData` naming columns and rows, with what was expected and what to write.
 
     >>> data = from_table({"mass": [1.0, 2.5, None], "kind": ["a", "b", "a"], "label": [0, 1, 0]})
@@ -66,12 +70,16 @@ def from_table(
         raise UnreadableData(
             f"{table.name} has no rows; expected one row an example, under a header with the names of the columns"
         )
+    itself = y is None and (says_self(target) or (like is not None and like["nan"] == "refuse"))
     if like is not None:
+        like = reading_of_itself(like, table.name) if itself else like
         target = [t["name"] for t in like["targets"]] or target if target == "label" else target
         columns, ignore, categories = None, (), ()
         missing, task = like["missing"], task or like["task"]
-    roles = _Roles(table, target if y is None else (), columns, ignore, like)
+    roles = _Roles(table, target if y is None and not itself else (), columns, ignore, like)
     missing = (missing,) if isinstance(missing, str) else tuple(map(str, missing))
+    if itself:
+        roles.targets = _labels(roles, like)
     targets = [TargetColumn(roles.all[k], missing) for k in roles.targets]
     surveys = _first_pass(table, roles, targets, categories, missing, like is not None, progress)
     num = roles.rows
@@ -79,30 +87,38 @@ def from_table(
         raise UnreadableData(
             f"{table.name} has no rows; expected one row an example, under a header with the names of the columns"
         )
+    if itself and targets:
+        targets = _shown_beside(roles, targets, surveys)
     for one in targets:
-        one.settle(task, table.name)
+        one.settle("classes" if itself else task, table.name)
     reading, notes = _reading(table, roles, surveys, columns, missing, like)
+    reading = reading_of_itself(reading, table.name) if itself else reading
     reader = RowReader(table, reading)
     inputs, beside = _second_pass(table, reader, roles, targets, num, progress)
-    named = (
-        _named(y, num, task)
-        if y is not None
-        else table_targets(targets, task, table.name, known=like is not None)
-    )
-    reading["targets"] = [{"name": h.name, "header": h.header, "unit": h.unit} for h in roles.headings_of(y)]
-    reading["task"] = named.task
+    asked: dict[str, Any] = {"targets": inputs}
+    said: tuple[str, ...] = ()
+    if itself:
+        asked["labels"] = np.array(targets[0].words, dtype=np.str_) if targets else None
+    else:
+        named = (
+            _named(y, num, task)
+            if y is not None
+            else table_targets(targets, task, table.name, known=like is not None)
+        )
+        told = [{"name": h.name, "header": h.header, "unit": h.unit} for h in roles.headings_of(y)]
+        reading |= {"targets": told, "task": named.task}
+        asked = {"targets": named.targets.values, "classes": named.targets.classes}
+        asked |= {"target_names": named.names, "units": named.units}
+        said = named.targets.notes
     return Dataset(
         inputs=inputs,
-        targets=named.targets.values,
-        classes=named.targets.classes,
         name=name,
         ids=np.arange(1, num + 1),
         channels=tuple(column["header"] for column in reading["columns"]),
-        target_names=named.names,
-        units=named.units,
         source=table.name,
-        notes=(*table.notes, *notes, *roles.notes, *reader.remarks, *named.targets.notes),
+        notes=(*table.notes, *notes, *roles.notes, *reader.remarks, *said),
         reading=reading,
+        **asked,
         **beside,
     )
 
@@ -134,7 +150,7 @@ class _Roles:
         self.notes: list[str] = []
         self.targets = _targets(target, self.all, table.name)
         asked = None if columns is None else all_found(columns, self.all, table.name)
-        ignored = set(all_found(ignore, self.all, table.name))
+        ignored = self.ignored = set(all_found(ignore, self.all, table.name))
         clash = [self.all[k].name for k in (*self.targets, *(asked or ())) if k in ignored]
         clash += [self.all[k].name for k in asked or () if k in self.targets]
         if clash:
@@ -192,6 +208,33 @@ class _Roles:
     def headings_of(self, y: Any) -> list[Heading]:
         """Of the targets."""
         return target_headings(y) if y is not None else [self.all[k] for k in self.targets]
+
+
+def _labels(roles: _Roles, like: Mapping[str, Any] | None) -> list[int]:
+    """The place of the column that may be shown beside rows that are their own targets; none where there is none, or the user decided."""
+    place = next((k for word in TARGET if (k := find(word, roles.all)) is not None), None)
+    if place is None or place in roles.ignored:
+        return []
+    if like is not None:
+        known = roles.all[place].header in {column["header"] for column in like["columns"]}
+        return [] if known else [place]
+    return [place] if (place in roles.features) != roles.asked else []
+
+
+def _shown_beside(
+    roles: _Roles, targets: list[TargetColumn], surveys: dict[int, Survey]
+) -> list[TargetColumn]:
+    """The column of labels, taken from the features, where it names classes; none where it is a feature like others."""
+    (place,), (column,) = roles.targets, targets
+    if not column.names_classes:
+        roles.targets = []
+        return []
+    surveys.pop(place, None)
+    roles.features = [k for k in roles.features if k != place]
+    roles.notes.append(
+        f"The column {column.heading.name} is shown beside the rows, and nothing learns it; to make it a feature, name it in columns= (--columns)."
+    )
+    return targets
 
 
 def _targets(target: str | Sequence[str], columns: Sequence[Heading], table: str) -> list[int]:

@@ -33,6 +33,10 @@ class Wanted:
     one: str = "picture"
 
     @property
+    def a_one(self) -> str:
+        return f"{'an' if self.one[0] in 'aeiou' else 'a'} {self.one}"
+
+    @property
     def many(self) -> str:
         return self.one if self.one.endswith("s") else f"{self.one}s"
 
@@ -140,7 +144,7 @@ def _class_files(root: Path, walk: _Walk) -> Iterator[tuple[str, Path]]:
         yield from ((printable(Path(name)), path) for path in paths)
     if empty and len(empty) < len(folders):
         raise ValueError(
-            f"class folders of {root} without a {walk.wanted.one}: {', '.join(empty)}; add {walk.wanted.many} or remove the folders"
+            f"class folders of {root} without {walk.wanted.a_one}: {', '.join(empty)}; add {walk.wanted.many} or remove the folders"
         )
 
 
@@ -233,7 +237,7 @@ def _nothing_in(root: Path, folders: list[Path], wanted: Wanted) -> str:
     if pictures:
         return f"{root} has {pictures:,} {wanted.many}, but no class folders; {expected}, or a table (CSV) with the columns path and label"
     inside = f"{len(folders)} folders" if folders else f"{len(files)} files"
-    inside += f" without a {wanted.one}" if folders else f", none of them a {wanted.one}"
+    inside += f" without {wanted.a_one}" if folders else f", none of them {wanted.a_one}"
     return f"{root} has {inside}; {expected}"
 
 

@@ -83,22 +83,27 @@ def labels_beside(images: Path) -> Path | None:
     return None
 
 
-def read_idx(source: Path) -> StoredArrays:
-    """IDX images with their labels: one file of images, or a folder of them (train-…, validation-…, t10k-… or test-…)."""
+def read_idx(source: Path, target: str | None = "label") -> StoredArrays:
+    """IDX images with their labels: one file of images, or a folder of them (train-…, validation-…, t10k-… or test-…); without a `target`
+    labels may be missing, and are left out unless all images have one.
+    """
     files = (
         [source]
         if source.is_file()
         else sorted(f for f in source.iterdir() if is_idx(f) and "images" in f.name)
     )
     plain = {f.name.removesuffix(".gz"): f for f in files}  # the same file plain and gzipped counts once
-    pieces: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    pieces: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
     for file in plain.values():
         labels = labels_beside(file)
-        if labels is None:
+        if labels is None and target is not None:
             expected = file.name.replace("images", "labels").replace("idx3", "idx1")
-            raise ValueError(f"{file} has no labels beside it; expected {expected}")
-        x, y = parse_idx(uncompressed(file), str(file)), parse_idx(uncompressed(labels), str(labels))
-        if len(x) != len(y):
+            raise ValueError(
+                f'{file} has no labels beside it; expected {expected}. To learn the images themselves, say --target self (target="self")'
+            )
+        x = parse_idx(uncompressed(file), str(file))
+        y = None if labels is None else parse_idx(uncompressed(labels), str(labels))
+        if labels is not None and y is not None and len(x) != len(y):
             raise ValueError(f"{file} has {len(x):,} images, but {labels.name} has {len(y):,} labels")
         first = file.name.lower().replace("_", "-").split("-")[0]
         part = "test" if first == "t10k" else part_of(first) or ""
@@ -108,9 +113,11 @@ def read_idx(source: Path) -> StoredArrays:
     if not pieces:
         raise ValueError(f"{source} has no IDX file of images")
     order = sorted(pieces, key=["train", "validation", "test", ""].index)
-    x, y = (np.concatenate([pieces[part][k] for part in order]) for k in (0, 1))
+    x = np.concatenate([pieces[part][0] for part in order])
+    known = [found for part in order if (found := pieces[part][1]) is not None]
+    y = np.concatenate(known) if len(known) == len(order) else None
     if len(order) == 1:
         return StoredArrays(x=x, y=y)
     if "" in order:
         raise ValueError(f"{source} has IDX files whose names do not say train, validation or test")
-    return StoredArrays(x=x, y=y, part=np.repeat(order, [len(pieces[part][1]) for part in order]))
+    return StoredArrays(x=x, y=y, part=np.repeat(order, [len(pieces[part][0]) for part in order]))

@@ -127,7 +127,12 @@ def load(
         raise ValueError(
             f"{given[0]}= is for texts, but forecast={forecast} asks for the next values of a series"
         )
+    of_tables = {"columns": columns, "ignore": ignore, "categories": categories, "missing": missing}
     if isinstance(source, str) and source.lower() in BUILTIN:
+        _refuse_given(
+            source, "changes how files are read, but {} is built in", **of_tables, time=time, task=task
+        )
+        _refuse_given(source, NOT_RESIZED, resize=None if resize == "pad" else resize)
         _refuse_unused(
             source,
             size=size,
@@ -155,10 +160,12 @@ def load(
             like=reading,
             symmetries=declared,
         )
-    of_tables = {"columns": columns, "ignore": ignore, "categories": categories, "missing": missing}
+    not_resized = {"resize": None if resize == "pad" else resize}
     if is_table(path) and path.is_file() and not names_pictures(path, COLUMNS["path"]):
         _refuse_unused(source, size=size, channels=channels)
-        _refuse_for_tables(path, nan=nan, symmetries=declared, itself=itself)
+        _refuse_given(source, NOT_RESIZED, **not_resized)
+        _refuse_given(source, OF_TIMES, time=time)
+        _refuse_for_tables(path, nan=nan, symmetries=declared)
         data = from_table(
             path,
             target=target,
@@ -170,10 +177,13 @@ def load(
         )
         return replace(data, source=str(path.absolute()))
     reading = None if _table_reading(reading) else reading
-    if given := [name for name, value in of_tables.items() if value not in (None, ())]:
-        raise ValueError(f"{given[0]}= is for tables of features, but {source} is none")
+    _refuse_given(source, "is for tables of features, but {} is none", **of_tables)
     listing = _listing(path, target, kind)
     of_series = None if listing is None else _kind_of_series(listing, kind)
+    if of_series is None:
+        _refuse_given(source, OF_TIMES, time=time)
+    if listing is None or of_series is not None:
+        _refuse_given(source, NOT_RESIZED, **not_resized)
     if listing is not None and of_series is not None:
         _refuse_unused(source, size=size, channels=channels)
         data = load_series(
@@ -216,6 +226,10 @@ def load(
             task=task,
             symmetries=declared,
             reading=reading,
+        )
+    if declared and data.kind == "features":
+        raise ValueError(
+            f"symmetries ({', '.join(sorted(declared))}) are of pictures, volumes and series, but {source} holds rows of features: leave them out"
         )
     data = replace(data, source=str(path.absolute()))
     return data.as_its_own_target() if itself and not data.is_its_own_target else data
@@ -287,12 +301,18 @@ def _refuse_unused(
         )
 
 
-def _refuse_for_tables(path: Path, *, nan: str, symmetries: frozenset[str], itself: bool) -> None:
-    if itself:
-        raise ValueError(
-            f"{path} is a table of features, which has categories and gaps: give its numbers as an array of which each row is its own target, "
-            'hubel.fit(table[columns].to_numpy(), "self")'
-        )
+def _refuse_given(source: Any, why: str, **options: Any) -> None:
+    """As `_refuse_unused`, for the first of `options` that is something; `why` has a place for the source."""
+    for name, value in options.items():
+        if value not in (None, ()):
+            raise ValueError(f"{name}={value!r} {why.format(source)}: leave it out")
+
+
+NOT_RESIZED = "is for picture files, but {} holds none"
+OF_TIMES = "names the times of series, but {} holds none"
+
+
+def _refuse_for_tables(path: Path, *, nan: str, symmetries: frozenset[str]) -> None:
     if nan != "refuse":
         raise ValueError(
             f"nan={nan!r} is for pictures and arrays; in {path} an empty field is a missing value, which has a place of its own"
@@ -363,7 +383,7 @@ def _naming(path: Path) -> Iterator[None]:
 def _stored(path: Path, target: str | None) -> StoredArrays:
     name = path.name.lower()
     if path.is_dir() or is_idx(path):
-        return read_idx(path)
+        return read_idx(path, target)
     if name.endswith(".npz"):
         return read_npz(path, target)
     if name.endswith(".npy"):

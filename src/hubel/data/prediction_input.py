@@ -128,6 +128,11 @@ def _array_of_numbers(x: np.ndarray, reading: Mapping[str, Any]) -> np.ndarray:
         )
     if np.isinf(x).any():
         raise ValueError("x holds infinite values; write NaN where nothing was measured")
+    if reading["nan"] == "refuse" and np.isnan(x).any():
+        raise ValueError(
+            f"x has NaN in {int(np.isnan(x).any(axis=1).sum()):,} of {len(x):,} rows, but a row that is its own target needs all its numbers: fill them, "
+            "or remove these rows"
+        )
     return x.astype(reading["dtype"])
 
 

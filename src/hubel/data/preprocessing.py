@@ -145,7 +145,7 @@ def _constants(
 def scaling_of(train: Dataset, *, precision: str = "float32") -> Preprocessing:
     """Mean and standard deviation of every channel (or feature) over the training part, in float64.
 
-    For a table its `Encoding`. Of series only the steps that there are count. Symbols are not scaled.
+    For a table its `Encoding`, unless its rows are their own targets. Of series only the steps that there are count. Symbols are not scaled.
     Where the symmetry "background" is declared, each picture's own mean is taken off first.
     A constant channel keeps a standard deviation of 1, so that it becomes 0 rather than infinite.
     """
@@ -153,7 +153,7 @@ def scaling_of(train: Dataset, *, precision: str = "float32") -> Preprocessing:
         raise ValueError(
             "the training part is empty: there is nothing to take mean and standard deviation from"
         )
-    if train.reading.get("kind") == "table":
+    if train.reading.get("kind") == "table" and not train.is_its_own_target:
         return encoding_of(train, precision=precision)
     if train.alphabet is not None:
         return Scaling(

@@ -41,7 +41,7 @@ def dataset_of(
         like = given.pop("reading", None)
         if y is None and "target" not in given and like is None:
             raise TypeError(
-                'received a table without targets; expected fit(table, target="name of a column"), or fit(table, y)'
+                'received a table without targets; expected fit(table, target="name of a column"), fit(table, y), or fit(table, "self") for the rows themselves'
             )
         return from_table(source, y, like=like, progress=progress, **given)
     if y is None:
@@ -60,4 +60,7 @@ def _itself(
         return source.as_its_own_target()
     if isinstance(source, (str, os.PathLike)):
         return load(source, progress=progress, **{**options, "target": SELF})
+    if is_frame(source) or isinstance(source, Mapping):
+        like = options.pop("reading", None)
+        return from_table(source, like=like, progress=progress, **{**options, "target": SELF})
     return from_arrays(source, SELF, **options)

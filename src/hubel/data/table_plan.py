@@ -70,6 +70,25 @@ def plan_columns(
     return columns, notes
 
 
+def reading_of_itself(reading: Mapping[str, Any], table: str) -> dict[str, Any]:
+    """The `reading` of a table whose rows are to be their own targets: numbers, of which none is missing, here and in every table read by it.
+
+    Raises `UnreadableData` naming the columns of other kinds and those with gaps, and what to do.
+    """
+    words = [
+        f"{column['name']} ({column['kind']})" for column in reading["columns"] if column["kind"] != "number"
+    ]
+    gaps = [f"{column['name']} {column['missing']:,}" for column in reading["columns"] if column["missing"]]
+    if words or gaps:
+        told = [f"the columns {_listed(words)} hold no numbers"] if words else []
+        told += [f"values are missing ({_listed(gaps)})"] if gaps else []
+        raise UnreadableData(
+            f"{table} can not be its own target: {' and '.join(told)}. A row is given back in numbers, so each must be there: leave such columns out "
+            "with ignore= (--ignore), write words as numbers of your own, and fill gaps or remove their rows"
+        )
+    return {**reading, "nan": "refuse", "targets": [], "task": None}
+
+
 def encoded_size(columns: Sequence[Mapping[str, Any]]) -> int:
     """How many numbers enter the network for these columns of a reading."""
     return sum(columns_of(column) for column in columns)

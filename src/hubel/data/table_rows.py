@@ -29,7 +29,7 @@ class RowReader:
         self.dtype, self.missing = np.dtype(reading["dtype"]), tuple(reading.get("missing", ()))
         there = headings(table.header)
         self.places = _places(self.columns, there, table.name, reading)
-        self.row = 0
+        self.row, self.whole = 0, reading.get("nan") == "refuse"  # the rows are their own targets
         self._strange = _strange(there, self.places, reading)
         self._others: dict[str, dict[str, int]] = {}
         self._gaps: dict[str, int] = {}
@@ -59,6 +59,12 @@ class RowReader:
             if column["kind"] == "yes/no":
                 values[values == -1] = np.nan
         gaps = int(np.isnan(values).sum())
+        if gaps and self.whole:
+            first = self.row + int(np.flatnonzero(np.isnan(values))[0]) + 1
+            raise UnreadableData(
+                f"{self.name}: the column {column['header']!r} has nothing in {gaps:,} rows (first row {first}), but a row that is its own target needs "
+                "all its numbers: fill them, or remove these rows"
+            )
         if gaps and not column["missing"]:
             self._gaps[column["name"]] = self._gaps.get(column["name"], 0) + gaps
         return values

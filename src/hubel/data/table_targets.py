@@ -100,6 +100,16 @@ class TargetColumn:
         """Whether the entries are names."""
         return bool(self.survey.words) or self.padded
 
+    @property
+    def names_classes(self) -> bool:
+        """Whether the entries are names of a few classes, or few whole numbers, and none is missing."""
+        survey = self.survey
+        if survey.missing or not survey.rows:
+            return False
+        if self.in_words:
+            return survey.kind in ("category", "yes/no", "constant", "number")
+        return self.whole and survey.high - survey.low < FEW
+
     def fill(self, entries: Column) -> None:
         """A piece of the second pass."""
         if self.in_words:
@@ -116,6 +126,12 @@ class TargetColumn:
     def values(self) -> np.ndarray:
         """All entries: floating numbers, whole numbers, or the places of words in `levels`."""
         return np.concatenate(self._pieces)
+
+    @property
+    def words(self) -> list[str]:
+        """All entries as words."""
+        values = self.values.tolist()
+        return [self.levels[k] for k in values] if self.in_words else [text_of(value) for value in values]
 
     @property
     def levels(self) -> tuple[str, ...]:

@@ -13,6 +13,10 @@ from hubel.core.errors import DamagedRun
 from hubel.core.typed import is_of
 
 FORMAT = 1
+SEVERAL = (
+    ("ensemble.json", "an ensemble", "member-1"),
+    ("folds.json", "a cross-validation", "fold-1"),
+)  # what a folder of several runs holds
 DEEPEST = 40  # objects within objects
 NEEDED = ("status", "data", "split", "net", "objective", "preprocessing", "recipe", "loading")
 ENTRIES: dict[str, Any] = {
@@ -94,6 +98,11 @@ def read_about(folder: Path) -> dict[str, Any]:
     """
     path = folder / "run.json"
     if not path.exists():
+        for file, several, one in SEVERAL:
+            if (folder / file).exists():
+                raise FileNotFoundError(
+                    f"{folder} is {several}, and one run is asked for: name one of those in it, such as {folder / one}"
+                )
         what = "is not a run folder (it has no run.json)" if folder.is_dir() else "does not exist"
         raise FileNotFoundError(f"{folder} {what}; list the runs that there are with: hubel runs")
     try:
@@ -147,7 +156,8 @@ def _wrong_reading(data: Mapping[str, Any]) -> str:
     if missing := [name for name in needed if name not in reading]:
         return f"lacks {', '.join(f'data.reading.{name}' for name in missing)}"
     if pictures and (
-        len(reading["size"] or ()) != 2 or list(reading["shape"]) != list(data.get("shape", reading["shape"]))
+        list(reading["size"] or ()) != list(reading["shape"][1:])
+        or list(reading["shape"]) != list(data.get("shape", reading["shape"]))
     ):
         return f"says that the data are {data.get('shape')}, but that they were read as {reading['shape']} of size {reading['size']}"
     return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from hubel.core.typed import refuse_other_types
 from hubel.data import Dataset, load
 from hubel.data.arrays import channels_axis, from_arrays
 from hubel.data.builtin import BUILTIN
+from hubel.data.feature_table import from_table
 from hubel.data.itself import says_self
 from hubel.data.reading import reading_again
 from hubel.data.table_pieces import is_frame
@@ -33,8 +34,11 @@ def recorded_options(run: Run) -> dict[str, Any]:
     """
     options = dict(run.about["loading"].get("options") or {})
     options.pop("download", None)
-    reader = from_arrays if run.about["loading"].get("source") is None else load
-    known = set(signature(reader).parameters) - {"source", "x", "y", "progress"}
+    reader: Callable[..., Dataset] = load
+    if run.about["loading"].get("source") is None:
+        reader = from_table if run.reading["kind"] == "table" else from_arrays
+    known = set(signature(reader).parameters) - {"source", "x", "y", "like", "progress"}
+    known |= {"reading"} if reader is from_table else set()
     try:
         refuse_other_types(reader, options, "loading.options")
         if unknown := sorted(set(options) - known):

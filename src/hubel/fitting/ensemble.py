@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -120,10 +120,11 @@ class Ensemble:
             evaluation.count_look(self)
         return self.objective.metrics(self.prediction_of(part), np.asarray(part.targets), part.groups)
 
-    def note(self, **changes: Any) -> None:
-        """Replace entries of `ensemble.json`."""
+    def change(self, changes: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
+        """Replace entries of `ensemble.json` by what follows from those that it has when nobody else writes it. Raises `RunBusy`."""
         with files.locked(self.folder):
-            self.about = read_several(self.folder / ENSEMBLE) | names.describe(changes)
+            about = read_several(self.folder / ENSEMBLE)
+            self.about = about | names.describe(dict(changes(about)))
             files.write_json(self.folder / ENSEMBLE, self.about)
 
     def _finished(self) -> tuple[Run, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from hubel.core.errors import RunBusy
 from hubel.core.types import Interval
 from hubel.data import Dataset
 from hubel.data.preprocessing import Preprocessing
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from hubel.fitting.run import Run
 
 MOST_VALUES = 2**25  # of the examples on which a network itself is asked
+WAITS, WAIT = 20, 0.1  # how often, and for how many seconds, another process is waited for
 
 
 def evaluate(run: Run, data: Any, y: Any, options: Mapping[str, Any] | None) -> dict[str, Interval]:
@@ -67,15 +70,26 @@ def part_of(run: Run, data: Any, y: Any, options: Mapping[str, Any] | None) -> D
 
 
 def count_look(run: Run | Ensemble) -> None:
-    """One more look at the test part. Where the folder can only be read, the scores are answered all the same, and that is said."""
-    try:
-        run.note(test_looks=int(run.about.get("test_looks", 0)) + 1)
-    except OSError as error:
-        warnings.warn(
-            f"this look at the test part could not be counted in {run.folder}: {error.strerror or error}",
-            RuntimeWarning,
-            stacklevel=3,
-        )
+    """One more look at the test part. Where the folder can only be read, the scores are answered all the same, and that is said.
+
+    Raises `RunBusy` where another process writes the run for longer than another look would take.
+    """
+    for patience in range(WAITS, -1, -1):
+        try:
+            run.change(lambda about: {"test_looks": int(about.get("test_looks", 0)) + 1})
+        except RunBusy:
+            if not patience:
+                raise
+            time.sleep(WAIT)
+        except OSError as error:
+            warnings.warn(
+                f"this look at the test part could not be counted in {run.folder}: {error.strerror or error}",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+            return
+        else:
+            return
 
 
 def own_test(run: Run) -> Dataset:
@@ -85,7 +99,7 @@ def own_test(run: Run) -> Dataset:
         raise ValueError(
             f"{run.folder} was fitted to arrays, which a folder does not hold: pass labelled data, run.evaluate(x, y)"
         )
-    whole = dataset_of(loading["source"], options=recorded_options(run))
+    whole = run.grouped(dataset_of(loading["source"], options=recorded_options(run)))
     if whole.fingerprint != run.about["data"]["fingerprint"]:
         raise ValueError(
             f"the data at {loading['source']} have changed since {run.folder} was fitted: its test part can not be found again"

@@ -1,7 +1,7 @@
 """`Run`: a folder on disk, and the object that reads it.
 
     run.json           what was run: data, split, network, objective, scaling, resolved recipe with reasons, versions, scores
-    split.npz          the rows of the training, validation and test parts
+    split.npz          the rows of the training, validation and test parts, and the groups that were given for them
     curves.jsonl       a line an epoch
     checkpoints/       weights and optimizer, two generations, with checksums
     predictions.npz    the test part: ids, targets, probabilities, the worst mistakes, what entered the network
@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from hubel.core.types import Batch, Interval, Prediction
 from hubel.data import PARTS, Dataset, Series, read_like
 from hubel.data.archives import opened_npz
 from hubel.data.preprocessing import Preprocessing
-from hubel.fitting import codec, evaluation, machine
+from hubel.fitting import codec, evaluation, giants, machine
 from hubel.fitting.about import read_about
 from hubel.fitting.checkpoints import Checkpoints
 from hubel.fitting.precision import Precision
@@ -37,6 +38,7 @@ from hubel.fitting.recipe import Recipe
 from hubel.objectives import Objective
 
 RESTORE = "Restore it from a copy, or fit again"
+KILLED = "it ended without a word (killed, or the machine stopped)"
 AT_ONCE = 2**24  # raw scores of a part of the data that are held at a time
 
 
@@ -76,6 +78,8 @@ class Run:
     @property
     def stopped(self) -> str:
         """Why the fit stopped, as a sentence."""
+        if self.status == "interrupted" and self.about.get("status") == "running":
+            return KILLED
         return str(self.about.get("stopped", ""))
 
     @property
@@ -116,13 +120,9 @@ class Run:
     def split(self) -> dict[str, np.ndarray]:
         """Rows of "train", "validation" and "test"."""
         path = self.folder / "split.npz"
-        try:
-            with opened_npz(path) as content:
-                rows = {name: content[name] for name in content.files}
-            if missing := [part for part in PARTS if part not in rows]:
-                raise ValueError(f"it has no rows for {', '.join(missing)}")
-        except (OSError, ValueError) as error:
-            raise DamagedRun(f"{path} can not be read ({error}): {RESTORE}") from error
+        rows = self._of_split(PARTS)
+        if missing := [part for part in PARTS if part not in rows]:
+            raise DamagedRun(f"{path} can not be read (it has no rows for {', '.join(missing)}): {RESTORE}")
         num = int(self.about["data"]["examples"])
         for name, part in rows.items():
             if (
@@ -132,6 +132,34 @@ class Run:
             ):
                 raise DamagedRun(f"{path} has no rows of {num:,} examples for {name}: {RESTORE}")
         return rows
+
+    @cached_property
+    def groups(self) -> np.ndarray | None:
+        """The groups [N] that `fit` was given beside the data; None where there were none, or the data have their own."""
+        groups = self._of_split(("groups",)).get("groups")
+        num = int(self.about["data"]["examples"])
+        if groups is not None and (groups.shape != (num,) or groups.dtype.kind not in "biufU"):
+            raise DamagedRun(
+                f"{self.folder / 'split.npz'} has groups {list(groups.shape)} for {num:,} examples: {RESTORE}"
+            )
+        return groups
+
+    def grouped(self, data: Dataset) -> Dataset:
+        """`data` in the groups that this run was given, where these are as many; as they are otherwise."""
+        return (
+            data
+            if self.groups is None or len(self.groups) != len(data)
+            else replace(data, groups=self.groups)
+        )
+
+    def _of_split(self, wanted: Sequence[str]) -> dict[str, np.ndarray]:
+        """What `split.npz` has of the arrays that are `wanted`."""
+        path = self.folder / "split.npz"
+        try:
+            with opened_npz(path) as content:
+                return {name: content[name] for name in wanted if name in content.files}
+        except (OSError, ValueError) as error:
+            raise DamagedRun(f"{path} can not be read ({error}): {RESTORE}") from error
 
     @cached_property
     def net(self) -> nn.Module:
@@ -192,21 +220,8 @@ class Run:
         """Raise `DamagedRun` where `run.json` asks for a network far larger than what the checkpoints hold: memory follows from
         what is on the disk, not from what a file says.
         """
-        held = sum(path.stat().st_size for path in self.checkpoints.folder.glob("*") if path.is_file())
-        largest = _largest(self.about["net"].get("arguments"))
-        if largest > max(held, LEAST):  # a network of as many layers would take as many steps to make
-            raise DamagedRun(
-                f"{self.folder / 'run.json'} asks for a network with {largest:,} of something, but the checkpoints hold {held:,} bytes: "
-                f"it was changed, or belongs to another run"
-            )
-        with torch.device("meta"):
-            asked = self._named_net().state_dict().values()
-        size = sum(value.numel() * value.element_size() for value in asked)
-        if size > 2 * held + 2**20:
-            raise DamagedRun(
-                f"{self.folder / 'run.json'} asks for a network of {size / 1e6:,.0f} MB, but the checkpoints hold {held / 1e6:,.1f} MB: "
-                "it was changed, or belongs to another run"
-            )
+        arguments = self.about["net"].get("arguments")
+        giants.refuse_giant(self.folder / "run.json", arguments, self.checkpoints.folder, self._named_net)
 
     def _named_net(self) -> nn.Module:
         made = self.about["net"]
@@ -294,21 +309,14 @@ class Run:
 
     def note(self, **changes: Any) -> None:
         """Replace entries of `run.json`. Raises `RunBusy` where another process writes the run."""
+        self.change(lambda about: changes)
+
+    def change(self, changes: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
+        """Replace entries of `run.json` by what follows from those that it has when nobody else writes it. Raises `RunBusy`."""
         with files.locked(self.folder):
-            self.about = read_about(self.folder) | names.describe(changes)
+            about = read_about(self.folder)
+            self.about = about | names.describe(dict(changes(about)))
             files.write_json(self.folder / "run.json", self.about)
-
-
-LEAST = 2**16
-
-
-def _largest(value: Any) -> int:
-    """The largest whole number in the arguments of a network."""
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list):
-        return max(map(_largest, value), default=0)
-    return value if isinstance(value, int) else 0
 
 
 def outputs_of(

@@ -96,16 +96,21 @@ def made(net: SomeNet, function: str, **arguments: Any) -> SomeNet:
 
 def volume_shape(inputs: Sequence[int], *, smallest: int, net: str) -> tuple[int, int, int, int]:
     """`inputs` as (C, D, H, W), refused where it is not four positive numbers or smaller than `net` can use."""
-    shape = tuple(int(size) for size in inputs)
+    shape = (inputs,) if isinstance(inputs, int) else tuple(int(size) for size in inputs)
     if len(shape) != 4 or min(shape) < 1:
         raise ValueError(
-            f"{net}: inputs must be (channels, depth, height, width), all positive; received {tuple(inputs)}"
+            f"{net}: inputs must be (channels, depth, height, width), all positive; received {_told(inputs)}"
         )
     if min(shape[1:]) < smallest:
         raise ValueError(
             f"{net}: volumes must be at least {smallest} voxels a side; received {'×'.join(map(str, shape[1:]))}. Enlarge the volumes"
         )
     return shape
+
+
+def _told(inputs: Any) -> str:
+    """Sizes as they were given; one number is that of features, or of symbols."""
+    return f"{inputs}: it is for pictures" if isinstance(inputs, int) else str(tuple(inputs))
 
 
 def check_volumes(x: Tensor, inputs: Sequence[int], net: str) -> None:
@@ -117,10 +122,10 @@ def check_volumes(x: Tensor, inputs: Sequence[int], net: str) -> None:
 
 def image_shape(inputs: Sequence[int], *, smallest: int, net: str) -> tuple[int, int, int]:
     """`inputs` as (C, H, W), refused where it is not three positive numbers or smaller than `net` can use."""
-    shape = tuple(int(size) for size in inputs)
+    shape = (inputs,) if isinstance(inputs, int) else tuple(int(size) for size in inputs)
     if len(shape) != 3 or min(shape) < 1:
         raise ValueError(
-            f"{net}: inputs must be (channels, height, width), all positive; received {tuple(inputs)}"
+            f"{net}: inputs must be (channels, height, width), all positive; received {_told(inputs)}"
         )
     if min(shape[1:]) < smallest:
         raise ValueError(

@@ -85,10 +85,18 @@ class GivesBack(OwnTarget, ABC):
 
     @property
     def surprise_name(self) -> str:
-        return "reconstruction error (root mean square, stored units)"
+        unit = "spreads of its values" if self._of_features else "stored units"
+        return f"reconstruction error (root mean square, {unit})"
+
+    @property
+    def _of_features(self) -> bool:
+        """The values of an example may be in different units: errors add up in units of the spread that each value has."""
+        return len(self.known_scaling.shape) == 1
 
     def surprise(self, prediction: Prediction, targets: np.ndarray) -> np.ndarray:
         error = prediction.values - self._as_shown(targets)
+        if self._of_features:
+            error = error / np.asarray(self.known_scaling.std)
         return np.sqrt(np.square(error).reshape(len(error), -1).mean(axis=1, dtype=np.float64))
 
     def _as_shown(self, targets: np.ndarray) -> np.ndarray:

@@ -15,7 +15,8 @@ from hubel.metrics import ReliabilityBin
 from hubel.show.scales import Scale, scale, thin, tick_text
 
 WIDTH, HEIGHT = 480, 300
-LEFT, RIGHT, TOP, BOTTOM = 52, 84, 30, 40
+LEFT, RIGHT, TOP, BOTTOM = 60, 84, 30, 40
+ROOM = 9.0  # between the middle of a line of text and a curve that does not cross it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,9 @@ def lines(
     if level:
         y = up(level[0])
         parts.append(f'<path class="level" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
-        parts.append(text(WIDTH - RIGHT - 4, y - 6, level[1], "end", "note"))
+        drawn = [[(across(a), up(b)) for a, b in zip(c.x, c.y, strict=True)] for c in curves]
+        place, below, anchor = _free_place(y, level[1], drawn)
+        parts.append(text(place, below, level[1], anchor, "note"))
     ends = []
     for curve in curves:
         places = [(across(a), up(b)) for a, b in zip(curve.x, curve.y, strict=True)]
@@ -71,6 +74,30 @@ def lines(
         parts.append(f'<circle class="dot {curve.kind}" cx="{end_x:.1f}" cy="{end_y:.1f}" r="3"/>')
         parts.append(text(end_x + 8, y + 4, curve.name, "start", f"label {curve.kind}"))
     return svg(WIDTH, HEIGHT, parts, alt)
+
+
+def _free_place(
+    y: float, label: str, drawn: Sequence[Sequence[tuple[float, float]]]
+) -> tuple[float, float, str]:
+    """Where the label of a level at `y` is not crossed by a curve, if there is such a place: over or under it, at its right or left end."""
+    wide, right = 6.3 * len(label), WIDTH - RIGHT - 4
+    best, found = -1.0, (right, y - 6, "end")
+    for start, anchor, place in ((right - wide, "end", right), (LEFT + 4, "start", LEFT + 4)):
+        across = np.linspace(start, start + wide, 20)
+        for middle, baseline in ((y - 10, y - 6), (y + 11, y + 15)):
+            clear = 1e9
+            for curve in drawn:
+                known = np.array([p for p in curve if not math.isnan(p[1])]).reshape(-1, 2)
+                inside = across[
+                    (across >= known[:, 0].min(initial=1e9)) & (across <= known[:, 0].max(initial=-1e9))
+                ]
+                if len(inside):
+                    clear = min(
+                        clear, float(np.abs(np.interp(inside, known[:, 0], known[:, 1]) - middle).min())
+                    )
+            if baseline < HEIGHT - BOTTOM and clear > best and best < ROOM:
+                best, found = clear, (place, baseline, anchor)
+    return found
 
 
 def reliability_diagram(bins: Sequence[ReliabilityBin], *, alt: str) -> str:

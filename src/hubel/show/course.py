@@ -43,11 +43,17 @@ def metric_names(evidence: Evidence) -> list[str]:
 
 def loss_unit(evidence: Evidence) -> str:
     """What a loss is counted in: nats for probabilities."""
+    if _is_adversarial(evidence):
+        return "discriminator’s loss on real examples (nats)"
     if evidence.kind == "itself":
         return "loss (of scaled examples)"
     if evidence.kind == "symbols":
         return "loss (nats per symbol)"
     return "loss (nats)" if evidence.kind in ("classes", "labels") else "loss (of scaled targets)"
+
+
+def _is_adversarial(evidence: Evidence) -> bool:
+    return str(evidence.part("objective").get("is") or "").endswith(".Adversarial")
 
 
 def _loss(evidence: Evidence) -> dict[str, str] | None:
@@ -60,15 +66,19 @@ def _loss(evidence: Evidence) -> dict[str, str] | None:
     if not curves:
         return None
     start = evidence.initial_loss
-    level = (
-        (start, f"before learning: {wording.number(float(f'{start:.3g}'))}") if start and start > 0 else None
-    )
+    known = "can not tell" if _is_adversarial(evidence) else "before learning"
+    level = (start, f"{known}: {wording.number(float(f'{start:.3g}'))}") if start and start > 0 else None
     log = all(v > 0 for curve in curves for v in curve.y if not math.isnan(v))
     picture = charts.lines(
         curves, x_name="epoch", y_name=loss_unit(evidence), log=log, level=level, alt=_told("Loss", curves)
     )
     caption = f"Loss by epoch{', on a logarithmic axis' if log else ''}."
-    if level:
+    if _is_adversarial(evidence):
+        caption = (
+            "The discriminator’s loss on real examples by epoch: at ln 2 (dashed) it can not tell them from made ones. It does not say how good "
+            "the samples are; the Fréchet distance does."
+        )
+    elif level:
         caption += (
             " The dashed line is the loss of a network that knows nothing yet; a healthy fit begins near it."
         )

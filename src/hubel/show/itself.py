@@ -11,10 +11,12 @@ from hubel.show import charts, wording
 from hubel.show.charts import Line
 from hubel.show.downloads import csv_text, data_address
 from hubel.show.evidence import Evidence, as_number
-from hubel.show.latent_map import COLOURS, histogram, latent_map
+from hubel.show.latent_map import COLOURS, histogram, latent_map, shown_share
 from hubel.show.pictures import display_range, gallery
 
 MOST_LINES = 4
+MOST_SHOWN = 4  # rows of a table
+MOST_COLUMNS = 40
 
 
 def itself(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
@@ -24,6 +26,7 @@ def itself(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
     return {
         "shown": _beside(evidence, "shown", budget),
         "lines": _as_lines(evidence),
+        "columns": _as_columns(evidence),
         "baselines": _baselines(evidence),
         "map": _map(evidence),
         "samples": _samples(evidence, budget),
@@ -80,6 +83,8 @@ def _as_lines(evidence: Evidence) -> list[str]:
         return []
     if examples.ndim not in (2, 3) or examples.shape[1] < 4 or examples.dtype.kind not in "biuf":
         return []
+    if _headers(evidence, examples):
+        return []
     if examples.ndim == 3:
         examples, given_back = examples[:, :, 0], given_back[:, :, 0]
     x = list(range(examples.shape[1]))
@@ -92,6 +97,44 @@ def _as_lines(evidence: Evidence) -> list[str]:
         alt = f"An example of {len(x)} values and what the network gives back"
         found.append(charts.lines(curves, x_name="number of the value", y_name="stored value", alt=alt))
     return found
+
+
+def _as_columns(evidence: Evidence) -> dict[str, Any] | None:
+    """Rows of a table and what was given back, a line a column: numbers of different units have no common axis."""
+    examples, given_back = (evidence.arrays.get(name) for name in ("shown_examples", "shown_given_back"))
+    if examples is None or given_back is None or examples.shape != given_back.shape or not len(examples):
+        return None
+    if not (headers := _headers(evidence, examples)) or given_back.dtype.kind != "f":
+        return None
+    ids, rows = evidence.arrays.get("ids"), evidence.arrays.get("shown_rows")
+    count = min(MOST_SHOWN, len(examples))
+    numbers = (
+        range(count) if rows is None or rows.dtype.kind not in "iu" else [int(row) for row in rows[:count]]
+    )
+    return {
+        "names": [_at(ids, row) or number for number, row in enumerate(numbers, start=1)],
+        "rows": [
+            {
+                "name": header,
+                "numbers": [
+                    _number(float(v))
+                    for k in range(count)
+                    for v in (examples[k, column], given_back[k, column])
+                ],
+            }
+            for column, header in enumerate(headers[:MOST_COLUMNS])
+        ],
+        "left": max(0, len(headers) - MOST_COLUMNS),
+    }
+
+
+def _headers(evidence: Evidence, examples: np.ndarray) -> list[str]:
+    """The columns of a table of which `examples` [m, F] are rows; nothing where they are no such rows."""
+    names = evidence.part("data").get("channels")
+    of_table = evidence.part("data", "reading").get("kind") == "table"
+    if not of_table or not isinstance(names, list) or examples.ndim != 2 or len(names) != examples.shape[1]:
+        return []
+    return [str(name) for name in names]
 
 
 def _baselines(evidence: Evidence) -> dict[str, Any] | None:
@@ -116,19 +159,29 @@ def _map(evidence: Evidence) -> dict[str, str] | None:
     codes, rows = evidence.arrays.get("codes"), evidence.arrays.get("code_rows")
     if codes is None or codes.ndim != 2 or len(codes) < 2 or not np.isfinite(codes).all():
         return None
+    caption = f"The codes of {wording.number(len(codes))} {evidence.scored} examples"
+    if codes.shape[1] == 1:
+        told = f"Histogram of codes of one value: {len(codes)} examples from {codes.min():.4g} to {codes.max():.4g}"
+        return {
+            "picture": histogram(codes[:, 0].astype(np.float64), x_name="the code", alt=told),
+            "caption": f"{caption}.",
+        }
     labels = evidence.arrays.get("labels")
     if labels is not None and rows is not None and len(rows) == len(codes) and rows.max() < len(labels):
         labels = labels[rows]
     else:
         labels = None
     count = 0 if labels is None else len(np.unique(labels))
-    caption = f"The codes of {wording.number(len(codes))} {evidence.scored} examples"
     if 1 < count <= len(COLOURS):
-        caption += (
-            ", coloured by their labels, which the network never saw: what lies together is alike to it"
-        )
+        caption += ", coloured by their labels, which the network never saw"
+        caption += ": what lies together is alike to it" if codes.shape[1] == 2 else ""
     elif count > len(COLOURS):
         caption += f"; their {count} labels are too many to tell apart by colour"
+    if codes.shape[1] > 2:
+        caption += (
+            f". The plane holds {100 * shown_share(codes):.0f} % of their variance; what lies together in it can be apart in the other "
+            f"{codes.shape[1] - 2} directions"
+        )
     return {
         "picture": latent_map(
             codes, labels, alt=f"Map of the codes of {len(codes)} examples in {codes.shape[1]} dimensions"
@@ -157,6 +210,7 @@ def _samples(evidence: Evidence, budget: int) -> dict[str, Any] | None:
         "small": bool(shown and max(shown.width, shown.height) <= 96),
         "statement": shown.statement if shown else "",
         "rows": rows,
+        "headers": [] if shown else _headers(evidence, samples)[:8],
         "count": len(samples),
     }
 
@@ -180,10 +234,12 @@ def _surprise(evidence: Evidence) -> dict[str, str] | None:
 def surprise_name(evidence: Evidence) -> str:
     """What the number of `surprise` is."""
     asked = str(evidence.part("objective").get("is") or "").rpartition(".")[2]
+    shape = evidence.part("data").get("shape")
+    unit = "spreads of its values" if isinstance(shape, list) and len(shape) == 1 else "stored units"
     return {
         "LogLikelihood": "−ln p (nats, stored units)",
         "Adversarial": "minus the discriminator’s score",
-    }.get(asked, "root mean squared error of the reconstruction (stored units)")
+    }.get(asked, f"root mean squared error of the reconstruction ({unit})")
 
 
 def _csv(evidence: Evidence) -> str:

@@ -41,6 +41,16 @@ def plane(codes: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
     return centred @ vectors[:, order], (names[0], names[1])
 
 
+def shown_share(codes: np.ndarray) -> float:
+    """The share of the variance of codes [N, Z] that the plane of their first two principal components holds.
+
+    >>> round(shown_share(np.array([[2.0, 0, 0], [-2, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]])), 3)
+    0.833
+    """
+    values = np.linalg.eigvalsh(np.atleast_2d(np.cov(np.asarray(codes, np.float64).T)))
+    return float(values[-2:].sum() / max(values.sum(), 1e-300))
+
+
 def latent_map(codes: np.ndarray, labels: np.ndarray | None, *, alt: str) -> str:
     """A drawing of codes [N, Z], a point an example, with a legend where there are few enough labels [N]."""
     points, (x_name, y_name) = plane(codes)

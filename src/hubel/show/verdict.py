@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hubel.core import files
 from hubel.core.types import Interval
 from hubel.metrics import accuracy, chance_level, f1_over_labels, rmse
 from hubel.show import charts, wording
@@ -261,8 +262,11 @@ def _status(evidence: Evidence) -> dict[str, str] | None:
     status = str(evidence.about.get("status") or "")
     if status in ("finished", ""):
         return None
+    ended = not files.is_locked(evidence.folder)
     said = {
-        "running": "This run is still going, or ended without saying so",
+        "running": "This run ended without a word (killed, or the machine stopped); hubel resume goes on with it"
+        if ended
+        else "This run is still going",
         "interrupted": "This run was interrupted",
         "failed": "This run failed",
     }.get(status, f"This run has the status “{status}”")

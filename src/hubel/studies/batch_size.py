@@ -66,11 +66,11 @@ def _batch_size(quick: bool, seed: int) -> Study:
         examples halve the noise. At {len(train)} examples in all, drawn without replacement, it vanishes faster at the end. The noise was measured over
         {draws} batches each and compared with the covariance of the gradients of single examples.
 
-        At equal epochs and one learning rate small batches take more steps and get further, until their noise is too large for the learning
-        rate: {_listed(results)}. At equal times the order is another ({_listed(timed)}), since a step of few examples costs nearly as
-        much as one of many (here {1e3 * pace[sizes[0]] * sizes[0] / len(train):.2f} ms with {sizes[0]} and
-        {1e3 * pace[sizes[-1]] / -(-len(train) // sizes[-1]):.2f} ms with {sizes[-1]}), so that an epoch of small batches is slow. One of the lectures
-        says that small batches lead to overtraining; their noise is rather held to help (Keskar et al. 2017).""",
+        At equal epochs and one learning rate small batches take more steps; the test accuracy is {_listed(results)}. At equal times it is
+        {_listed(timed)}: a step takes {1e3 * pace[sizes[0]] * sizes[0] / len(train):.2f} ms with {sizes[0]} and
+        {1e3 * pace[sizes[-1]] / -(-len(train) // sizes[-1]):.2f} ms with {sizes[-1]} examples, so that an epoch of small batches is slow. One of the
+        lectures says that small batches lead to overtraining; Keskar et al. (2017) report the opposite, that large batches generalize worse. The
+        runs here, with one learning rate for all sizes, decide neither.""",
         figures=(
             StudyFigure(
                 picture=plot(
@@ -91,7 +91,7 @@ def _batch_size(quick: bool, seed: int) -> Study:
                     log_y=True,
                     level=(whole, "the gradient itself"),
                 ),
-                caption="At the initial weights. Where noise and gradient are of one size, larger batches begin to pay.",
+                caption="At the initial weights; the level is the norm of the gradient of all examples. McCandlish et al. (2018) take the batch size at which both are of one size for a measure of how large batches should be.",
             ),
             StudyFigure(
                 picture=plot(

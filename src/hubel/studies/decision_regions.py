@@ -43,6 +43,7 @@ def _decision_regions(quick: bool, seed: int) -> Study:
         fitted[name] = _fitted(hidden, x, y, 400 if quick else 3000, seed)
         with torch.no_grad():
             right[name] = float(((fitted[name](x_test)[:, 0] > 0).long() == y_test).float().mean())
+    halfway = _shape(fitted[NAMES[1]], seed, threshold=0.0)["halfway_inside"]
     return Study(
         name="decision_regions",
         title="Decision regions by depth",
@@ -52,8 +53,9 @@ def _decision_regions(quick: bool, seed: int) -> Study:
         half-way lies inside for every pair in the first two regions, and for {shapes[NAMES[2]]["halfway_inside"]:.0%} of them in the third.
 
         The table is often read as if one hidden layer made convex regions only. That holds while the output neuron is an AND. Fitted
-        to three rings, the network with one hidden layer finds regions that are not convex: its test accuracy is
-        {right[NAMES[1]]:.1%}, with two layers it is {right[NAMES[2]]:.1%}, and without any {right[NAMES[0]]:.1%}.""",
+        to three rings, the region of the network with one hidden layer is {"not convex" if halfway < 1 else "convex"} (the point half-way lies inside
+        for {halfway:.0%} of the pairs); its test accuracy is {right[NAMES[1]]:.1%}, with two layers it is {right[NAMES[2]]:.1%}, and without any
+        {right[NAMES[0]]:.1%}.""",
         figures=(
             *(
                 _figure(net, name, f"Written down, {name}: 1 in the blue region.", 0.5)
@@ -86,7 +88,7 @@ def _decision_regions(quick: bool, seed: int) -> Study:
                 ),
             ),
         ),
-        numbers={"written": shapes, "fitted_accuracy": right},
+        numbers={"written": shapes, "fitted_accuracy": right, "fitted_halfway_inside": halfway},
         sources=(
             "R. P. Lippmann, An introduction to computing with neural nets, IEEE ASSP Magazine 4, 4 (1987), doi:10.1109/MASSP.1987.1165576",
             "W. S. McCulloch, W. Pitts, Bull. Math. Biophys. 5, 115 (1943), doi:10.1007/BF02478259",
@@ -130,14 +132,14 @@ def _layer(weights: list[list[float]], biases: list[float]) -> nn.Linear:
 
 
 @torch.no_grad()
-def _shape(net: nn.Module, seed: int) -> dict[str, float]:
-    """The area of the region in which a network answers 1, and the share of pairs in it whose middle lies in it too."""
+def _shape(net: nn.Module, seed: int, threshold: float = 0.5) -> dict[str, float]:
+    """The area of the region in which a network answers more than `threshold`, and the share of pairs in it whose middle lies in it too."""
     points = torch.tensor(numpy_generator(seed, "regions").uniform(-1, 1, (200_000, 2)), dtype=torch.float32)
-    inside = points[net(points)[:, 0] > 0.5]
+    inside = points[net(points)[:, 0] > threshold]
     pairs = inside[: 2 * min(20_000, len(inside) // 2)].view(-1, 2, 2)
     return {
         "area": 4 * len(inside) / len(points),
-        "halfway_inside": float((net(pairs.mean(dim=1))[:, 0] > 0.5).float().mean()),
+        "halfway_inside": float((net(pairs.mean(dim=1))[:, 0] > threshold).float().mean()),
     }
 
 

@@ -39,6 +39,7 @@ def _depth_and_width(quick: bool, seed: int) -> Study:
     reached = [min(_shallow_error(w, x, y, num_steps, seed, t) for t in range(tries)) for w in widths]
     written = float(np.mean((_answer(shallow(folds), x) > 0.5) != y.astype(bool)))
     deep = float(np.mean((_answer(folded(folds), x) > 0.5) != y.astype(bool)))
+    above = float(np.mean(np.array(reached) - least))
     return Study(
         name="depth_and_width",
         title="Depth against width: a sawtooth",
@@ -48,9 +49,9 @@ def _depth_and_width(quick: bool, seed: int) -> Study:
         {counted[-1][3]}; one more suffices. This is an exponential gap for one family of functions, not a law for all: smooth functions do not fold.
 
         On the {len(x)} points of the sawtooth with {folds} folds, no network with one hidden layer of w units can err on fewer than (n − w − 2) / 2
-        points. The fitted ones lie on or above this bound (the best of {tries}, {num_steps} steps of Adam each) and mostly well above it, since
-        fitting does not find what exists. The deep network here is written down, not fitted: that a function is short to write does not make it
-        easy to learn.""",
+        points. The fitted ones (the best of {tries}, {num_steps} steps of Adam each) lie {above:.0%} of the points above it in the mean: with
+        {widths[-1]} units there is a network without error, written down and checked, and the fitted one errs on {reached[-1]:.0%}. The deep network
+        here is written down too: no deep one was fitted.""",
         figures=(
             StudyFigure(
                 picture=plot(

@@ -54,15 +54,13 @@ def _recurrent_memory(quick: bool, seed: int) -> Study:
         title="Memory over time: RNN, GRU and LSTM",
         question=f"How much of the loss at step {length} is felt at step 1, and which network learns to name the first symbol at the end?",
         seen=f"""At rest, an RNN whose recurrent matrix is g times an orthogonal one has a gradient of exactly g^k over k steps: it vanishes,
-        stays, or explodes. In use it is smaller still, since the slope of tanh is below 1 wherever the state is not 0: before training the first of
-        {length} inputs has {reach["RNN"]:.0e} times the weight of the last in the RNN, {reach["GRU"]:.0e} in the GRU and {reach["LSTM"]:.0e} in the
+        stays, or explodes (wherever the state is not 0 the slope of tanh is below 1). In the networks as they begin the first of {length} inputs has {reach["RNN"]:.0e} times the weight of the last in the RNN, {reach["GRU"]:.0e} in the GRU and {reach["LSTM"]:.0e} in the
         LSTM. The path through the LSTM's cell multiplies by the forget gate only: with a bias of {forget_bias:.0f} that is
-        {float(torch.sigmoid(torch.tensor(forget_bias))):.4f} a step, and {cell[-1]:.2f} of the gradient is left after {length - 1} steps. A gate can
-        learn this value; the RNN has nothing to set.
+        {float(torch.sigmoid(torch.tensor(forget_bias))):.4f} a step, and {cell[-1]:.2f} of the gradient is left after {length - 1} steps.
 
         On the task ({length} random symbols of {SYMBOLS}, then: which was the first?) they reach {_percent(accuracies)}; guessing
-        gives {1 / SYMBOLS:.0%}. What begins with a vanishing gradient is not lost for ever: an RNN sometimes finds the way, after a long time of
-        guessing. Gates of GRU and LSTM began with biases to remember for times of every scale up to the length of the sequence (Tallec and
+        gives {1 / SYMBOLS:.0%}. These are {draws} initial weights of each kind and {num_steps} steps; what more steps would do was not
+        tried. Gates of GRU and LSTM began with biases to remember for times of every scale up to the length of the sequence (Tallec and
         Ollivier 2018).""",
         figures=(
             StudyFigure(

@@ -55,6 +55,7 @@ def _structural_risk(quick: bool, seed: int) -> Study:
     chosen = int(np.argmin(bounds.mean(axis=0)))
     best = int(np.argmin(new.mean(axis=0)))
     held = float(np.mean((new <= bounds).all(axis=1)))
+    least_small = float((np.mean([[e[0] for e in row] for row in found[small]], axis=0) + terms[small]).min())
     return Study(
         name="structural_risk",
         title="Vapnik's bound and structural risk minimization",
@@ -62,14 +63,14 @@ def _structural_risk(quick: bool, seed: int) -> Study:
         seen=f"""The least training error of a family can only fall with its capacity h, the confidence term can only rise; their sum has a minimum, and structural
         risk minimization stops there: at degree {chosen} of the polynomial for {num} examples, where the error on new data is
         {new.mean(axis=0)[chosen]:.3f}; the least, {new.mean(axis=0)[best]:.3f}, is at degree {best}. (The true class changes at {len(CHANGES)} points,
-        which degree {len(CHANGES)} could follow; logistic regression, which fits probabilities and not the number of errors, needs more to put the
-        changes where they are.) The bound held for all degrees at once in {held:.0%} of {draws} training sets; it promises 95 %.
-        It is far from tight ({bounds.mean(axis=0)[chosen]:.2f} where the error is {new.mean(axis=0)[chosen]:.2f}), since it covers every distribution of
-        the data and the unluckiest classifier of the family: it ranks, it does not predict. With {small} examples it exceeds
-        {min(t for t in terms[small]):.2f} from the beginning and says nothing.
+        which degree {len(CHANGES)} could follow; the fits here are logistic regressions, which minimize a loss of probabilities and not the number
+        of errors.) The bound held for all degrees at once in {held:.0%} of {draws} training sets; it promises 95 %.
+        It covers every distribution of the data and the unluckiest classifier of the family, and is as far from tight as that:
+        {bounds.mean(axis=0)[chosen]:.2f} where the error is {new.mean(axis=0)[chosen]:.2f}. With {small} examples the least of the bounds is
+        {least_small:.2f}, where guessing errs on 0.50.
 
-        For large networks h exceeds N by far, the bound is above 1, and yet they generalize: the bound is true and empty there (Zhang et al.
-        2017). About the words: bias is what a family of low capacity can not fit, variance how much the fit depends on the training set. More
+        Large networks can fit labels drawn at random, and yet they generalize (Zhang et al. 2017): where h exceeds N the bound is above 1, true
+        and empty. About the words: bias is what a family of low capacity can not fit, variance how much the fit depends on the training set. More
         capacity reduces the bias and raises the variance, for which the confidence term is a bound. (One of the lectures has it the other way
         round.)""",
         figures=(
@@ -101,7 +102,7 @@ def _structural_risk(quick: bool, seed: int) -> Study:
                     log_y=True,
                     level=(1.0, "no statement above 1"),
                 ),
-                caption="The confidence term at 95 %: a thousand examples for every unit of capacity bring it below 0.1.",
+                caption="The confidence term at 95 %: here a thousand examples for every unit of capacity bring it below 0.1.",
             ),
         ),
         tables=(
@@ -130,11 +131,12 @@ def _structural_risk(quick: bool, seed: int) -> Study:
             "chosen": chosen,
             "best": best,
             "held": held,
+            "least_bound_small": least_small,
             "truth": len(CHANGES),
         },
         sources=(
             "V. N. Vapnik, The Nature of Statistical Learning Theory (1995), doi:10.1007/978-1-4757-2440-0",
-            "C. J. C. Burges, Data Min. Knowl. Discov. 2, 121 (1998), doi:10.1023/A:1009715923555, equation 3",
+            "C. J. C. Burges, A tutorial on support vector machines, Data Min. Knowl. Discov. 2, 121 (1998), doi:10.1023/A:1009715923555: the bound",
             "C. Zhang et al., Understanding deep learning requires rethinking generalization, ICLR 2017, arXiv:1611.03530",
         ),
     )

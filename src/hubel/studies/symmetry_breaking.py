@@ -72,13 +72,14 @@ def _symmetry_breaking(quick: bool, seed: int) -> Study:
         question="What happens when all units begin alike, and how large should random weights be?",
         seen=f"""A layer of 32 units that begin with equal weights still has {distinct["equal"]} distinct unit after {num_steps} steps: it computes
         one feature, 32 times, and gets {accuracy["equal"]:.0%} of the digits right where unequal ones get {accuracy["random"]:.0%}. With all weights
-        zero nothing but the last bias receives a gradient ({accuracy["zeros"]:.0%}, the most frequent class). Random weights break the tie; their mean
-        may be zero, their size may not be anything.
+        zero nothing but the last bias receives a gradient, so that the answer is the same for every digit ({accuracy["zeros"]:.0%} right). Random
+        weights break the tie.
 
-        Behind {depth} layers of ReLU the mean square of the values has been multiplied by v m / 2 at each: measured per layer
+        At each of {depth} layers of ReLU the mean square of the values is multiplied by v m / 2: measured per layer
         {measured["he_normal"]:.3f} for He (expected 1), {measured["glorot_uniform"]:.3f} for Glorot (1/2, which is right for activations that are
-        linear about 0), {measured["uniform"]:.3f} for U(±1/√m) (1/6). Too small, and deep layers see nothing of the input; too large, and values
-        overflow or sigmoids saturate.""",
+        linear about 0), {measured["uniform"]:.3f} for U(±1/√m) (1/6). With the last the mean square behind {depth} layers is
+        {squares["uniform"][-1] / squares["uniform"][0]:.0e} times that behind the first, with He's weights
+        {squares["he_normal"][-1] / squares["he_normal"][0]:.2g} times.""",
         figures=(
             StudyFigure(
                 picture=plot(

@@ -60,9 +60,9 @@ def _universal_approximation(quick: bool, seed: int) -> Study:
         linear interpolation; Cybenko (1989) and Hornik (1991) prove the same without a rate for every continuous function and nearly every
         activation, Leshno et al. (1993) for every activation that is no polynomial.
 
-        Fitting starts from random weights and finds its own kinks. It may put them where the function bends, and then does better than equal
-        steps; or it stops early, and does worse: with one hidden layer of tanh it was better at {_listed(better)} units and worse at
-        {_listed([n for n in fitted_widths if n not in better])}. The theorem says that good weights exist, not that they are found.""",
+        Fitting starts from random weights and is not bound to equal steps: with one hidden layer of tanh its worst error was less than that of the
+        polygon at {_listed(better)} units, and not at {_listed([n for n in fitted_widths if n not in better])}. The theorem says that good
+        weights exist, not that they are found.""",
         figures=(
             StudyFigure(
                 picture=plot(

@@ -219,6 +219,9 @@ def entering(training: Training) -> dict[str, np.ndarray]:
     if isinstance(scaling, Encoding):
         names = scaling.names(training.job.train.reading["columns"])
         return {"entering_pictures": batch.inputs.float().cpu().numpy(), "entering_names": np.array(names)}
+    if training.job.train.reading.get("kind") == "table":
+        names = [column["name"] for column in training.job.train.reading["columns"]]
+        return {"entering_pictures": batch.inputs.float().cpu().numpy(), "entering_names": np.array(names)}
     if batch.inputs.ndim not in (4, 5):
         return {}
     targets = {"entering_targets": batch.targets[:NUM_ENTERING].cpu().numpy()}

@@ -39,6 +39,8 @@ class Setting:
     reasons: dict[str, str]
     measured: list[dict[str, Any]]
     device: torch.device
+    groups: np.ndarray | None = None
+    """Those that were given beside the data."""
 
 
 def decide(
@@ -72,6 +74,8 @@ def decide(
         recipe = _merged(like.recipe, recipe)
     if groups is not None:
         data = with_groups(data, groups)
+    elif like is not None and (grouped := like.grouped(data)) is not data and _is_that_of(like, grouped):
+        data, groups = grouped, like.groups
     own64 = isinstance(net, nn.Module) and any(p.dtype == torch.float64 for p in net.parameters())
     prepared = prepare(
         data,
@@ -81,12 +85,16 @@ def decide(
         groups=groups,
         precision="float64" if own64 else "float32",
         given=split
-        if split is not None or not (validation is None and test is None and groups is None)
+        if split is not None or not (validation is None and test is None)
         else _split_of(like, data),
     )
     train = prepared.part("train")
     folders.show_data(display, prepared)
     reasons: dict[str, str] = {}
+    if wishes and train.is_its_own_target:
+        raise ValueError(
+            f"{wishes.named} was asked for, but the examples of {data.name} are their own target, without classes or values to ask about: leave it out"
+        )
     if wishes and (objective is not None or like is not None):
         taken = (
             "objective was given"
@@ -161,6 +169,7 @@ def decide(
         reasons=reasons,
         measured=measured,
         device=device,
+        groups=None if groups is None else np.asarray(data.groups),
     )
     folders.show_choices(display, setting)
     return setting
@@ -238,11 +247,13 @@ def _resolve(
 
 def with_groups(data: Dataset, groups: Sequence[Any] | np.ndarray) -> Dataset:
     """`data` whose examples belong to `groups` [N]: for the split, and for the intervals of the scores."""
-    if len(groups) != len(data):
+    found = np.asarray(groups)
+    if found.ndim != 1 or len(found) != len(data):
         raise ValueError(
-            f"groups has {len(groups):,} entries, but there are {len(data):,} examples: there must be one per example"
+            f"groups has {len(found):,} entries{'' if found.ndim == 1 else f' of shape {list(found.shape[1:])}'}, but there are {len(data):,} "
+            "examples: there must be one per example"
         )
-    return replace(data, groups=np.asarray(groups))
+    return replace(data, groups=found)
 
 
 def _merged(known: Recipe, given: Recipe) -> Recipe:
@@ -278,10 +289,14 @@ def _asked_of(train: Dataset, objective: Objective) -> Objective:
 
 
 def _split_of(like: Run | None, data: Dataset) -> SplitRows | None:
-    """The parts of `like`, where its data are the same."""
-    if like is None or like.about["data"].get("fingerprint") != data.fingerprint:
+    """The parts of `like`, where its data and groups are the same."""
+    if like is None or not _is_that_of(like, data):
         return None
     return SplitRows(**like.split, how=like.about["split"]["how"])
+
+
+def _is_that_of(run: Run, data: Dataset) -> bool:
+    return run.about["data"].get("fingerprint") == data.fingerprint
 
 
 def _refuse_blind_stopping(recipe: Recipe, prepared: Prepared) -> None:

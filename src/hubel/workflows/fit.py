@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from hubel.core import files, names
@@ -70,7 +71,8 @@ def fit(
     down with its reason. `like` takes network, objective and resolved recipe from another run, reads the data as its data were read (size,
     channels, columns, target, NaN, declared symmetries, where `options` say nothing else), and takes its parts where the data are the same
     and none are asked for. `validation`, `test` are
-    fractions; `groups` [N] tie examples that must stay in one part; `split` are the rows of each part, instead of all these;
+    fractions; `groups` [N] tie examples that must stay in one part (the run folder keeps them, so that `resume`, `evaluate` and `like` know
+    them); `split` are the rows of each part, instead of all these;
     `budget` is the training time in seconds (325).
 
     `out` is the folder of the run, new or empty (runs/DATE-NAME-1 where none is given). `device` is "cpu", "cuda", "cuda:1", "mps",
@@ -102,9 +104,7 @@ def fit(
             folders.refuse_taken(out)  # now, not after minutes of reading and measuring
         files.refuse_unwritable("runs" if out is None else out)
         with Display(quiet=quiet) as display:
-            names.describe(
-                {"options": dict(options or {})}
-            )  # what can not be written down is refused now, not after measuring
+            _refuse_arrays(options or {})  # now, not after measuring
             alike = None if like is None else _opened(like)
             reading = dict(options or {}) if alike is None else _read_like(alike, source, options)
             shares = {"validation": validation, "test": test}
@@ -130,7 +130,9 @@ def fit(
             with files.locked(folder):
                 loading = {"source": _place(source), "options": reading}
                 write_initial(folder, setting.net)  # before run.json: what is a run can be gone on with
-                folders.write_start(folder, setting, loading=loading, command=_command())
+                folders.write_start(
+                    folder, setting, loading=loading, command=_command(), groups=setting.groups
+                )
                 made.append(_train(folder, setting, display, checkpoint_seconds))
         return made[0].folder
 
@@ -340,7 +342,8 @@ def _setting_again(run: Run, data: Any, y: Any, display: Display) -> Setting:
                 f"{run.folder} was fitted to arrays, which a folder does not hold: pass them again, hubel.resume(path, data=x, y=y)"
             )
         data = loading["source"]
-    whole = dataset_of(data, y, options=recorded_options(run), progress=display.counting("reading"))
+    options = recorded_options(run)
+    whole = run.grouped(dataset_of(data, y, options=options, progress=display.counting("reading")))
     if whole.fingerprint != run.about["data"]["fingerprint"]:
         raise ValueError(
             f"the data of {run.folder} have changed since it was started (fingerprint {whole.fingerprint[:12]}…, then "
@@ -392,6 +395,17 @@ def _read_like(like: Run, source: Any, options: Mapping[str, Any] | None) -> dic
     return {"symmetries": list(like.about["data"].get("symmetries", ())), **found}
 
 
+def _refuse_arrays(options: Mapping[str, Any]) -> None:
+    """Raise `TypeError` for options that `run.json` could not hold."""
+    for name, value in options.items():
+        if isinstance(value, (np.ndarray, torch.Tensor)) or hasattr(value, "to_numpy"):
+            raise TypeError(
+                f"options has {name} as {type(value).__name__} of {len(value):,} rows, which a run folder does not hold: give the data with them, "
+                f"hubel.fit(hubel.data.from_arrays(x, y, {name}=…)), or a list"
+            )
+    names.describe({"options": dict(options)})
+
+
 def _opened(run: Run | Path | str) -> Run:
     return run if isinstance(run, Run) else open_run(run)
 
@@ -416,7 +430,7 @@ def _place(source: Any) -> str | None:
 def _command() -> str:
     """What was typed, where something was."""
     program = Path(sys.argv[0]).name
-    if program == "hubel":
+    if program == "hubel" or Path(sys.argv[0]).parts[-2:] == ("hubel", "__main__.py"):
         return shlex.join(["hubel", *sys.argv[1:]])
     return f"hubel.fit(...) in {program}" if program else "hubel.fit(...)"
 

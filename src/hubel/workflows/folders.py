@@ -69,11 +69,16 @@ def refuse_taken(out: Path | str) -> None:
         raise FileExistsError(f"{folder} exists and is not empty: name another folder")
 
 
-def write_start(folder: Path, setting: Setting, *, loading: dict[str, Any], command: str) -> None:
-    """`split.npz`, then `run.json` with everything that was decided."""
+def write_start(
+    folder: Path, setting: Setting, *, loading: dict[str, Any], command: str, groups: np.ndarray | None = None
+) -> None:
+    """`split.npz`, then `run.json` with everything that was decided. `groups` [N] are those that the data do not have themselves."""
     prepared = setting.prepared
+    content = {name: np.asarray(rows) for name, rows in prepared.rows.items()}
+    if groups is not None:
+        content["groups"] = groups if groups.dtype.kind in "biufU" else groups.astype(np.str_)
     with files.replacing(folder / "split.npz") as file:
-        np.savez_compressed(file, **{name: np.asarray(rows) for name, rows in prepared.rows.items()})  # type: ignore[arg-type]
+        np.savez_compressed(file, **content)  # type: ignore[arg-type]
     about = {
         "format": FORMAT,
         "name": folder.name,

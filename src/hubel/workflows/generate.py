@@ -34,13 +34,13 @@ def sample(run: Run | Path | str, n: int = 64, *, seed: int = 0, device: str = "
     known = run if isinstance(run, Run) else open_run(run, device=device)
     if not isinstance(known.net, Generator):
         raise ValueError(
-            f"the network of {known.folder} ({_name(known)}) makes no new examples: "
+            f"the network of {known.folder} ({_name(known)}) makes no new examples"
             + (
-                "a plain autoencoder has codes, but no distribution from which to draw them. "
+                ": a plain autoencoder has codes, but no distribution from which to draw them"
                 if isinstance(known.net, Encoder)
                 else ""
             )
-            + "Fit one that does: --target self --net variational_autoencoder, dcgan or realnvp"
+            + ". Fit one that does: --target self --net variational_autoencoder, dcgan or realnvp"
         )
     return samples_of(known.net, known.scaling, n, seed)
 

@@ -115,7 +115,9 @@ def baselines(
     if 0 < latent < min(known.shape):
         axes = _directions(known - mean, latent)
         given_back = (asked - mean) @ axes.T @ axes + mean
-        found[f"{latent} principal components"] = _scores(scaling, asked, given_back)
+        found[f"{latent} principal component{'' if latent == 1 else 's'}"] = _scores(
+            scaling, asked, given_back
+        )
     return found
 
 

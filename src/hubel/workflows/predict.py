@@ -95,7 +95,9 @@ def _of_tables(run: Run | Ensemble, paths: Sequence[Path]) -> Iterator[dict[str,
         for rows, remarks in rows_like(path, run.reading):
             if len(rows):
                 ids = [f"{path}[{row + k}]" for k in range(len(rows))]
-                yield from _answers(run, _prediction_of(run, rows), ids)
+                prediction = _prediction_of(run, rows)
+                own = isinstance(run.objective, OwnTarget)
+                yield from _surprises(run, prediction, rows, ids) if own else _answers(run, prediction, ids)
                 row += len(rows)
             if remarks:
                 warnings.warn(" ".join(remarks), UserWarning, stacklevel=2)

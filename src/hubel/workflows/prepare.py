@@ -51,6 +51,8 @@ def prepare(
     sentence = str(found) if found else ""
     left_out = 0
     if len(found.leaked) and len(whole.shape) in (3, 4):
+        if len(found.leaked) == len(split.train):
+            raise ValueError(_nothing_of_its_own(whole, split, given is not None))
         split, left_out = without_leaks(whole, split), len(found.leaked)
         sentence += f" The {left_out:,} training examples that also stand in validation or test were left out of training."
     elif len(found.leaked):
@@ -74,4 +76,21 @@ def prepare(
             "left_out_of_train": left_out,
             "examples": [list(names) for names in found.ids[:5]],
         },
+    )
+
+
+def _nothing_of_its_own(whole: Dataset, split: SplitRows, given: bool) -> str:
+    """Why no training example is left when those that also stand in validation or test are taken out, and what to do."""
+    rows = np.concatenate([split.train, split.validation, split.test])
+    kinds = len(np.unique(whole.digests[rows]))
+    if kinds == 1:
+        return (
+            f"{whole.name}: received {len(rows):,} examples that are all the same, bit by bit: there is nothing to tell apart, and nothing to test "
+            "on. Look at what was read, hubel.data.load(…).inputs: is it one file copied, or were the values lost on the way (rounded, clipped, zeros)?"
+        )
+    remedy = "Correct the split" if given or whole.part is not None else "Remove the copies"
+    return (
+        f"{whole.name}: each of the {len(split.train):,} training examples also stands in validation or test ({kinds:,} different ones among "
+        f"{len(rows):,}), where such copies would make the scores too good, so that none is left to train on. {remedy}, or give all copies of an "
+        "example one group (groups=)"
     )

@@ -41,7 +41,7 @@ def report(run: Run | Ensemble | CrossValidation | Path | str) -> Path:
 
 
 def list_runs(folder: Path | str = "runs") -> list[dict[str, Any]]:
-    """A dict a run below `folder`, newest first: name, status, data, network, headline score, seconds. Damaged ones say so.
+    """A dict a run below `folder`, newest first: name, status and why it stopped, data, network, headline score, seconds. Damaged ones say so.
 
     Raises `FileNotFoundError` where `folder` is no folder.
 
@@ -81,6 +81,7 @@ def _row_of_several(path: Path) -> dict[str, Any]:
     return {
         "run": str(path.parent),
         "status": "interrupted" if status == "running" and not files.is_locked(path.parent) else status,
+        "stopped": str(about.get("stopped", "")),
         "created": about["created"],
         "data": None if first is None else first.about["data"]["name"],
         "examples": None if first is None else first.about["data"]["examples"],
@@ -97,6 +98,7 @@ def _row(run: Run) -> dict[str, Any]:
     return {
         "run": str(run.folder),
         "status": run.status,
+        "stopped": run.stopped,
         "created": about["created"],
         "data": about["data"]["name"],
         "examples": about["data"]["examples"],
