@@ -8,7 +8,7 @@ from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, StandardSc
 
 from hubel.core import names
 from hubel.data import from_table
-from hubel.data.encoding import encoding_of
+from hubel.data.encoding import Category, encoding_of
 from hubel.data.preprocessing import scaling_of
 
 NUM = 200
@@ -120,3 +120,10 @@ def test_heavy_tails_become_normal_and_others_stay():
     )
     again = names.rebuild(names.describe(encoding))
     assert again == encoding
+
+
+def test_a_category_can_not_have_more_columns_than_levels():
+    """A run folder from a stranger could ask for all memory by it."""
+    assert Category(place=0, counts=(3, 1), columns=4).matrix().shape == (4, 4)
+    with pytest.raises(ValueError, match="2 levels enters by 1,000,000,000 columns; expected 4 at most"):
+        Category(place=0, counts=(3, 1), columns=10**9)

@@ -87,10 +87,10 @@ def test_codes_of_one_value_are_a_histogram(tmp_path):
 def test_rows_of_a_table_stand_beside_what_is_given_back(tmp_path):
     rows = np.array([[1.5, 2e4, 0.1, 7.0], [2.5, 3e4, 0.2, 8.0]])
     arrays = {"shown_examples": rows, "shown_given_back": rows + 0.25, "shown_rows": np.array([1, 4])}
-    arrays["ids"] = np.array(["7", "8", "9", "10", "11"])
+    arrays["ids"] = np.array(["row 7", "row 8", "row 9", "row 10", "row 11"])
     of_table = {"channels": ["mass [Msun]", "T (K)", "z", "n"], "reading": {"kind": "table"}}
     found = itself(evidence(tmp_path, arrays, **of_table), budget=1000)
-    assert found["columns"]["names"] == ["8", "11"]
+    assert found["columns"]["names"] == ["row 8", "row 11"]
     first = found["columns"]["rows"][0]
     assert first["name"] == "mass [Msun]" and first["numbers"] == ["1.5", "1.75", "2.5", "2.75"]
     assert found["lines"] == []

@@ -410,6 +410,10 @@ class TestCommands:
         assert self.command("evaluate", place / "stars") == 0
         page = Page(page_of(place / "stars")).text
         assert "Rows, and what the network gives back of them" in page and "T (K)" in page and "heavy" in page
+        with np.load(place / "stars" / "predictions.npz") as stored:
+            rows = [f"row {k + 1}" for k in run.split["test"]]
+            assert stored["ids"].tolist() == rows
+            assert stored["entering_names"].tolist() == ["mass", "T", "noise"]
         assert self.command("sample", place / "stars", "-o", place / "s.npz") == 1
         (place / "gap.csv").write_text("mass [Msun],T (K),noise\n1,,3\n")
         capsys.readouterr()

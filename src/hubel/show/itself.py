@@ -112,7 +112,7 @@ def _as_columns(evidence: Evidence) -> dict[str, Any] | None:
         range(count) if rows is None or rows.dtype.kind not in "iu" else [int(row) for row in rows[:count]]
     )
     return {
-        "names": [_at(ids, row) or number for number, row in enumerate(numbers, start=1)],
+        "names": [_at(ids, row) or f"row {row}" for row in numbers],
         "rows": [
             {
                 "name": header,

@@ -21,7 +21,7 @@ from hubel.objectives import NextSymbol, OwnTarget
 from hubel.objectives.objective import Pieces, together
 from hubel.workflows import folders
 from hubel.workflows.display import Display
-from hubel.workflows.given_back import DRAWN, baselines, shown_of
+from hubel.workflows.given_back import DRAWN, baselines, ids_of, shown_of
 from hubel.workflows.of_series import naive_scores, series_shown
 from hubel.workflows.write import start_of_a_text, written
 
@@ -162,7 +162,7 @@ def write_predictions(
     """
     targets = np.asarray(part.targets)
     content: dict[str, np.ndarray] = {
-        "ids": _ids(part),
+        "ids": ids_of(part),
         "targets": targets.argmax(1) if part.has_probabilities else targets,
         "values": prediction.values,
     }
@@ -274,13 +274,6 @@ def middle_slices(examples: np.ndarray) -> np.ndarray:
         whole[:, :, : plane.shape[2], left : left + plane.shape[3]] = plane
         left += plane.shape[3] + gap
     return whole
-
-
-def _ids(part: Dataset) -> np.ndarray:
-    if part.ids is None:
-        return np.arange(len(part)).astype(str)
-    ids = np.asarray(part.ids).astype(str)
-    return np.char.add("row ", ids) if part.reading.get("kind") == "table" else ids
 
 
 def as_json(scores: dict[str, Interval]) -> dict[str, Any]:

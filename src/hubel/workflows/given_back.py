@@ -60,6 +60,14 @@ def samples_of(net: Generator, scaling: Preprocessing, num: int, seed: int) -> n
     return values.astype(dtype if dtype.kind == "f" else np.float32)
 
 
+def ids_of(part: Dataset) -> np.ndarray:
+    """What the examples are called [N]: their place where they have no name, and "row 7" of a table."""
+    if part.ids is None:
+        return np.arange(len(part)).astype(str)
+    ids = np.asarray(part.ids).astype(str)
+    return np.char.add("row ", ids) if part.reading.get("kind") == "table" else ids
+
+
 def shown_of(
     net: nn.Module,
     objective: OwnTarget,
@@ -76,7 +84,7 @@ def shown_of(
     worst = np.argsort(-surprise, kind="stable")[:NUM_WORST]
     first = np.linspace(0, len(part) - 1, min(NUM_SHOWN, len(part))).astype(np.int64)
     content: dict[str, np.ndarray] = {
-        "ids": np.arange(len(part)).astype(str) if part.ids is None else np.asarray(part.ids).astype(str),
+        "ids": ids_of(part),
         "surprise": surprise.astype(np.float32),
         "worst_rows": worst.astype(np.int64),
         "worst_examples": np.asarray(part.inputs[worst]),
