@@ -26,7 +26,7 @@ from hubel.studies.running import run_study
 
 
 def grokking(*, quick: bool = False, seed: int = 0, out: Path | str | None = None) -> Study:
-    """Modular addition: validation accuracy jumps long after training accuracy is 100 %, and the embedding becomes circles."""
+    """Modular addition: validation accuracy jumps long after training accuracy is 100 %, and how near the embedding comes to circles."""
     return run_study(_grokking, quick=quick, seed=seed, out=out)
 
 
