@@ -436,6 +436,8 @@ def study(
 
 def main() -> None:
     """The entry point: run the command, and say errors in one line (all of it with HUBEL_TRACEBACK=1)."""
+    if not os.environ.get("HUBEL_TRACEBACK"):
+        warnings.showwarning = _noticed
     try:
         code = app(
             standalone_mode=False
@@ -453,6 +455,18 @@ def main() -> None:
         if os.environ.get("HUBEL_TRACEBACK"):
             raise
         sys.exit(_said(error))
+
+
+def _noticed(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: Any = None,
+) -> None:
+    """A warning for a person: what it says, not where it stands."""
+    print(f"hubel: {message}", file=sys.stderr)
 
 
 def _for_itself(latent: int | None, target: list[str] | None) -> int | None:

@@ -405,6 +405,10 @@ def _name(path: Path) -> str:
 
 def _not_there(path: Path) -> str:
     beside = [p.name for p in path.parent.iterdir()][:1000] if path.parent.is_dir() else []
-    hint = nearest(path.name, beside) if beside else f" Nor is the folder {path.parent}."
-    names = nearest(path.name, BUILTIN) if len(path.parts) == 1 else ""
-    return f"{path} does not exist.{hint}" + (f" Data sets with a name:{names}" if names else "")
+    hint = nearest(path.name, beside) if beside else ""
+    if not path.parent.is_dir():
+        hint = f" Nor does the folder {path.parent}."
+    names = (
+        nearest(path.name, BUILTIN).replace("There are:", "Built-in data:") if len(path.parts) == 1 else ""
+    )
+    return f"{path} does not exist.{hint}{names}"

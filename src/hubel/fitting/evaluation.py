@@ -64,6 +64,14 @@ def part_of(run: Run, data: Any, y: Any, options: Mapping[str, Any] | None) -> D
     if data is None:
         return own_test(run)
     whole = dataset_of(data, y, options=options_like(run, data, options))
+    if whole.fingerprint == run.about["data"]["fingerprint"]:
+        learned = len(run.split["train"]) + len(run.split["validation"])
+        warnings.warn(
+            f"{learned:,} of these {len(whole):,} examples are those that the network was fitted to: the scores tell how well it remembers "
+            "them; evaluated without data, the run scores its own test part",
+            UserWarning,
+            stacklevel=4,
+        )
     if run.about["data"].get("own_target") and not whole.is_its_own_target:
         whole = whole.as_its_own_target()
     return with_classes_of(run, whole)

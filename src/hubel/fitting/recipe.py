@@ -90,6 +90,13 @@ class Recipe:
             )
         if self.max_grad_norm not in (None, False) and not float(self.max_grad_norm) > 0:
             raise ValueError(f"max_grad_norm is {self.max_grad_norm}; expected a positive number, or False")
+        for name, method, example in (
+            ("optimizer", "build", "AdamW(learning_rate=1e-3)"),
+            ("schedule", "factor", "OneCycle()"),
+        ):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, type) or not hasattr(value, method)):
+                raise TypeError(f"{name} is {value!r}; expected a choice such as hubel.fitting.{example}")
         if not isinstance(self.seed, int):
             raise TypeError(f"seed is {self.seed!r}; expected a whole number")
 

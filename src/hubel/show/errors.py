@@ -19,7 +19,7 @@ from hubel.metrics import (
 )
 from hubel.show import charts, wording
 from hubel.show.downloads import confusion_csv, csv_text, data_address
-from hubel.show.evidence import Evidence
+from hubel.show.evidence import Evidence, as_number
 from hubel.show.values import outputs, predictions_csv
 
 MOST_NUMBERED = 20  # classes up to which each cell of the matrix has its number
@@ -189,6 +189,17 @@ def _ends(score: Interval, value_first: bool = False) -> tuple[float, float, flo
     return (score.value, score.low, score.high) if value_first else (score.low, score.value, score.high)
 
 
+def _calibrated(evidence: Evidence) -> str:
+    """What was done to the probabilities after the fit."""
+    temperature = as_number(evidence.part("objective").get("temperature"))
+    if temperature is None or temperature == 1:
+        return ""
+    return (
+        f" The probabilities are those of the scores divided by {temperature:.3g}, the number with which the validation part was likeliest "
+        "(temperature scaling, Guo et al. 2017, arXiv:1706.04599); the losses of the curves are without it."
+    )
+
+
 def _reliability(evidence: Evidence) -> dict[str, str] | None:
     if (
         evidence.kind != "classes"
@@ -216,5 +227,6 @@ def _reliability(evidence: Evidence) -> dict[str, str] | None:
         f"sure than it should be, by {wording.percent(abs(confidence - right))} points on the whole. "
         f"Expected calibration error {100 * error.value:.1f} points [{100 * error.low:.1f}, {100 * error.high:.1f}]. "
         "Each cross holds equally many examples; its arms are the range of confidence and the 95 % interval."
+        + _calibrated(evidence)
     )
     return {"picture": charts.reliability_diagram(bins, alt=alt), "caption": caption}

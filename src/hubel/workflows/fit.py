@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import shlex
 import sys
@@ -90,6 +91,10 @@ def fit(
     >>> run.stopped
     'all 2 epochs done'
     """
+    if budget is not None and not (isinstance(budget, (int, float)) and 0 < budget < math.inf):
+        raise ValueError(
+            f"budget is {budget!r}; expected a positive number of seconds, such as 90 or 20 * 60"
+        )
     made: list[Run] = []
     wishes = choices.Wishes(uncertainty=uncertainty, balance=balance, focus=focus)
     if target is not None:

@@ -17,7 +17,7 @@ from torch import nn
 from hubel.core import files, names, random
 from hubel.core.version import VERSION
 from hubel.data import Dataset
-from hubel.fitting import Run, codec, machine
+from hubel.fitting import EarlyStopping, Run, codec, machine
 from hubel.fitting.about import FORMAT, read_about
 from hubel.nets.made import is_as_made
 from hubel.workflows.display import Display
@@ -269,14 +269,17 @@ def show_choices(display: Display, setting: Setting) -> None:
         "max_grad_norm",
         "augmentation",
         "average",
+        "early_stopping",
         "precision",
     ):
-        if name == "max_grad_norm" and recipe.max_grad_norm is False:
+        if name in ("max_grad_norm", "early_stopping") and getattr(recipe, name) is False:
             continue
         value = getattr(recipe, name)
         text = ", ".join(type(v).__name__ for v in value) if isinstance(value, tuple) else str(value)
         text = type(value).__name__ if name in ("optimizer", "schedule") else text
         reason = why.get(name, "")
+        if isinstance(value, EarlyStopping):
+            text = f"after {value.patience} epochs that are no better"
         text = "none" if value is False else text
         rows[name.replace("_", " ")] = (
             reason
