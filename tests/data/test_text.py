@@ -85,7 +85,8 @@ def test_windows_are_slices_of_the_text_and_stay_in_their_part(text, length, ste
         assert start + length + 1 <= ends[part]
         seen[part].append(start)
     for part, starts in seen.items():
-        assert starts == list(range(begins[part], ends[part] - length, step or length))
+        apart = step if part == "train" and step else length  # no symbol is scored twice
+        assert starts == list(range(begins[part], ends[part] - length, apart))
 
 
 @given(text=st.text(characters, max_size=80))

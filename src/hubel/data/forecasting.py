@@ -196,7 +196,8 @@ def find_season(train: Dataset, *, most: int = 2000) -> int:
     rows = np.unique(np.linspace(0, len(train) - 1, min(most, len(train))).astype(int))
     part = train.select(rows)
     targets = np.asarray(part.targets)
-    spread = np.maximum(targets.std(axis=0), 1e-300)
+    spread = targets.std(axis=0)
+    spread[spread == 0] = 1.0
     errors = [
         float(np.square((_repeated(part, season) - targets) / spread).mean())
         for season in range(1, train.shape[0] + 1)
@@ -248,13 +249,13 @@ def _chosen(
                 )
             found.append(one)
             continue
-        names = [] if columns is None else list(columns)
+        names = [f"column {k + 1}" for k in range(num)] if columns is None else list(columns)
         plain = [name_and_unit(name)[0] for name in names]
         if one not in names and one not in plain:
             there = (
                 nearest(one, names)
-                if names
-                else " Its columns have no names: say their numbers, or give the file a header."
+                if columns is not None
+                else f" Its columns have no names: say their numbers, \"column 1\" to \"column {num}\", or give the file a header."
             )
             raise ValueError(f"the series has no column {one!r} to forecast.{there}")
         found.append(names.index(one) if one in names else plain.index(one))

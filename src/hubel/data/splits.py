@@ -92,6 +92,10 @@ def assign_parts(
     (68, 12, 20)
     """
     if data.spans is not None and data.part is None:
+        if groups is not None:
+            raise ValueError(
+                f"{data.name} is one long series, which is parted into stretches in order of time: leave the groups out"
+            )
         return _in_order(data.spans, validation, test)
     groups = data.groups if groups is None else np.asarray(groups)
     numbers = _group_numbers(groups, len(data))

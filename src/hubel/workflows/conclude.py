@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import shlex
 import warnings
 from pathlib import Path
@@ -66,7 +67,7 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
             about["baselines"] = baselines(training.net, objective, setting.prepared.part("train"), part)
             write_arrays(folder, shown | entering(training))
         else:
-            naive, best = naive_scores(setting.prepared.part("train"), part, prediction, objective)
+            naive, best = naive_scores(setting.prepared.part("train"), part, prediction)
             about |= {"naive": naive} if naive else {}
             write_predictions(folder, part, prediction, entering(training), best)
     if isinstance(objective, NextSymbol) and objective.alphabet is not None:
@@ -142,12 +143,20 @@ def _pieces(setting: Setting, training: Training, part: Dataset) -> Pieces:
 
 def score_text(name: str, score: Interval) -> str:
     """A score with its interval for a reader."""
-    if name in ("accuracy", "balanced_accuracy", "f1_macro"):
-        text = f"{score.value:.2%} [{score.low:.2%}, {score.high:.2%}]"
-    else:
-        text = f"{score.value:.4g} [{score.low:.4g}, {score.high:.4g}]"
+    form = ".2%" if name in ("accuracy", "balanced_accuracy", "f1_macro") else ".4g"
     counted = "windows" if name == "bits_per_symbol" else "examples"
+    if math.isnan(score.low):
+        return f"{score.value:{form}} ({score.method or 'no interval'})"
+    text = f"{score.value:{form}} [{score.low:{form}}, {score.high:{form}}]"
     return text + (f" ({score.level:.0%} interval, {score.count:,} {counted})" if score.count else "")
+
+
+def _saved(skill: dict[str, Any]) -> str:
+    """The share of the squared error of a naive forecast that the network saves, in words; nothing where it makes no error."""
+    if skill["value"] is None:
+        return ""
+    told = f", of whose squared error the network saves {skill['value']:.0%}"
+    return told if skill["low"] is None else f"{told} [{skill['low']:.0%}, {skill['high']:.0%}]"
 
 
 def write_predictions(
@@ -176,6 +185,7 @@ def write_predictions(
     content["worst_rows"] = worst
     if prediction.surprisals is not None:
         content["surprisals"] = prediction.surprisals.astype(np.float32)
+        content["values"] = prediction.values.astype(targets.dtype)  # numbers of symbols, as they are stored
     if len(part.shape) in (3, 4):
         content["worst_pictures"] = pictures_of(part, np.asarray(part.inputs[worst]))
     write_arrays(folder, content | series_shown(part, worst, naive) | more)
