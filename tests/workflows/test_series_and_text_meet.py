@@ -253,3 +253,23 @@ def test_like_a_run_of_something_else_a_text_is_refused(book, tmp_path):
     run = hubel.fit(x, (x[:, 0] > 0).astype(int), recipe=recipe(), out=tmp_path / "run", quiet=True)
     with pytest.raises(ValueError, match=r"book\.txt is a text, but .* was fitted to something else \(features\)"):
         hubel.fit(book, like=run, out=tmp_path / "other", quiet=True)
+
+
+def test_a_network_that_reads_whole_windows_alone_is_scored_but_writes_nothing(tmp_path):
+    class Whole(nn.Module):
+        """[N, 20] to [N, 20, K], and no other length."""
+
+        def __init__(self, size):
+            super().__init__()
+            self.table = nn.Embedding(size, size)
+
+        def forward(self, x):
+            assert x.shape[1] == 20, "20 symbols"
+            return self.table(x)
+
+    data = from_text(SAYING * 10, length=20)
+    with pytest.warns(RuntimeWarning, match=r"could not write a text \(AssertionError: 20 symbols"):
+        run = hubel.fit(data, net=Whole(len(data.alphabet)), recipe=recipe(), out=tmp_path / "run", quiet=True)
+    assert run.status == "finished"
+    assert np.isfinite(run.test["bits_per_symbol"]["value"])
+    assert (tmp_path / "run" / "report.html").exists()
