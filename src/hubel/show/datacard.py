@@ -21,7 +21,7 @@ def datacard(evidence: Evidence, *, most: int = 1500) -> dict[str, Any] | None:
     facts = [
         ("Source", data.get("source")),
         ("Examples", _whole(data.get("examples"))),
-        ("Shape of one", _shape(data.get("shape"))),
+        ("Shape of one", _shape(data)),
         ("Stored as", data.get("dtype")),
         ("Classes", wording.number(len(evidence.classes)) if evidence.classes else None),
         ("Target", _target(data)),
@@ -55,14 +55,18 @@ def _whole(value: Any) -> str | None:
     return None if found is None else wording.number(found)
 
 
-def _shape(value: Any) -> str | None:
+def _shape(data: Mapping[str, Any]) -> str | None:
+    value, reading = data.get("shape"), data.get("reading")
     if not isinstance(value, list) or not value:
         return None
-    text = wording.shape(value)
+    kind = reading.get("kind") if isinstance(reading, Mapping) else None
+    text = f"{'up to ' if data.get('ragged') is True else ''}{wording.shape(value)}"
+    if kind == "text":
+        return f"{text} symbols"
     axes = {
         2: "steps × features",
         3: "channels × rows × columns",
-        4: "channels × depth × rows × columns",
+        4: "channels × depth × rows × columns" if kind != "image series" else "pictures × channels × rows × columns",
     }.get(len(value))
     return f"{text} ({axes})" if axes else text
 

@@ -25,7 +25,7 @@ from hubel.objectives.objective import Pieces, together
 from hubel.workflows import folders
 from hubel.workflows.display import Display
 from hubel.workflows.given_back import DRAWN, baselines, ids_of, shown_of
-from hubel.workflows.of_series import naive_scores, series_shown
+from hubel.workflows.of_series import naive_scores, series_entering, series_shown
 from hubel.workflows.write import start_of_a_text, written
 
 if TYPE_CHECKING:
@@ -234,6 +234,8 @@ def entering(training: Training) -> dict[str, np.ndarray]:
     if training.job.train.reading.get("kind") == "table":
         names = [column["name"] for column in training.job.train.reading["columns"]]
         return {"entering_pictures": batch.inputs.float().cpu().numpy(), "entering_names": np.array(names)}
+    if batch.inputs.ndim == 3 and not training.job.train.is_its_own_target:
+        return series_entering(batch)
     if batch.inputs.ndim not in (4, 5):
         return {}
     targets = {"entering_targets": batch.targets[:NUM_ENTERING].cpu().numpy()}

@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from hubel import nets
-from hubel.core.types import Interval, Prediction
+from hubel.core.types import Batch, Interval, Prediction
 from hubel.data.dataset import Dataset
 from hubel.data.forecasting import NaiveForecast, naive_forecasts
 from hubel.data.preprocessing import Scaling, scaling_of
@@ -18,6 +18,7 @@ from hubel.objectives import AbsoluteError, GaussianLikelihood, Huber, Objective
 from hubel.objectives.real_values import RealValues
 
 NUM_EXAMPLES = 8
+NUM_ENTERING = 16
 MOST_VALUES = 2_000_000  # of series kept to be shown
 
 
@@ -91,4 +92,17 @@ def series_shown(part: Dataset, worst: np.ndarray, naive: NaiveForecast | None) 
     if naive is not None:
         content["naive_values"] = naive.values
         content["naive_season"] = np.array([naive.season])
+    return content
+
+
+def series_entering(batch: Batch) -> dict[str, np.ndarray]:
+    """The first series of a batch [n, L, F] as they enter the network, with their lengths and targets."""
+    most = max(1, MOST_VALUES // max(1, batch.inputs.shape[1] * batch.inputs.shape[2]))
+    first = slice(0, min(NUM_ENTERING, most))
+    content = {
+        "entering_series": batch.inputs[first].float().cpu().numpy(),
+        "entering_targets": batch.targets[first].cpu().numpy(),
+    }
+    if batch.lengths is not None:
+        content["entering_lengths"] = batch.lengths[first].cpu().numpy()
     return content
