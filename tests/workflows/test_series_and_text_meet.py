@@ -1,9 +1,11 @@
 """Series and text where they meet the rest: ensembles, folds, features, other data, changes, options of the other kind."""
 
+import signal
+
 import numpy as np
 import pytest
 import torch
-from small_runs import quick
+from small_runs import quick, same_weights
 from torch import nn
 
 import hubel
@@ -14,7 +16,7 @@ from hubel.data.augmentation import CropSteps, Draw, Jitter, Mixup, Noise, Scale
 from hubel.fitting import AdamW
 from hubel.objectives import AbsoluteError, SquaredError
 from hubel.show.report import report
-from hubel.workflows import choices
+from hubel.workflows import choices, training
 
 SAYING = "to be or not to be, that is the question. whether it is nobler to read, or to write. "
 
@@ -273,3 +275,64 @@ def test_a_network_that_reads_whole_windows_alone_is_scored_but_writes_nothing(t
     assert run.status == "finished"
     assert np.isfinite(run.test["bits_per_symbol"]["value"])
     assert (tmp_path / "run" / "report.html").exists()
+
+
+def waves(num=60, seed=0):
+    """Series of 6 to 14 steps of 2 features, slow or fast."""
+    generator = np.random.default_rng(seed)
+    y = np.arange(num) % 2
+    curves = []
+    for fast in y:
+        t = np.arange(generator.integers(6, 15)) + generator.uniform(0, 6)
+        curves.append(np.stack([np.sin(t * (1.5 if fast else 0.4)), generator.normal(size=len(t))], axis=1))
+    return curves, y
+
+
+def test_the_mean_of_members_and_the_folds_know_the_lengths(tmp_path):
+    """Scored together as each series is scored alone, without any padding."""
+    curves, y = waves()
+    members = hubel.ensemble(curves, y, members=2, recipe=recipe(), out=tmp_path / "e", quiet=True)
+    with np.load(members.folder / "predictions.npz") as stored:
+        rows = stored["ids"].astype(int)
+        alone = np.concatenate([members.predict([curves[row]]).probabilities for row in rows])
+        np.testing.assert_allclose(stored["probabilities"], alone, rtol=1e-4, atol=1e-6)
+    folds = hubel.cross_validate(curves, y, folds=2, recipe=recipe(), out=tmp_path / "f", quiet=True)
+    for run in folds.runs:
+        rows = run.split["test"]
+        alone = np.concatenate([run.predict([curves[row]]).probabilities for row in rows])
+        np.testing.assert_allclose(folds.predictions["probabilities"][rows], alone, rtol=1e-4, atol=1e-6)
+
+
+def test_an_interrupted_run_with_changed_series_ends_as_one_that_was_not(tmp_path, monkeypatch):
+    curves, y = waves()
+    options = {"options": {"symmetries": ["crop", "jitter", "scale"]}, "quiet": True}
+    chosen = recipe(epochs=4, augmentation=None, average=0.9)
+    whole = hubel.fit(curves, y, recipe=chosen, out=tmp_path / "whole", **options)
+    factor = training.Training.factor
+
+    def interrupting(self, step):
+        if step == 5 and not sent:
+            sent.append(step)
+            signal.raise_signal(signal.SIGINT)
+        return factor(self, step)
+
+    sent: list[int] = []
+    monkeypatch.setattr(training.Training, "factor", interrupting)
+    half = hubel.fit(curves, y, recipe=chosen, out=tmp_path / "half", **options)
+    assert half.status == "interrupted"
+    resumed = hubel.resume(half.folder, data=curves, y=y, quiet=True)
+    assert resumed.status == "finished"
+    assert same_weights(whole, resumed)
+    assert resumed.test == whole.test
+
+
+def test_the_season_is_that_of_the_training_part_and_intervals_draw_blocks(tmp_path):
+    t = np.arange(600)
+    series = np.where(t < 480, np.sin(t * 2 * np.pi / 7), np.sin(t * 2 * np.pi / 11))
+    series = series + np.random.default_rng(0).normal(0, 0.05, 600)
+    run = hubel.fit(forecasting(series, 3, length=20), recipe=recipe(), out=tmp_path / "run", quiet=True)
+    assert "the value one season (7 steps) before" in run.about["naive"]
+    for scores in (run.test, *run.about["naive"].values()):
+        assert all("groups" in score["method"] for score in scores.values())
+    again = run.evaluate(forecasting(series[480:], 3, length=20))
+    assert "groups" in again["rmse"].method
