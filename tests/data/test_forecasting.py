@@ -178,7 +178,9 @@ def test_words_of_series_are_refused_for_everything_else(tmp_path):
         load(tmp_path / "x.csv", season=3)
     with pytest.raises(ValueError, match="time='level' names a column of series"):
         load(tmp_path / "x.csv", time="level")
-    with pytest.raises(ValueError, match="kind='series' is for files and arrays, but .* is a table of features"):
+    with pytest.raises(
+        ValueError, match=r"kind='series' is for files and arrays, but .* is a table of features"
+    ):
         load(tmp_path / "x.csv", kind="series")
     with pytest.raises(ValueError, match="digits is built in and holds none"):
         load("digits", forecast=3)

@@ -117,4 +117,6 @@ def test_scaling_of_films_counts_only_the_pictures_that_there_are():
     np.testing.assert_allclose(scaling.std, pictures.std((0, 2, 3)), rtol=1e-12)
     scaled = scaling(torch.from_numpy(data.inputs), torch.from_numpy(data.lengths))
     assert (scaled[0, 2:] == 0).all()
-    np.testing.assert_allclose(scaled[1].mean((0, 2, 3)), ((films[1].mean((0, 2, 3)) - scaling.mean) / scaling.std), atol=1e-5)
+    np.testing.assert_allclose(
+        scaled[1].mean((0, 2, 3)), ((films[1].mean((0, 2, 3)) - scaling.mean) / scaling.std), atol=1e-5
+    )

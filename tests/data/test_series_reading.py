@@ -327,5 +327,7 @@ def test_lengths_in_a_file_of_new_series_are_checked(tmp_path, lengths, said):
 def test_new_series_come_at_the_rate_of_training(tmp_path):
     data = load(write_folder(tmp_path / "curves"))  # a step every 0.5 d
     (tmp_path / "new.csv").write_text("time (d),flux (mJy),error\n0,1,2\n1,1,2\n2,1,2\n")
-    with pytest.raises(UnreadableData, match=r"a step every 1 d, but the network was fitted to one every 0\.5 d"):
+    with pytest.raises(
+        UnreadableData, match=r"a step every 1 d, but the network was fitted to one every 0\.5 d"
+    ):
         read_like(tmp_path / "new.csv", data.reading)

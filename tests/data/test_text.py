@@ -347,7 +347,9 @@ def test_windows_that_are_scored_share_no_symbol():
 )
 def test_words_of_other_data_are_refused(tmp_path, option):
     (tmp_path / "a.txt").write_text("to be or not to be " * 20, encoding="utf-8")
-    with pytest.raises(ValueError, match=r"a.txt is a text, whose target is the symbol that follows: leave it out"):
+    with pytest.raises(
+        ValueError, match=r"a.txt is a text, whose target is the symbol that follows: leave it out"
+    ):
         load(tmp_path / "a.txt", length=5, **option)
 
 
@@ -361,5 +363,7 @@ def test_a_text_of_numbers_is_said_to_look_like_one(tmp_path):
 def test_a_text_in_place_of_its_path_is_no_file():
     reading = from_text("abcab" * 20, length=4, validation=0, test=0).reading
     for text in ("abcabcabc", "abc\n" * 200, "ab\0c"):
-        with pytest.raises(FileNotFoundError, match=r"is no file\. A text that is no file is given as the numbers"):
+        with pytest.raises(
+            FileNotFoundError, match=r"is no file\. A text that is no file is given as the numbers"
+        ):
             read_like(text, reading)

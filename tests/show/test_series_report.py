@@ -56,7 +56,9 @@ def test_films_are_no_volumes(tmp_path):
     assert found["shape"] == "3 × 8 × 9"
 
 
-@pytest.mark.parametrize(("names", "said"), [(["the last value"], "of it"), (["a", "b"], "of the better one")])
+@pytest.mark.parametrize(
+    ("names", "said"), [(["the last value"], "of it"), (["a", "b"], "of the better one")]
+)
 def test_one_naive_forecast_is_not_the_better_one(tmp_path, names, said):
     score = {"value": 2.0, "low": 1.9, "high": 2.1}
     skill = {"value": 0.5, "low": 0.4, "high": 0.6}

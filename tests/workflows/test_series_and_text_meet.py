@@ -63,7 +63,10 @@ class TestEnsembles:
         rows = one.split["test"]
         assert one.about["data"]["fingerprint"] == data.fingerprint
         assert set(data.part[rows]) == {"test"}
-        probabilities = np.mean([run.objective.read(run.outputs(data.inputs[rows])).probabilities for run in found.members], axis=0)
+        probabilities = np.mean(
+            [run.objective.read(run.outputs(data.inputs[rows])).probabilities for run in found.members],
+            axis=0,
+        )
         came = np.take_along_axis(probabilities, data.targets[rows].astype(int)[:, :, None], axis=2)
         assert found.test["bits_per_symbol"]["value"] == pytest.approx(-np.log2(came).mean(), rel=1e-5)
         right = (probabilities.argmax(2) == data.targets[rows]).mean()
@@ -102,7 +105,11 @@ class TestFolds:
 class TestForecasts:
     def test_error_bars_stand_beside_the_naive_forecasts(self, tmp_path):
         run = hubel.fit(
-            forecasting(level(), 2, length=10), uncertainty=True, recipe=recipe(), out=tmp_path / "run", quiet=True
+            forecasting(level(), 2, length=10),
+            uncertainty=True,
+            recipe=recipe(),
+            out=tmp_path / "run",
+            quiet=True,
         )
         assert run.status == "finished"
         assert set(run.about["naive"]["the last value"]) >= {"rmse", "mae", "skill"}
@@ -130,13 +137,17 @@ class TestForecasts:
 
     def test_a_run_of_an_array_is_evaluated_on_a_file(self, tmp_path):
         x = np.stack([np.arange(200.0) % 7, level(200)], axis=1)
-        run = hubel.fit(forecasting(x, 3, length=10, target=1), recipe=recipe(), out=tmp_path / "run", quiet=True)
+        run = hubel.fit(
+            forecasting(x, 3, length=10, target=1), recipe=recipe(), out=tmp_path / "run", quiet=True
+        )
         np.savetxt(tmp_path / "new.csv", x[:80], delimiter=",")
         found = run.evaluate(tmp_path / "new.csv")
         same = run.evaluate(forecasting(x[:80], 3, length=10, target=1))
         assert found["rmse"] == same["rmse"]
         assert found["rmse"].count == 80 - 10 - 3 + 1
-        with pytest.raises(ValueError, match=r"hubel\.data\.forecasting\(series, 3, length=10, target=\[1\]\)"):
+        with pytest.raises(
+            ValueError, match=r"hubel\.data\.forecasting\(series, 3, length=10, target=\[1\]\)"
+        ):
             run.evaluate(x[None, :10], np.zeros((1, 3)))
         again = hubel.fit(tmp_path / "new.csv", like=run, out=tmp_path / "again", quiet=True)
         assert hubel.resume(again.folder, quiet=True).status == "finished"
@@ -148,7 +159,9 @@ class TestForecasts:
             out=tmp_path / "run", quiet=True,
         )  # fmt: skip
         tens = write_level(tmp_path / "tens.csv", 40, step=1 / 6)
-        with pytest.raises(ValueError, match=r"a step every 0\.166667 h, but the network was fitted to one every 1 h"):
+        with pytest.raises(
+            ValueError, match=r"a step every 0\.166667 h, but the network was fitted to one every 1 h"
+        ):
             list(workflows.predict_files(run, [tens]))
         rows = write_level(tmp_path / "gap.csv", 40).read_text().splitlines()
         (tmp_path / "gap.csv").write_text("\n".join([*rows[:20], *rows[22:]]))
@@ -161,7 +174,11 @@ class TestForecasts:
         train = forecasting(level(), 2, length=10)
         objective, _ = choices.choose_objective(train)
         robust = AbsoluteError(2, center=objective.center, scale=objective.scale)
-        for asked, name in ((objective, "forecaster"), (robust, "forecaster"), (SquaredError(2), "recurrent")):
+        for asked, name in (
+            (objective, "forecaster"),
+            (robust, "forecaster"),
+            (SquaredError(2), "recurrent"),
+        ):
             net, why = choices.choose_net(train, asked, 0, 1.0)
             assert net.made_by.name == f"hubel.nets.{name}"
             assert "error bars" not in why
@@ -195,7 +212,9 @@ class TestFeatures:
             "attention": lambda inputs, outputs: nets.transformer(8, heads=2, inputs=inputs, outputs=outputs),
         }
         for name, net in made.items():
-            run = hubel.fit(curves, np.arange(40) % 2, net=net, recipe=recipe(), out=tmp_path / name, quiet=True)
+            run = hubel.fit(
+                curves, np.arange(40) % 2, net=net, recipe=recipe(), out=tmp_path / name, quiet=True
+            )
             layers = ("stem", "blocks.0.two") if name == "convolutions" else ("embed", "blocks.1")
             for layer in layers:
                 together = hubel.features(run, curves, layer=layer)
@@ -233,7 +252,11 @@ class TestChanges:
         curves = [np.ones((3 + k % 4, 2)) for k in range(40)]
         with pytest.raises(ContractError, match="of which the longer one would be cut"):
             hubel.fit(
-                curves, np.arange(40) % 2, recipe=recipe(augmentation=(Mixup(),)), out=tmp_path / "run", quiet=True
+                curves,
+                np.arange(40) % 2,
+                recipe=recipe(augmentation=(Mixup(),)),
+                out=tmp_path / "run",
+                quiet=True,
             )
 
 
@@ -244,7 +267,9 @@ def test_symbols_that_were_lost_before_the_network_was_asked_are_said(book, tmp_
         out=tmp_path / "run", quiet=True,
     )  # fmt: skip
     new = SAYING * 6 + "z" * 40
-    with pytest.warns(UserWarning, match=r"symbols of text are �: .*from_text\(text, validation=0, test=0, least=1\)"):
+    with pytest.warns(
+        UserWarning, match=r"symbols of text are �: .*from_text\(text, validation=0, test=0, least=1\)"
+    ):
         lost = run.evaluate(from_text(new, length=10))
     kept = run.evaluate(from_text(new, length=10, validation=0, test=0, least=1))
     assert lost["bits_per_symbol"].value > kept["bits_per_symbol"].value + 0.1
@@ -253,7 +278,9 @@ def test_symbols_that_were_lost_before_the_network_was_asked_are_said(book, tmp_
 def test_like_a_run_of_something_else_a_text_is_refused(book, tmp_path):
     x = np.random.default_rng(0).normal(size=(40, 5)).astype("float32")
     run = hubel.fit(x, (x[:, 0] > 0).astype(int), recipe=recipe(), out=tmp_path / "run", quiet=True)
-    with pytest.raises(ValueError, match=r"book\.txt is a text, but .* was fitted to something else \(features\)"):
+    with pytest.raises(
+        ValueError, match=r"book\.txt is a text, but .* was fitted to something else \(features\)"
+    ):
         hubel.fit(book, like=run, out=tmp_path / "other", quiet=True)
 
 
@@ -271,7 +298,9 @@ def test_a_network_that_reads_whole_windows_alone_is_scored_but_writes_nothing(t
 
     data = from_text(SAYING * 10, length=20)
     with pytest.warns(RuntimeWarning, match=r"could not write a text \(AssertionError: 20 symbols"):
-        run = hubel.fit(data, net=Whole(len(data.alphabet)), recipe=recipe(), out=tmp_path / "run", quiet=True)
+        run = hubel.fit(
+            data, net=Whole(len(data.alphabet)), recipe=recipe(), out=tmp_path / "run", quiet=True
+        )
     assert run.status == "finished"
     assert np.isfinite(run.test["bits_per_symbol"]["value"])
     assert (tmp_path / "run" / "report.html").exists()

@@ -88,7 +88,9 @@ def augmented(
         if isinstance(change, CropSteps):
             draw = replace(draw, lengths=change.new_lengths(before, draw))
     if draw.lengths is not None and augmentations:
-        beyond = torch.arange(inputs.shape[1], device=inputs.device) >= draw.lengths.to(inputs.device).unsqueeze(1)
+        beyond = torch.arange(inputs.shape[1], device=inputs.device) >= draw.lengths.to(
+            inputs.device
+        ).unsqueeze(1)
         inputs = inputs.masked_fill(beyond.view(*beyond.shape, *(1,) * (inputs.ndim - 2)), 0.0)
     return inputs, draw.lengths
 

@@ -255,7 +255,7 @@ def _chosen(
             there = (
                 nearest(one, names)
                 if columns is not None
-                else f" Its columns have no names: say their numbers, \"column 1\" to \"column {num}\", or give the file a header."
+                else f' Its columns have no names: say their numbers, "column 1" to "column {num}", or give the file a header.'
             )
             raise ValueError(f"the series has no column {one!r} to forecast.{there}")
         found.append(names.index(one) if one in names else plain.index(one))

@@ -150,8 +150,7 @@ def from_text(
     parts = [np.full(len(found), part) for part, found in begins.items()] + [np.full(added, "train")]
     ids = [_as_words(pieces[0][1])]
     ids += [
-        np.char.add(f"variant {k}: ", _as_words(starts))
-        for k, (_, starts) in enumerate(pieces[1:], start=1)
+        np.char.add(f"variant {k}: ", _as_words(starts)) for k, (_, starts) in enumerate(pieces[1:], start=1)
     ]
     return Dataset(
         inputs=inputs,

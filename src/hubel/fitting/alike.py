@@ -128,7 +128,9 @@ def _of_series(run: Run, path: Path, recorded: Mapping[str, Any]) -> dict[str, A
     """Series from another place: the same columns, and for a forecast windows of the same length."""
     reading = run.reading
     options: dict[str, Any] = {}
-    if reading["kind"] == "forecast":  # also where it was fitted to an array, of which no options are recorded
+    if (
+        reading["kind"] == "forecast"
+    ):  # also where it was fitted to an array, of which no options are recorded
         options = {
             "forecast": reading["horizon"],
             "length": reading["shape"][0],

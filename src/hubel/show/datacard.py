@@ -66,7 +66,9 @@ def _shape(data: Mapping[str, Any]) -> str | None:
     axes = {
         2: "steps × features",
         3: "channels × rows × columns",
-        4: "channels × depth × rows × columns" if kind != "image series" else "pictures × channels × rows × columns",
+        4: "channels × depth × rows × columns"
+        if kind != "image series"
+        else "pictures × channels × rows × columns",
     }.get(len(value))
     return f"{text} ({axes})" if axes else text
 

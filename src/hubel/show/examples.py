@@ -103,7 +103,11 @@ def _entering_series(evidence: Evidence) -> dict[str, Any] | None:
     labels = _entering_labels(evidence, len(steps))
     return {
         "cards": [
-            {"panels": (), "drawing": series.drawing(evidence, one, f"{place + 1} of the first batch", names), "label": label}
+            {
+                "panels": (),
+                "drawing": series.drawing(evidence, one, f"{place + 1} of the first batch", names),
+                "label": label,
+            }
             for place, (one, label) in enumerate(zip(each[:MOST_SERIES], labels, strict=False))
         ],
         "several": False,

@@ -91,9 +91,7 @@ def forecast(evidence: Evidence) -> dict[str, Any] | None:
     return {"by_step": _errors_by_step(evidence), "cards": drawn, "naive": _naive_name(evidence)}
 
 
-def drawing(
-    evidence: Evidence, values: np.ndarray, name: str, names: Sequence[str] | None = None
-) -> str:
+def drawing(evidence: Evidence, values: np.ndarray, name: str, names: Sequence[str] | None = None) -> str:
     """A series [L, F], a panel a feature, called by `names` [F] (default: those of the data)."""
     names = channels(evidence, values.shape[1]) if names is None else names
     axis = _axis(evidence)

@@ -114,7 +114,9 @@ def _check_changes(recipe: Recipe, first: Batch, data: Dataset) -> None:
             )
 
 
-def _check_series(prepared: Prepared, objective: Objective, recipe: Recipe, net: nn.Module, first: Batch) -> None:
+def _check_series(
+    prepared: Prepared, objective: Objective, recipe: Recipe, net: nn.Module, first: Batch
+) -> None:
     """Stretches have lengths, which a network has to take; and after a changed window of a forecast come other values."""
     data = prepared.whole
     if data.kind != "series":

@@ -394,7 +394,11 @@ def _read_like(like: Run, source: Any, options: Mapping[str, Any] | None) -> dic
     """The options under which `source` is read as the data of `like` were, with the symmetries that were declared for those."""
     if like.reading["kind"] == "text" and text_file(source) is not None:
         return recorded_options(like) | dict(options or {})
-    if text_file(source) is not None and "forecast" not in (options or {}) and like.reading["kind"] != "forecast":
+    if (
+        text_file(source) is not None
+        and "forecast" not in (options or {})
+        and like.reading["kind"] != "forecast"
+    ):
         raise ValueError(
             f"{source} is a text, but {like.folder} was fitted to something else ({like.reading['kind']}): leave like= out, or name a run of a text"
         )

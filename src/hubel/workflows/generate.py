@@ -58,7 +58,9 @@ def encode(run: Run | Path | str, x: Any, *, device: str = "auto") -> np.ndarray
         )
     stored = read_like(x, known.reading)
     if isinstance(stored, Series):
-        raise ValueError("x holds series of different lengths, which have no code of one size here: cut them to one length")
+        raise ValueError(
+            "x holds series of different lengths, which have no code of one size here: cut them to one length"
+        )
     if len(stored) == 0:
         raise ValueError("received no examples: there is nothing to encode")
     return codes_of(known.net, known.scaling, known.precision, stored, known.device)

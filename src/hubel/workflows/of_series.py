@@ -35,7 +35,9 @@ def forecast_objective(train: Dataset, objective: Objective, why: str) -> tuple[
 def net_of_series(train: Dataset, objective: Objective) -> tuple[nn.Module, str]:
     """The default network for series, films and forecasts; its weights follow from torch's global generator."""
     num = objective.num_outputs
-    in_units_of_inputs = isinstance(objective, (SquaredError, AbsoluteError, Huber)) and objective.scale is not None
+    in_units_of_inputs = (
+        isinstance(objective, (SquaredError, AbsoluteError, Huber)) and objective.scale is not None
+    )
     if train.reading.get("kind") == "forecast" and in_units_of_inputs:
         columns = list(train.reading["target_columns"])
         net = nets.forecaster("gru", 64, columns=columns, inputs=train.shape, outputs=num)

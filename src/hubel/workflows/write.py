@@ -54,7 +54,9 @@ def write(
     """
     known = run if isinstance(run, (Run, Ensemble)) else open_fitted(run, device=device)
     if isinstance(known, Ensemble):
-        raise ValueError(f"{known.folder} is an ensemble; a text is written by one run: name the folder of a member")
+        raise ValueError(
+            f"{known.folder} is an ensemble; a text is written by one run: name the folder of a member"
+        )
     objective = known.objective
     if not isinstance(objective, NextSymbol) or objective.alphabet is None:
         raise ValueError(
