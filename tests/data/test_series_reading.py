@@ -331,3 +331,19 @@ def test_new_series_come_at_the_rate_of_training(tmp_path):
         UnreadableData, match=r"a step every 1 d, but the network was fitted to one every 0\.5 d"
     ):
         read_like(tmp_path / "new.csv", data.reading)
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("level (m)\n1\n2\n", ("level (m)",)),
+        ("level of the sea [m]\n1\n2\n", ("level of the sea [m]",)),
+        ("level (m)  wind [m/s]\n1 2\n2 3\n", ("level (m)", "wind [m/s]")),
+        ("time (h) level (m)\n1 2\n2 3\n", ("level (m)",)),
+    ],
+)
+def test_names_with_units_between_blanks(tmp_path, content, names):
+    (tmp_path / "x.csv").write_text(content)
+    steps = read_steps(tmp_path / "x.csv")
+    assert steps.names == names
+    assert steps.values.shape == (2, len(names))

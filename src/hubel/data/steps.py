@@ -27,6 +27,7 @@ from hubel.data.text import read_text
 TEXT = (".csv", ".tsv", ".txt", ".dat")
 PARQUET = (".parquet", ".pq")
 TIMES = ("time", "date", "datetime", "timestamp", "jd", "mjd", "bjd", "hjd")
+BLANKS = re.compile(r"\s+(?![\[(])")  # "time (s) flux (mJy)" are two names
 MONTH = re.compile(r"\d{4}-\d{2}")
 UNIT = re.compile(r"^(.*\S)\s*[\[(]([^\])]*)[\])]$")
 
@@ -145,6 +146,8 @@ def read_columns(path: Path) -> Columns:
         raise UnreadableData(f"{path} has no rows; expected one row a step")
     separator = _separator(path, rows[0])
     first = _cells(rows[0], separator)
+    if separator is None and len(rows) > 1 and len(_cells(rows[1], None)) == 1:
+        first = [rows[0].strip()]  # the words of one name
     names = None
     if not any(_is_number(cell) for cell in first):
         names, rows = tuple(first), rows[1:]
@@ -204,7 +207,7 @@ def _separator(path: Path, row: str) -> str | None:
 
 def _cells(row: str, separator: str | None) -> list[str]:
     if separator is None:
-        return row.split()
+        return BLANKS.split(row.strip())
     return [cell.strip() for cell in next(csv.reader(io.StringIO(row), delimiter=separator), [])]
 
 

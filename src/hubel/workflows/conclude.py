@@ -92,13 +92,7 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
             f"{name.capitalize()} {headline.replace('_', ' ')}: {score_text(headline, scores[headline])}"
         )
         for words, found in about.get("naive", {}).items():
-            saved = found["skill"]
-            told = (
-                ""
-                if saved["value"] is None
-                else f", of whose squared error the network saves {saved['value']:.0%} [{saved['low']:.0%}, {saved['high']:.0%}]"
-            )
-            display.say(f"  beside it: {words} {found[headline]['value']:.4g}{told}")
+            display.say(f"  beside it: {words} {found['rmse']['value']:.4g}{_saved(found['skill'])}")
     if "frechet_distance" in scores:
         samples, halves = scores["frechet_distance"], scores["frechet_of_halves"]
         display.say(
