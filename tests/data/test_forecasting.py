@@ -204,3 +204,13 @@ def test_a_constant_target_beside_others_does_not_hide_the_season():
     series = made()
     series[:, 1] = 7
     assert find_season(forecasting(series, 12, length=30)) == 12
+
+
+@pytest.mark.parametrize(("steps", "horizon", "least"), [(300, 4, 6), (1000, 6, 8), (1000, 60, 2)])
+def test_blocks_are_as_long_as_the_horizon_and_leave_some_in_the_test_part(steps, horizon, least):
+    data = forecasting(made(steps), horizon, length=12)
+    _, sizes = np.unique(data.groups, return_counts=True)
+    assert set(sizes[:-1].tolist()) == {sizes[0]}
+    assert sizes[0] >= horizon
+    assert len(set(data.groups[assign_parts(data, seed=0).test])) >= least
+    assert (np.diff(data.groups) >= 0).all()
