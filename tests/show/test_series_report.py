@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hubel.show.datacard import datacard
+from hubel.show.errors import errors
 from hubel.show.evidence import Evidence
 from hubel.show.examples import entering
 from hubel.show.verdict import verdict
@@ -65,3 +66,27 @@ def test_one_naive_forecast_is_not_the_better_one(tmp_path, names, said):
     about = {"naive": {name: {"rmse": score, "skill": skill} for name in names}, "test": {"rmse": score}}
     found = verdict(evidence(tmp_path, {"target_names": ["x +1"]}, about=about))
     assert f"Of the squared error {said} the network saves 50.0 %" in found["comparison"]
+
+
+def test_a_forecast_is_told_by_its_columns(tmp_path):
+    names = [f"{column} +{k}" for k in (1, 2, 3) for column in ("level", "wind")]
+    data = {
+        "target_names": names,
+        "units": ["m", "m/s"] * 3,
+        "reading": {"kind": "forecast", "horizon": 3, "target_columns": [0, 1]},
+    }
+    facts = dict(datacard(evidence(tmp_path, data))["facts"])
+    assert facts["Target"] == "the next 3 values of level (m), wind (m/s)"
+
+
+def test_of_many_steps_ahead_the_first_the_last_and_some_between_are_drawn(tmp_path):
+    targets = np.random.default_rng(0).normal(size=(30, 14))
+    data = {"target_names": [f"level +{k}" for k in range(1, 15)]}
+    found = errors(evidence(tmp_path, data, arrays={"targets": targets, "values": targets + 0.1}))
+    assert [output["name"] for output in found["outputs"]] == [
+        "level +1",
+        "level +5",
+        "level +10",
+        "level +14",
+    ]
+    assert found["shown"] == "4 of 14 values, evenly chosen."

@@ -366,3 +366,14 @@ def test_the_season_is_that_of_the_training_part_and_intervals_draw_blocks(tmp_p
         assert all("groups" in score["method"] for score in scores.values())
     again = run.evaluate(forecasting(series[480:], 3, length=20))
     assert "groups" in again["rmse"].method
+
+
+def test_the_worst_forecasts_are_of_different_events(tmp_path):
+    series = level(600)
+    series[530] += 60  # one event in the test part, which many windows share
+    run = hubel.fit(forecasting(series, 5, length=12), recipe=recipe(), out=tmp_path / "run", quiet=True)
+    with np.load(run.folder / "predictions.npz") as stored:
+        worst = stored["worst_rows"]
+        steps = np.array([int(name.removeprefix("step ")) for name in stored["ids"]])[worst]
+    assert 520 < steps[0] < 545
+    assert np.diff(np.sort(steps)).min() >= 5

@@ -77,6 +77,19 @@ def _target(data: Mapping[str, Any]) -> str | None:
     names, units = data.get("target_names"), data.get("units")
     if not isinstance(names, list) or not names:
         return None
+    reading = data.get("reading")
+    horizon = as_number(reading.get("horizon")) if isinstance(reading, Mapping) else None
+    if horizon is not None and 1 < horizon < len(names) + 1:  # a forecast names every step of every column
+        count = int(len(names) // horizon)
+        names, units = (
+            [str(name).rpartition(" +")[0] for name in names[:count]],
+            units[:count] if isinstance(units, list) else None,
+        )
+        return f"the next {horizon:.0f} values of {_with_units(names, units)}"
+    return _with_units(names, units)
+
+
+def _with_units(names: list[Any], units: Any) -> str:
     units = units if isinstance(units, list) and len(units) == len(names) else [None] * len(names)
     return ", ".join(
         f"{name} ({unit})" if unit else str(name) for name, unit in zip(names, units, strict=True)

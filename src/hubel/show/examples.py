@@ -48,6 +48,7 @@ def mistakes(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
         "small": bool(shown and max(shown.width, shown.height) <= 96),
         "statement": shown.statement if shown else "",
         "regression": evidence.kind == "values",
+        "forecast": series.is_forecast(evidence),
         "unit": target_unit(evidence),
     }
 
@@ -116,7 +117,7 @@ def _entering_series(evidence: Evidence) -> dict[str, Any] | None:
         "channels": channel_table(np.concatenate(each), names),
         "noun": "feature",
         "hidden": max(0, steps.shape[2] - 32),
-        "shape": wording.shape([int(n) for n in steps.shape[1:]]),
+        "shape": f"{'' if lengths is None else 'up to '}{wording.shape([int(n) for n in steps.shape[1:]])}",
         "dtype": str(steps.dtype),
         "preprocessing": _preprocessing(evidence),
     }

@@ -210,7 +210,25 @@ def worst_rows(part: Dataset, prediction: Prediction) -> np.ndarray:
     if prediction.probabilities is not None and targets.ndim == 1:
         wrong = prediction.values != targets
     order = np.argsort(-error, kind="stable")
-    return order[wrong[order]][:NUM_WORST].astype(np.int64)
+    order = order[wrong[order]]
+    if part.spans is not None:
+        order = _apart(order, np.asarray(part.spans)[:, 0], int(part.reading.get("horizon", 1)))
+    return order[:NUM_WORST].astype(np.int64)
+
+
+def _apart(order: np.ndarray, first: np.ndarray, least: int) -> np.ndarray:
+    """Of rows in their order those whose windows begin at least so many steps from all before them: one event is shown once.
+
+    >>> _apart(np.array([2, 1, 0, 3]), np.array([0, 4, 5, 9]), 3)
+    array([2, 0, 3])
+    """
+    kept: list[int] = []
+    for row in order.tolist():
+        if all(abs(int(first[row]) - int(first[other])) >= least for other in kept):
+            kept.append(row)
+        if len(kept) == NUM_WORST:
+            break
+    return np.array(kept, np.int64)
 
 
 def entering(training: Training) -> dict[str, np.ndarray]:
