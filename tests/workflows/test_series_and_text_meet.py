@@ -377,3 +377,16 @@ def test_the_worst_forecasts_are_of_different_events(tmp_path):
         steps = np.array([int(name.removeprefix("step ")) for name in stored["ids"]])[worst]
     assert 520 < steps[0] < 545
     assert np.diff(np.sort(steps)).min() >= 5
+
+
+def test_a_file_of_one_series_is_answered_by_its_name(tmp_path):
+    curves, y = waves()
+    run = hubel.fit(curves, y, recipe=recipe(), out=tmp_path / "run", quiet=True)
+    np.save(tmp_path / "one.npy", curves[0])
+    np.savez(tmp_path / "two.npz", x=np.stack([curves[0][:6], curves[1][:6]]))
+    found = workflows.predict_files(run, [tmp_path / "one.npy", tmp_path / "two.npz"])
+    assert [str(answer["file"]).rpartition("/")[2] for answer in found] == [
+        "one.npy",
+        "two.npz[0]",
+        "two.npz[1]",
+    ]
