@@ -54,7 +54,12 @@ def test_films_are_no_volumes(tmp_path):
     data = {"shape": [3, 1, 8, 9], "reading": {"kind": "image series"}}
     found = entering(evidence(tmp_path, data, arrays={"entering_pictures": pictures}), budget=100_000)
     assert "Middle planes" not in found["statement"]
-    assert found["shape"] == "3 × 8 × 9"
+    assert "3 pictures, side by side in grey" in found["statement"]
+    assert [len(card["panels"]) for card in found["cards"]] == [
+        3,
+        3,
+    ]  # not one picture in red, green and blue
+    assert (found["noun"], found["shape"]) == ("picture", "3 × 8 × 9")
 
 
 @pytest.mark.parametrize(

@@ -390,3 +390,22 @@ def test_a_file_of_one_series_is_answered_by_its_name(tmp_path):
         "two.npz[0]",
         "two.npz[1]",
     ]
+
+
+def test_pictures_that_a_film_has_not_are_shown_as_none(tmp_path):
+    films = [np.full((2 + k % 3, 5, 5), 10 + k, np.uint8) for k in range(40)]
+    run = hubel.fit(
+        films,
+        np.arange(40) % 2,
+        options={"kind": "image series"},
+        recipe=recipe(),
+        out=tmp_path / "run",
+        quiet=True,
+    )
+    with np.load(run.folder / "predictions.npz") as stored:
+        entering = stored["entering_pictures"]
+    there = np.isfinite(entering).all((2, 3))
+    assert entering.shape[1:] == (4, 5, 5)
+    assert set(there.sum(1).tolist()) == {2, 3, 4}
+    assert (np.isfinite(entering).any((2, 3)) == there).all()
+    assert "pictures, side by side in grey" in report(run.folder)

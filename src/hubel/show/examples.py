@@ -31,7 +31,11 @@ def mistakes(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
         and len(stored) == len(stored_rows)
     ):
         count = min(len(stored), len(rows), MOST_MISTAKES)
-        shown = gallery(stored[:count], budget=budget, size=_volumes(evidence)) if count else None
+        shown = (
+            gallery(stored[:count], budget=budget, size=_volumes(evidence), noun=_noun(evidence))
+            if count
+            else None
+        )
     if shown:
         rows = rows[: len(shown.panels)]
     cards = [_card(evidence, int(row)) for row in rows[:MOST_MISTAKES]]
@@ -69,6 +73,7 @@ def entering(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
         low=low if numeric else None,
         high=high if numeric else None,
         size=_volumes(evidence),
+        noun=_noun(evidence),
     )
     labels = _entering_labels(evidence, len(pictures))
     names = evidence.part("data").get("channels")
@@ -85,7 +90,7 @@ def entering(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
         "small": bool(shown and max(shown.width, shown.height) <= 96),
         "statement": shown.statement if shown else "The inputs are not pictures; their ranges are below.",
         "channels": channel_table(pictures, [str(n) for n in names] if isinstance(names, list) else ()),
-        "noun": "channel" if told is None else "column",
+        "noun": _noun(evidence) if told is None else "column",
         "hidden": max(0, pictures.shape[1] - 32),
         "shape": wording.shape(_entering_shape(evidence, pictures)),
         "dtype": str(pictures.dtype),
@@ -146,6 +151,11 @@ def worst_rows(evidence: Evidence) -> np.ndarray:
     if (probabilities := evidence.probabilities) is not None:
         wrong = wrong[np.argsort(probabilities[wrong, targets[wrong]], kind="stable")]
     return wrong[:MOST_MISTAKES]
+
+
+def _noun(evidence: Evidence) -> str:
+    """What the second axis of stored pictures holds: their channels, or the pictures of a film."""
+    return "picture" if evidence.part("data", "reading").get("kind") == "image series" else "channel"
 
 
 def _volumes(evidence: Evidence) -> str:

@@ -183,7 +183,8 @@ def write_predictions(
         content["surprisals"] = prediction.surprisals.astype(np.float32)
         content["values"] = prediction.values.astype(targets.dtype)  # numbers of symbols, as they are stored
     if len(part.shape) in (3, 4):
-        content["worst_pictures"] = pictures_of(part, np.asarray(part.inputs[worst]))
+        lengths = None if part.lengths is None else part.lengths[worst]
+        content["worst_pictures"] = pictures_of(part, np.asarray(part.inputs[worst]), lengths)
     write_arrays(folder, content | series_shown(part, worst, naive) | more)
 
 
@@ -251,9 +252,10 @@ def entering(training: Training) -> dict[str, np.ndarray]:
     if batch.inputs.ndim not in (4, 5):
         return {}
     targets = {"entering_targets": batch.targets[:NUM_ENTERING].cpu().numpy()}
+    lengths = None if batch.lengths is None else batch.lengths[:NUM_ENTERING].cpu().numpy()
     return {
         "entering_pictures": pictures_of(
-            training.job.train, batch.inputs[:NUM_ENTERING].float().cpu().contiguous().numpy()
+            training.job.train, batch.inputs[:NUM_ENTERING].float().cpu().contiguous().numpy(), lengths
         ),
         **({} if training.job.train.is_its_own_target else targets),
     }
@@ -281,9 +283,17 @@ def text_of_its_own(setting: Setting, training: Training, objective: NextSymbol)
         return {}
 
 
-def pictures_of(data: Dataset, examples: np.ndarray) -> np.ndarray:
-    """Examples of `data` as pictures: volumes by their middle slices, image series [m, T, C, H, W] by the first channel of each picture."""
-    return examples[:, :, 0] if data.kind == "image series" else middle_slices(examples)
+def pictures_of(data: Dataset, examples: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
+    """Examples of `data` as pictures: volumes by their middle slices, image series [m, T, C, H, W] by the first channel of each picture,
+    with NaN (float32) in place of pictures beyond their `lengths` [m].
+    """
+    if data.kind != "image series":
+        return middle_slices(examples)
+    films = examples[:, :, 0]
+    if lengths is None:
+        return films
+    beyond = np.arange(films.shape[1]) >= lengths[:, None]
+    return np.where(beyond[:, :, None, None], np.float32(np.nan), films.astype(np.float32))
 
 
 def middle_slices(examples: np.ndarray) -> np.ndarray:
