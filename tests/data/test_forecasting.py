@@ -176,7 +176,7 @@ def test_words_of_series_are_refused_for_everything_else(tmp_path):
     (tmp_path / "x.csv").write_text("level,label\n" + "1,a\n2,b\n" * 50)
     with pytest.raises(ValueError, match="season=3 belongs to a forecast"):
         load(tmp_path / "x.csv", season=3)
-    with pytest.raises(ValueError, match="time='level' names a column of series"):
+    with pytest.raises(ValueError, match="time='level' names the times of series"):
         load(tmp_path / "x.csv", time="level")
     with pytest.raises(
         ValueError, match=r"kind='series' is for files and arrays, but .* is a table of features"

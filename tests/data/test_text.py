@@ -367,3 +367,8 @@ def test_a_text_in_place_of_its_path_is_no_file():
             FileNotFoundError, match=r"is no file\. A text that is no file is given as the numbers"
         ):
             read_like(text, reading)
+
+
+def test_a_text_in_place_of_a_path_is_told_how_to_be_fitted():
+    with pytest.raises(FileNotFoundError, match=r"^'to be.{1,60}…' is no path; .*from_text\(text\)"):
+        load("to be or not to be, " * 50)

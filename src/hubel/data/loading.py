@@ -33,7 +33,7 @@ from hubel.data.tables import COLUMNS, list_table
 from hubel.data.targets import Task
 from hubel.data.text import SUFFIXES, Tokens
 from hubel.data.texts import load_as_text
-from hubel.data.unused_options import refuse_for_forecasts
+from hubel.data.unused_options import refuse_for_forecasts, refuse_no_path
 
 SERIES = Wanted(is_series_file, "series")
 TEXTS_OF_NUMBERS = Wanted(lambda path: is_steps(path) and holds_numbers(path), "series")
@@ -156,6 +156,7 @@ def load(
     if kind not in (None, "volumes", *AXES):
         raise ValueError(f"kind={kind!r} is not known; expected {KINDS}")
     path = Path(source).expanduser()
+    refuse_no_path(path)
     if not path.exists():
         raise FileNotFoundError(_not_there(path))
     declared = frozenset(() if symmetries is None else symmetries)

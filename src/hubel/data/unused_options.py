@@ -1,4 +1,4 @@
-"""Options of `load` that say nothing about what is read: each is a misunderstanding, which is refused."""
+"""Words for `load` that say nothing about what is read: each is a misunderstanding, which is refused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,11 @@ def refuse_for_forecasts(
         )
 
 
-def refuse_time(path: Path, time: str | None) -> None:
-    """Raise `ValueError` where a column of times is named for what has no steps."""
-    if time is not None:
-        raise ValueError(f"time={time!r} names a column of series in text files, but {path} holds none")
+def refuse_no_path(path: Path) -> None:
+    """Raise `FileNotFoundError` for what no path can be, such as a text that was passed in place of its path."""
+    try:
+        path.exists()
+    except (OSError, ValueError) as error:
+        raise FileNotFoundError(
+            f"{str(path)[:60] + '…'!r} is no path; a text itself is cut into windows first: hubel.fit(hubel.data.from_text(text))"
+        ) from error
