@@ -79,7 +79,7 @@ class TestEnsembles:
             found.test["bits_per_symbol"]["value"], rel=1e-6
         )
         assert "What it writes" not in report(found.folder)  # the text of one member
-        with pytest.raises(ValueError, match="is an ensemble; a text is written by one run"):
+        with pytest.raises(FileNotFoundError, match=r"name one of those in it, such as .*member-1"):
             hubel.write(found.folder)
 
     def test_of_forecasts_the_naive_ones_are_compared_with_the_mean(self, tmp_path):

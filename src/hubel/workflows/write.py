@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from hubel.core import random
 from hubel.data.text import UNKNOWN, cut_text, symbols_of
-from hubel.fitting import Ensemble, Run, open_fitted
+from hubel.fitting import Run, open_run
 from hubel.nets.character_lm import CharacterLM
 from hubel.objectives import NextSymbol
 
 
 def write(
-    run: Run | Ensemble | Path | str,
+    run: Run | Path | str,
     prompt: str | Sequence[str] = "",
     *,
     length: int = 500,
@@ -41,8 +41,8 @@ def write(
 
     Warns where the prompt has symbols that the alphabet has not (they are read as �, which is never written).
 
-    Raises `ValueError` where the run was not fitted to a text or is an ensemble, and for numbers out of their range; and what `open_run` and
-    `Run.net` raise.
+    Raises `ValueError` where the run was not fitted to a text, and for numbers out of their range; and what `open_run` and `Run.net`
+    raise.
 
     >>> import hubel, tempfile
     >>> data = hubel.data.from_text("to be or not to be, " * 40, length=10)
@@ -52,11 +52,7 @@ def write(
     ...     len("".join(write(run, "to ", length=20)))
     20
     """
-    known = run if isinstance(run, (Run, Ensemble)) else open_fitted(run, device=device)
-    if isinstance(known, Ensemble):
-        raise ValueError(
-            f"{known.folder} is an ensemble; a text is written by one run: name the folder of a member"
-        )
+    known = run if isinstance(run, Run) else open_run(run, device=device)
     objective = known.objective
     if not isinstance(objective, NextSymbol) or objective.alphabet is None:
         raise ValueError(
