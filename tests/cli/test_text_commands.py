@@ -69,6 +69,8 @@ def test_predicting_and_evaluating(place, capsys):
     assert lines[2].split(",")[1:3] == [str(len(SAYING) * 2), "0"]
     assert run(["evaluate", place / "run", place / "other.txt", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
+    assert run(["evaluate", place / "run", place / "other.txt"]) == 0
+    assert f"{(2 * len(SAYING) - 1) // 20} windows" in capsys.readouterr().out
     assert list(found) == ["bits_per_symbol", "perplexity", "accuracy", "top_5_accuracy"]
 
 

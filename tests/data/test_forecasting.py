@@ -151,3 +151,66 @@ def test_a_forecast_from_a_folder_or_with_symmetries_is_refused(tmp_path):
     (tmp_path / "x.csv").write_text("flux\n" + "1\n2\n" * 50)
     with pytest.raises(ValueError, match=r"symmetries .* are for labels"):
         load(tmp_path / "x.csv", forecast=3, symmetries=["crop"])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"ignore": ["tide"]}, r"ignore=\['tide'\] was given, but forecast=3 .*take the others out of it"),
+        ({"columns": ["tide"]}, "columns=.* was given, but forecast=3"),
+        ({"kind": "series"}, "kind='series' was given, but forecast=3"),
+        ({"channels": "first"}, "channels='first' was given"),
+        ({"size": 8}, "size=8 was given"),
+        ({"task": "values"}, "task='values' was given"),
+        ({"skip_unreadable": True}, "skip_unreadable=True was given"),
+        ({"test": 0.1}, "test= is for texts"),
+    ],
+)
+def test_words_that_say_nothing_about_one_long_series_are_refused(tmp_path, options, said):
+    (tmp_path / "x.csv").write_text("level,tide\n" + "1,2\n2,1\n" * 50)
+    with pytest.raises(ValueError, match=said):
+        load(tmp_path / "x.csv", forecast=3, **options)
+
+
+def test_words_of_series_are_refused_for_everything_else(tmp_path):
+    (tmp_path / "x.csv").write_text("level,label\n" + "1,a\n2,b\n" * 50)
+    with pytest.raises(ValueError, match="season=3 belongs to a forecast"):
+        load(tmp_path / "x.csv", season=3)
+    with pytest.raises(ValueError, match="time='level' names the times of series"):
+        load(tmp_path / "x.csv", time="level")
+    with pytest.raises(
+        ValueError, match=r"kind='series' is for files and arrays, but .* is a table of features"
+    ):
+        load(tmp_path / "x.csv", kind="series")
+    with pytest.raises(ValueError, match="digits is built in and holds none"):
+        load("digits", forecast=3)
+
+
+def test_columns_without_names_are_named_by_their_places(tmp_path):
+    np.savetxt(tmp_path / "x.csv", made(), delimiter=",")
+    data = load(tmp_path / "x.csv", forecast=2, target="column 2")
+    assert data.target_names == ("column 2 +1", "column 2 +2")
+    assert data.targets[0, 0] == pytest.approx(made()[30, 1])
+    with pytest.raises(ValueError, match=r"no column 'column 3' .* \"column 1\" to \"column 2\""):
+        load(tmp_path / "x.csv", forecast=2, target="column 3")
+
+
+def test_groups_do_not_part_a_series():
+    with pytest.raises(ValueError, match="stretches in order of time: leave the groups out"):
+        assign_parts(forecasting(made(), 3), seed=0, groups=np.zeros(300 - 30 - 3 + 1))
+
+
+def test_a_constant_target_beside_others_does_not_hide_the_season():
+    series = made()
+    series[:, 1] = 7
+    assert find_season(forecasting(series, 12, length=30)) == 12
+
+
+@pytest.mark.parametrize(("steps", "horizon", "least"), [(300, 4, 6), (1000, 6, 8), (1000, 60, 2)])
+def test_blocks_are_as_long_as_the_horizon_and_leave_some_in_the_test_part(steps, horizon, least):
+    data = forecasting(made(steps), horizon, length=12)
+    _, sizes = np.unique(data.groups, return_counts=True)
+    assert set(sizes[:-1].tolist()) == {sizes[0]}
+    assert sizes[0] >= horizon
+    assert len(set(data.groups[assign_parts(data, seed=0).test])) >= least
+    assert (np.diff(data.groups) >= 0).all()

@@ -7,7 +7,7 @@ from torch import nn
 
 from hubel.core.errors import ContractError
 from hubel.core.types import Batch
-from hubel.data import Dataset
+from hubel.data import Dataset, from_arrays
 from hubel.data.batches import Batches
 from hubel.data.preprocessing import scaling_of
 from hubel.fitting import Precision
@@ -105,3 +105,18 @@ def test_arguments_of_a_network():
     x, lengths = torch.zeros(2, 3, 1), torch.tensor([1, 3])
     assert Batch(inputs=x, targets=x).arguments == (x,)
     assert Batch(inputs=x, targets=x, lengths=lengths).arguments == (x, lengths)
+
+
+def test_scaling_of_films_counts_only_the_pictures_that_there_are():
+    rng = np.random.default_rng(1)
+    films = [rng.normal((5.0, -3.0), (2.0, 0.5), (n, 4, 3, 2)).transpose(0, 3, 1, 2) for n in (2, 5, 3, 1)]
+    data = from_arrays(films, [0, 1, 0, 1], kind="image series")
+    pictures = np.concatenate(films)
+    scaling = scaling_of(data)
+    np.testing.assert_allclose(scaling.mean, pictures.mean((0, 2, 3)), rtol=1e-12)
+    np.testing.assert_allclose(scaling.std, pictures.std((0, 2, 3)), rtol=1e-12)
+    scaled = scaling(torch.from_numpy(data.inputs), torch.from_numpy(data.lengths))
+    assert (scaled[0, 2:] == 0).all()
+    np.testing.assert_allclose(
+        scaled[1].mean((0, 2, 3)), ((films[1].mean((0, 2, 3)) - scaling.mean) / scaling.std), atol=1e-5
+    )

@@ -74,3 +74,15 @@ def test_nan_and_infinity_are_named():
         UnreadableData, match=r"series 1 holds NaN or infinite values in 2 of 5 steps \(first in step 3\)"
     ):
         pad_series(arrays)
+
+
+def test_a_long_one_among_many_that_fit_nowhere_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr("hubel.data.storage.free_memory", lambda: 1000)
+    monkeypatch.setattr("hubel.core.files.user_cache", lambda: tmp_path / "file" / "none")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        ValueError,
+        match=r"as much room as the longest, which has 5,000 steps \(half of them have 4 at most\)",
+    ) as caught:
+        pad_series(made([4, 5000, 2]))
+    assert "pictures" not in str(caught.value)

@@ -286,3 +286,64 @@ def test_texts_are_not_taken_for_series(tmp_path):
     (tmp_path / "b.txt").write_text("# t f\n1 2\n3 4\n")
     assert not holds_numbers(tmp_path / "a.txt")
     assert holds_numbers(tmp_path / "b.txt")
+
+
+def test_t_is_a_time_and_T_a_temperature(tmp_path):
+    (tmp_path / "x.csv").write_text("t (s),T (K)\n1,300\n2,310\n")
+    steps = read_steps(tmp_path / "x.csv")
+    assert (steps.time_name, steps.names, steps.values.tolist()) == ("t", ("T (K)",), [[300], [310]])
+    (tmp_path / "x.csv").write_text("T (K),Time\n300,1\n310,2\n")
+    assert read_steps(tmp_path / "x.csv").names == ("T (K)",)
+
+
+def test_months_are_dates(tmp_path):
+    (tmp_path / "x.csv").write_text("date,passengers\n1949-01,112\n1949-02,118\n1949-03,132\n")
+    assert np.diff(read_steps(tmp_path / "x.csv").time).tolist() == [31 * 86400, 28 * 86400]
+
+
+@pytest.mark.parametrize("content", ["a,b\n1,2,3\n4,5,6\n", "a,b,time\n1,2\n3,4\n", "a,b,\n1,2\n3,4\n"])
+def test_names_and_columns_are_as_many(tmp_path, content):
+    (tmp_path / "x.csv").write_text(content)
+    with pytest.raises(UnreadableData, match=r"names in its header \(a, b.*\), but [23] columns"):
+        read_steps(tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize(
+    ("lengths", "said"),
+    [
+        (np.array([3, -1]), r"many\.npz\[1\] has the length -1; expected 1 to 4"),
+        (np.array([3, 5]), r"many\.npz\[1\] has the length 5"),
+        (np.array([3.0, 1.0]), "one whole number a series"),
+        (np.array([[3], [1]]), r"lengths of shape \(2, 1\)"),
+    ],
+)
+def test_lengths_in_a_file_of_new_series_are_checked(tmp_path, lengths, said):
+    reading = from_arrays(made([4, 1, 3, 2]), CLASSES).reading
+    np.savez(tmp_path / "many.npz", x=np.ones((2, 4, 2)), lengths=lengths)
+    with pytest.raises(ValueError, match=said):
+        read_like(tmp_path / "many.npz", reading)
+
+
+def test_new_series_come_at_the_rate_of_training(tmp_path):
+    data = load(write_folder(tmp_path / "curves"))  # a step every 0.5 d
+    (tmp_path / "new.csv").write_text("time (d),flux (mJy),error\n0,1,2\n1,1,2\n2,1,2\n")
+    with pytest.raises(
+        UnreadableData, match=r"a step every 1 d, but the network was fitted to one every 0\.5 d"
+    ):
+        read_like(tmp_path / "new.csv", data.reading)
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("level (m)\n1\n2\n", ("level (m)",)),
+        ("level of the sea [m]\n1\n2\n", ("level of the sea [m]",)),
+        ("level (m)  wind [m/s]\n1 2\n2 3\n", ("level (m)", "wind [m/s]")),
+        ("time (h) level (m)\n1 2\n2 3\n", ("level (m)",)),
+    ],
+)
+def test_names_with_units_between_blanks(tmp_path, content, names):
+    (tmp_path / "x.csv").write_text(content)
+    steps = read_steps(tmp_path / "x.csv")
+    assert steps.names == names
+    assert steps.values.shape == (2, len(names))

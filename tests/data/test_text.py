@@ -23,6 +23,7 @@ from hubel.data import (
     synonyms,
     text_of,
 )
+from hubel.data import text as text_module
 from hubel.data.batches import Batches
 from hubel.data.preprocessing import scaling_of
 from hubel.data.text import in_alphabet, windows_of
@@ -85,7 +86,8 @@ def test_windows_are_slices_of_the_text_and_stay_in_their_part(text, length, ste
         assert start + length + 1 <= ends[part]
         seen[part].append(start)
     for part, starts in seen.items():
-        assert starts == list(range(begins[part], ends[part] - length, step or length))
+        apart = step if part == "train" and step else length  # no symbol is scored twice
+        assert starts == list(range(begins[part], ends[part] - length, apart))
 
 
 @given(text=st.text(characters, max_size=80))
@@ -310,3 +312,63 @@ def test_the_embedded_text_is_that_of_the_book():
     assert "_" not in text
     assert "Gutenberg" not in text
     assert BUILTIN["opticks"].licence == "public domain"
+
+
+def test_symbols_are_looked_up_in_pieces(monkeypatch):
+    text = "abc🙂é" * 7 + "z"
+    alphabet = alphabet_of(text[:-1])
+    whole = symbols_of(text, alphabet)
+    monkeypatch.setattr(text_module, "AT_ONCE", 3)
+    assert symbols_of(text, alphabet).tolist() == whole.tolist()
+    assert whole[-1] == len(alphabet) - 1
+
+
+def test_windows_that_are_scored_share_no_symbol():
+    data = from_text("abcdefgh" * 50, length=10, step=3, validation=0.2, test=0.2)
+    for part, apart in (("train", 3), ("validation", 10), ("test", 10)):
+        starts = data.ids[data.part == part].astype(int)
+        assert set(np.diff(starts).tolist()) == {apart}
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"kind": "series"},
+        {"nan": "zero"},
+        {"columns": ["a"]},
+        {"ignore": "a"},
+        {"categories": ["a"]},
+        {"missing": ["?"]},
+        {"skip_unreadable": True},
+        {"resize": "crop"},
+        {"time": "t"},
+        {"season": 4},
+    ],
+)
+def test_words_of_other_data_are_refused(tmp_path, option):
+    (tmp_path / "a.txt").write_text("to be or not to be " * 20, encoding="utf-8")
+    with pytest.raises(
+        ValueError, match=r"a.txt is a text, whose target is the symbol that follows: leave it out"
+    ):
+        load(tmp_path / "a.txt", length=5, **option)
+
+
+def test_a_text_of_numbers_is_said_to_look_like_one(tmp_path):
+    (tmp_path / "a.txt").write_text("date flux\n" + "2026-01-01 1.5\n" * 40, encoding="utf-8")
+    assert "say forecast= (--forecast)" in load(tmp_path / "a.txt", length=5).notes[-1]
+    (tmp_path / "b.txt").write_text("1\n\nIt was a dark night, and 3 men came.\n" * 40, encoding="utf-8")
+    assert not any("forecast" in note for note in load(tmp_path / "b.txt", length=5).notes)
+
+
+def test_a_text_in_place_of_its_path_is_no_file():
+    reading = from_text("abcab" * 20, length=4, validation=0, test=0).reading
+    for text in ("abcabcabc", "abc\n" * 200, "ab\0c"):
+        with pytest.raises(
+            FileNotFoundError, match=r"is no file\. A text that is no file is given as the numbers"
+        ):
+            read_like(text, reading)
+
+
+def test_a_text_in_place_of_a_path_is_told_how_to_be_fitted():
+    with pytest.raises(FileNotFoundError, match=r"^'to be.{1,60}…' is no path; .*from_text\(text\)"):
+        load("to be or not to be, " * 50)

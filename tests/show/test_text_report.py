@@ -139,4 +139,10 @@ def test_figures_of_a_text(run):
 def test_pieces_of_one_shade_are_put_together():
     found = coloured(np.array([3, 4, 1, 3]), np.array([0.4, 0.3, 20.0, 7.6]), ALPHABET)
     assert found == [{"text": "ab", "shade": 0}, {"text": " a", "shade": 8}]
-    assert symbol_name("\x07\r") == "U+0007␍"
+    assert symbol_name("\x07\r") == r"U+0007\r"
+
+
+def test_line_ends_of_two_symbols_are_one(tmp_path):
+    alphabet = ("\n", "\r", "a", "�")
+    pieces = coloured(np.array([2, 1, 0, 1, 0, 2]), np.array([0.0, 5.0, 0.0, 0.0, 3.0, 0.0]), alphabet)
+    assert "".join(piece["text"] for piece in pieces) == "a\n\na"

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 import hubel
-from hubel.data import Dataset
+from hubel.data import Dataset, pad_series
 from hubel.fitting import SGD, AdamW, Constant, EarlyStopping, Precision, Recipe
 from hubel.nets import compact, mlp
 from hubel.objectives import BinaryCrossEntropy, CrossEntropy, SquaredError
@@ -461,3 +461,10 @@ def test_precision_of_the_recipe_is_kept():
     recipe = Recipe(precision=Precision(dtype="bfloat16"))
     ours = NetRegressor(SMALL, recipe=recipe, epochs=1, random_state=0, device="cpu").fit(X, y)
     assert ours.recipe_.precision.dtype == "bfloat16"
+
+
+def test_series_of_different_lengths_are_refused_with_the_way_to_fit_them():
+    ragged = [np.zeros((3, 2)), np.zeros((5, 2)), np.zeros((4, 2))]
+    for given in (ragged, pad_series(ragged)):
+        with pytest.raises(ValueError, match=r"series of different lengths.*hubel\.fit\(series, y\)"):
+            NetClassifier(epochs=1).fit(given, [0, 1, 0])

@@ -120,7 +120,7 @@ Length = Annotated[
 ]
 Step = Annotated[
     int | None,
-    typer.Option(help="Symbols from a window of a text to the next (default: its length)."),
+    typer.Option(help="Symbols from a window of a training text to the next (default: its length)."),
 ]
 Tokens = Annotated[
     str | None, typer.Option(help="What a symbol of a text is: characters (default) or words.")

@@ -80,11 +80,18 @@ def augment(inputs: Tensor, augmentations: Sequence[Augmentation], draw: Draw) -
 def augmented(
     inputs: Tensor, augmentations: Sequence[Augmentation], draw: Draw
 ) -> tuple[Tensor, Tensor | None]:
-    """Apply `augmentations` in order: what they make of the inputs, and the lengths [N] that its series then have."""
+    """Apply `augmentations` in order: what they make of the inputs, and the lengths [N] that its series then have. What lies beyond a length
+    is zero afterwards, whatever a change made of it.
+    """
     for change in augmentations:
         before, inputs = inputs, change(inputs, draw)
         if isinstance(change, CropSteps):
             draw = replace(draw, lengths=change.new_lengths(before, draw))
+    if draw.lengths is not None and augmentations:
+        beyond = torch.arange(inputs.shape[1], device=inputs.device) >= draw.lengths.to(
+            inputs.device
+        ).unsqueeze(1)
+        inputs = inputs.masked_fill(beyond.view(*beyond.shape, *(1,) * (inputs.ndim - 2)), 0.0)
     return inputs, draw.lengths
 
 

@@ -17,7 +17,7 @@ def folds(
     """The rows of the test part of each of `num` folds, sorted: the same share of each class in all (one class out of several, without
     groups as exactly as whole examples allow), and no group of `groups` [N] (default: those of the data) in two.
 
-    Raises `ValueError` for fewer than 2 folds, or fewer examples or groups than folds.
+    Raises `ValueError` for fewer than 2 folds, for fewer examples or groups than folds, and for windows of one long series or text.
 
     >>> data = Dataset(inputs=np.zeros((10, 3)), targets=np.arange(10) % 2, classes=("a", "b"))
     >>> [rows.tolist() for rows in folds(data, 5)][0]
@@ -29,6 +29,11 @@ def folds(
         raise ValueError(
             f"{data.name} is one long series: its windows share steps, so a network tested on some folds would have been trained on theirs. "
             "Fit it once, with the parts in order of time"
+        )
+    if data.reading.get("kind") == "text":
+        raise ValueError(
+            f"{data.name} is one text: its windows go on from one another, so a network tested on some folds would have been trained on what stands "
+            "around them. Fit it once, with the parts in order of the text, or with several seeds (--members)"
         )
     groups = data.groups if groups is None else np.asarray(groups)
     if groups is not None and len(groups) != len(data):

@@ -11,6 +11,16 @@ What a forecast has to be better than are the naive ones, which need no learning
 
 A seasonal forecast of s = 1 is the last value. Where no season is said, s is the one (2 … L) of the least squared error in the training part.
 
+Neighbouring windows share steps and errors, so `groups` puts them into blocks that are drawn together: as long as the square root of their
+number, but not so long that a test part of a fifth has fewer than 8, and never shorter than the horizon. Measured on 200 made
+autoregressions of order 2 (and 1) each, with their best possible forecasts: how often the 95 % intervals of error and of skill hold the truth
+
+    steps   window   horizon      error         skill
+      300     12        4      0.89 (0.89)   0.82 (0.94)
+    1,000     30        6      0.93 (0.93)   0.94 (0.95)
+    1,000     48       24      0.86 (0.85)   0.96 (0.94)
+    5,000     30        6      0.94 (0.94)   0.91 (0.95)
+
 Source: R. J. Hyndman, G. Athanasopoulos, "Forecasting: principles and practice", 3rd edition (2021), section 5.2 (simple methods).
 """
 
@@ -34,6 +44,7 @@ from hubel.data.storage import in_slices
 from hubel.data.targets import as_numpy
 
 LEAST_LENGTH = 30
+BLOCKS = 40  # of windows at least, unless they were shorter than the horizon: 8 in a test part of a fifth
 NEARLY = 1.05  # of the least error: no longer season than one that is nearly as good
 
 
@@ -106,7 +117,7 @@ def forecasting(
         name=name,
         ids=np.array([f"step {step}" for step in (first + length).tolist()]),
         spans=np.stack([first, first + length + horizon], axis=1),
-        groups=first // max(horizon, math.isqrt(len(first))),
+        groups=first // max(horizon, min(math.isqrt(len(first)), len(first) // BLOCKS)),
         channels=None if columns is None else tuple(columns),
         target_names=tuple(f"{word} +{step}" for step in range(1, horizon + 1) for word, _ in named),
         units=tuple(unit or "" for _ in range(horizon) for _, unit in named)
@@ -172,6 +183,21 @@ class NaiveForecast:
     values: np.ndarray
 
 
+def words_of_forecast(data: Dataset) -> str | None:
+    """What is asked for, in words; None where it is no forecast.
+
+    >>> words_of_forecast(forecasting(np.arange(100.0), 3))
+    'the next 3 values of value'
+    """
+    if data.reading.get("kind") != "forecast":
+        return None
+    columns = len(data.reading["target_columns"])
+    names = [name.rpartition(" +")[0] for name in (data.target_names or ())[:columns]]
+    horizon = int(data.reading["horizon"])
+    told = f"the next {horizon:,} values" if horizon > 1 else "the next value"
+    return f"{told} of {', '.join(names[:5])}{', …' if columns > 5 else ''}"
+
+
 def naive_forecasts(train: Dataset, data: Dataset) -> tuple[NaiveForecast, ...]:
     """The last value and the seasonal forecast for every window of `data`; the season is said by the data, or found in `train`.
 
@@ -196,7 +222,8 @@ def find_season(train: Dataset, *, most: int = 2000) -> int:
     rows = np.unique(np.linspace(0, len(train) - 1, min(most, len(train))).astype(int))
     part = train.select(rows)
     targets = np.asarray(part.targets)
-    spread = np.maximum(targets.std(axis=0), 1e-300)
+    spread = targets.std(axis=0)
+    spread[spread == 0] = 1.0
     errors = [
         float(np.square((_repeated(part, season) - targets) / spread).mean())
         for season in range(1, train.shape[0] + 1)
@@ -248,13 +275,13 @@ def _chosen(
                 )
             found.append(one)
             continue
-        names = [] if columns is None else list(columns)
+        names = [f"column {k + 1}" for k in range(num)] if columns is None else list(columns)
         plain = [name_and_unit(name)[0] for name in names]
         if one not in names and one not in plain:
             there = (
                 nearest(one, names)
-                if names
-                else " Its columns have no names: say their numbers, or give the file a header."
+                if columns is not None
+                else f' Its columns have no names: say their numbers, "column 1" to "column {num}", or give the file a header.'
             )
             raise ValueError(f"the series has no column {one!r} to forecast.{there}")
         found.append(names.index(one) if one in names else plain.index(one))

@@ -33,6 +33,7 @@ from hubel.data.tables import COLUMNS, list_table
 from hubel.data.targets import Task
 from hubel.data.text import SUFFIXES, Tokens
 from hubel.data.texts import load_as_text
+from hubel.data.unused_options import refuse_for_forecasts, refuse_no_path
 
 SERIES = Wanted(is_series_file, "series")
 TEXTS_OF_NUMBERS = Wanted(lambda path: is_steps(path) and holds_numbers(path), "series")
@@ -106,6 +107,16 @@ def load(
         raise TypeError(
             f"load takes a path or a name, but received {type(source).__name__}; for arrays use hubel.data.from_arrays(x, y)"
         )
+    of_tables = {"columns": columns, "ignore": ignore, "categories": categories, "missing": missing}
+    of_files = {
+        **{name: value or None for name, value in of_tables.items()},
+        "size": size,
+        "resize": None if resize == "pad" else resize,
+        "channels": channels,
+        "kind": kind,
+        "task": task,
+        "skip_unreadable": skip_unreadable or None,
+    }
     windows = {
         "length": length,
         "step": step,
@@ -114,20 +125,20 @@ def load(
         "validation": validation,
         "test": test,
     }
-    others = {
-        "target": None if target == "label" else target,
-        "size": size,
-        "channels": channels,
-        "task": task,
-    }
     if forecast is None:
-        if (text := load_as_text(source, windows, others | {"symmetries": symmetries})) is not None:
+        others = of_files | {
+            "target": None if target == "label" else target,
+            "nan": None if nan == "refuse" else nan,
+            "symmetries": symmetries,
+            "time": time,
+            "season": season,
+        }
+        if (text := load_as_text(source, windows, others)) is not None:
             return text
-    elif given := [name for name, value in windows.items() if value is not None and name != "length"]:
-        raise ValueError(
-            f"{given[0]}= is for texts, but forecast={forecast} asks for the next values of a series"
-        )
-    of_tables = {"columns": columns, "ignore": ignore, "categories": categories, "missing": missing}
+        if season is not None:
+            raise ValueError(f"season={season} belongs to a forecast: say forecast= as well")
+    else:
+        refuse_for_forecasts(source, forecast, {**windows, "length": None}, of_files)
     if isinstance(source, str) and source.lower() in BUILTIN:
         _refuse_given(
             source, "changes how files are read, but {} is built in", **of_tables, time=time, task=task
@@ -145,6 +156,7 @@ def load(
     if kind not in (None, "volumes", *AXES):
         raise ValueError(f"kind={kind!r} is not known; expected {KINDS}")
     path = Path(source).expanduser()
+    refuse_no_path(path)
     if not path.exists():
         raise FileNotFoundError(_not_there(path))
     declared = frozenset(() if symmetries is None else symmetries)
@@ -162,6 +174,10 @@ def load(
         )
     not_resized = {"resize": None if resize == "pad" else resize}
     if is_table(path) and path.is_file() and not names_pictures(path, COLUMNS["path"]):
+        if kind is not None:
+            raise ValueError(
+                f"kind={kind!r} is for files and arrays, but {path} is a table of features: leave it out, or say forecast= for one long series"
+            )
         _refuse_unused(source, size=size, channels=channels)
         _refuse_given(source, NOT_RESIZED, **not_resized)
         _refuse_given(source, OF_TIMES, time=time)
@@ -180,7 +196,7 @@ def load(
     _refuse_given(source, "is for tables of features, but {} is none", **of_tables)
     listing = _listing(path, target, kind)
     of_series = None if listing is None else _kind_of_series(listing, kind)
-    if of_series is None:
+    if of_series != "series":
         _refuse_given(source, OF_TIMES, time=time)
     if listing is None or of_series is not None:
         _refuse_given(source, NOT_RESIZED, **not_resized)

@@ -96,7 +96,13 @@ def pad_series(
             "along the first axis"
         )
     lengths = np.array([len(array) for array in arrays], dtype=np.int64)
-    values = room_for((len(arrays), int(lengths.max()), *inner), np.result_type(*arrays))
+    try:
+        values = room_for((len(arrays), int(lengths.max()), *inner), np.result_type(*arrays))
+    except ValueError as error:
+        raise ValueError(
+            f"{str(error).partition(' Make the pictures')[0]} Every series takes as much room as the longest, which has {lengths.max():,} steps (half of "
+            f"them have {np.median(lengths):,.0f} at most): cut the longest ones, or take fewer"
+        ) from error
     values[:] = 0
     for row, array in enumerate(arrays):
         values[row, : len(array)] = array

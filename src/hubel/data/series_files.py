@@ -6,6 +6,7 @@ feature of its own, the last one; that of the first step counts as the usual (me
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -160,7 +161,7 @@ def columns_like(reading: Mapping[str, Any]) -> dict[str, Any]:
 def features_of(steps: Steps, columns: Mapping[str, Any], name: str) -> np.ndarray:
     """The features [L, F] of a file, by the plan of `plan_columns`. Columns that it does not name are left out.
 
-    Raises `UnreadableData` where a feature or the time is missing.
+    Raises `UnreadableData` where a feature or the time is missing, or steps come at another rate than those of training.
     """
     time, wanted = columns["time"], columns["channels"]
     feature = time if time is not None and time["feature"] else None
@@ -175,6 +176,8 @@ def features_of(steps: Steps, columns: Mapping[str, Any], name: str) -> np.ndarr
             )
         values = values[:, [steps.names.index(column) for column in wanted]]
     if feature is None:
+        if time is not None:
+            _refuse_other_steps(steps, time, name)
         return values
     if steps.time is None:
         raise UnreadableData(
@@ -182,6 +185,30 @@ def features_of(steps: Steps, columns: Mapping[str, Any], name: str) -> np.ndarr
         )
     since = np.diff(steps.time, prepend=steps.time[0] - feature["step"])
     return np.concatenate([values, since[:, None]], axis=1)
+
+
+def _refuse_other_steps(steps: Steps, time: Mapping[str, Any], name: str) -> None:
+    """Where the time is no feature, it must be that of training: a network that learned hours takes minutes for hours.
+
+    Raises `UnreadableData` where the usual step is another one, and warns where some are.
+    """
+    if steps.time is None or len(steps.time) < 2 or not time["step"]:
+        return
+    gaps, usual = np.diff(steps.time), float(time["step"])
+    median = float(np.median(gaps))
+    units = [f" {unit}" if unit else "" for unit in (steps.time_unit, time["unit"])]
+    if abs(median - usual) > EVEN * usual:
+        raise UnreadableData(
+            f"{name} has a step every {median:.6g}{units[0]}, but the network was fitted to one every {usual:.6g}{units[1]}: bring the series to "
+            "that step, or take the column of the time out of it"
+        )
+    if (np.abs(gaps - usual) > EVEN * usual).any():
+        row = int((np.abs(gaps - usual) > EVEN * usual).argmax())
+        warnings.warn(
+            f"{name} has uneven steps (first {gaps[row]:.6g}{units[0]} before row {row + 2}), which the network takes for even ones",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _told(steps: Steps) -> str:

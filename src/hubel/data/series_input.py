@@ -63,11 +63,15 @@ def _in_file(path: Path, reading: Mapping[str, Any]) -> list[tuple[str, np.ndarr
             lengths = next((archive[n] for n in names if n.lower() in ("lengths", "length")), None)
         rows = _rows(x, reading, str(path))
         if lengths is not None:
-            if len(lengths) != len(rows):
+            if len(lengths) != len(rows) or lengths.ndim != 1 or lengths.dtype.kind not in "iu":
                 raise ValueError(
-                    f"{path} has {len(rows):,} series, but {len(lengths):,} lengths: there must be one a series"
+                    f"{path} has {len(rows):,} series, but lengths of shape {lengths.shape} and type {lengths.dtype}: there must be one whole number "
+                    "a series"
                 )
-            rows = [row[: int(n)] for row, n in zip(rows, lengths, strict=True)]
+            for k, (row, n) in enumerate(zip(rows, lengths.tolist(), strict=True)):
+                if not 1 <= n <= len(row):
+                    raise ValueError(f"{path}[{k}] has the length {n}; expected 1 to {len(row)}")
+            rows = [row[:n] for row, n in zip(rows, lengths.tolist(), strict=True)]
         return [(f"{path}[{k}]", row) for k, row in enumerate(rows)]
     if suffix == ".npy":
         rows = _rows(mapped_npy(path), reading, str(path))

@@ -44,6 +44,11 @@ def dataset_of(
                 'received a table without targets; expected fit(table, target="name of a column"), fit(table, y), or fit(table, "self") for the rows themselves'
             )
         return from_table(source, y, like=like, progress=progress, **given)
+    if y is None and "forecast" in given:
+        raise TypeError(
+            f"received a {type(source).__name__} and forecast={given['forecast']}: of an array make windows, hubel.fit(hubel.data.forecasting(series, "
+            f"{given['forecast']}))"
+        )
     if y is None:
         raise TypeError(
             f"received a {type(source).__name__} without targets; expected fit(x, y), fit(x, 'self') for the input itself, a Dataset, a path, or the name of built-in data"

@@ -92,6 +92,10 @@ def assign_parts(
     (68, 12, 20)
     """
     if data.spans is not None and data.part is None:
+        if groups is not None:
+            raise ValueError(
+                f"{data.name} is one long series, which is parted into stretches in order of time: leave the groups out"
+            )
         return _in_order(data.spans, validation, test)
     groups = data.groups if groups is None else np.asarray(groups)
     numbers = _group_numbers(groups, len(data))
@@ -153,6 +157,7 @@ def _in_order(spans: np.ndarray, validation: float | None, test: float | None) -
             raise ValueError(
                 f"the {part} part has {high - low:,} steps of {end - first:,}, but one window takes {longest:,} (the steps that are looked at and those "
                 f"that follow): give a longer series, a smaller length, or another share"
+                + (f", or do without this part ({part}=0)" if part != "train" else "")
             )
     inside = sum(map(len, rows.values()))
     how = f"in order of time: {borders[1] - first:,} steps train, {num_validation:,} validation, {num_test:,} test"

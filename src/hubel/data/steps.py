@@ -2,8 +2,8 @@
 
 Text has a header of names or none; lines that begin with # are comments, of which the last may be the header. Columns are separated by
 commas, semicolons, tabs or blanks, whichever the first row has. A column whose name is that of a time (time, t, date, datetime,
-timestamp, jd, mjd, bjd, hjd, also with a unit: "mjd (d)") holds the time of each step, in numbers or as ISO 8601 dates, and is no
-feature. It must grow from step to step.
+timestamp, jd, mjd, bjd, hjd, in any case but t, since T is a temperature; also with a unit: "mjd (d)") holds the time of each step, in
+numbers or as ISO 8601 dates or months, and is no feature. It must grow from step to step.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from hubel.data.text import read_text
 
 TEXT = (".csv", ".tsv", ".txt", ".dat")
 PARQUET = (".parquet", ".pq")
-TIMES = ("time", "t", "date", "datetime", "timestamp", "jd", "mjd", "bjd", "hjd")
+TIMES = ("time", "date", "datetime", "timestamp", "jd", "mjd", "bjd", "hjd")
+BLANKS = re.compile(r"\s+(?![\[(])")  # "time (s) flux (mJy)" are two names
+MONTH = re.compile(r"\d{4}-\d{2}")
 UNIT = re.compile(r"^(.*\S)\s*[\[(]([^\])]*)[\])]$")
 
 
@@ -83,6 +85,20 @@ def holds_numbers(path: Path) -> bool:
     return any(sum(not _is_number(cell) for cell in row) <= (len(row) > 1) for row in cells)
 
 
+def are_numbers(path: Path) -> bool:
+    """Whether the first rows of a text file, at least five behind a header, are numbers and, beside them, one word or date each at most."""
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            rows = [file.readline(10_000).strip() for _ in range(40)]
+    except (OSError, UnicodeDecodeError):
+        return False
+    rows = [row for row in rows if row and not row.startswith("#")][1:]
+    cells = [_cells(row, _separator(path, row)) for row in rows]
+    return len(rows) >= 5 and all(
+        sum(not _is_number(cell) for cell in row) <= (len(row) > 1) for row in cells
+    )
+
+
 def read_steps(path: Path, *, time: str | None = None, place: int | None = None) -> Steps:
     """The steps of a file. `time` names the column of times where its name is another; `place` is its place in a file without a header.
 
@@ -130,6 +146,8 @@ def read_columns(path: Path) -> Columns:
         raise UnreadableData(f"{path} has no rows; expected one row a step")
     separator = _separator(path, rows[0])
     first = _cells(rows[0], separator)
+    if separator is None and len(rows) > 1 and len(_cells(rows[1], None)) == 1:
+        first = [rows[0].strip()]  # the words of one name
     names = None
     if not any(_is_number(cell) for cell in first):
         names, rows = tuple(first), rows[1:]
@@ -140,7 +158,13 @@ def read_columns(path: Path) -> Columns:
     if not rows:
         raise UnreadableData(f"{path} has a header, but no rows; expected one row a step")
     _refuse_repeated(names, path)
-    return Columns(values=_numbers(rows, separator) or _parsed(rows, separator, names, path), names=names)
+    values = _numbers(rows, separator) or _parsed(rows, separator, names, path)
+    if names is not None and len(names) != len(values):
+        shown = ", ".join(names[:10])
+        raise UnreadableData(
+            f"{path} has {len(names)} names in its header ({shown}), but {len(values)} columns: name every column, and no other"
+        )
+    return Columns(values=values, names=names)
 
 
 def _numbers(rows: Sequence[str], separator: str | None) -> list[np.ndarray] | None:
@@ -183,7 +207,7 @@ def _separator(path: Path, row: str) -> str | None:
 
 def _cells(row: str, separator: str | None) -> list[str]:
     if separator is None:
-        return row.split()
+        return BLANKS.split(row.strip())
     return [cell.strip() for cell in next(csv.reader(io.StringIO(row), delimiter=separator), [])]
 
 
@@ -238,8 +262,12 @@ def _time_column(columns: Columns, path: Path, time: str | None) -> int | None:
             if time in known:
                 return known.index(time)
         raise ValueError(f"{path} has no column {time!r} for the time.{nearest(time, columns.names)}")
-    found = [k for k, name in enumerate(columns.names) if name_and_unit(name)[0].casefold() in TIMES]
+    found = [k for k, name in enumerate(columns.names) if _says_time(name_and_unit(name)[0])]
     return found[0] if found else None
+
+
+def _says_time(name: str) -> bool:
+    return name == "t" or name.casefold() in TIMES
 
 
 def _times(column: np.ndarray, name: str, path: Path) -> tuple[np.ndarray, bool]:
@@ -251,7 +279,7 @@ def _times(column: np.ndarray, name: str, path: Path) -> tuple[np.ndarray, bool]
         except ValueError as error:
             raise UnreadableData(
                 f"{path}: the column {name!r} has {str(error)!r}, which is neither a number nor a date; expected ISO 8601, such as "
-                "2026-03-31 or 2026-03-31T12:00:00"
+                "2026-03-31, 2026-03-31T12:00:00 or 2026-03"
             ) from error
     else:
         times = column
@@ -269,7 +297,7 @@ def _times(column: np.ndarray, name: str, path: Path) -> tuple[np.ndarray, bool]
 
 def _seconds(cell: str) -> float:
     try:
-        moment = datetime.datetime.fromisoformat(cell)
+        moment = datetime.datetime.fromisoformat(f"{cell}-01" if MONTH.fullmatch(cell) else cell)
     except ValueError as error:
         raise ValueError(cell) from error
     if moment.tzinfo is None:

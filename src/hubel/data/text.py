@@ -30,6 +30,7 @@ SHARE = 0.1
 LENGTH = 100
 SUFFIXES = (".txt", ".text", ".md")
 WORDS = re.compile(r" ?\w+| ?[^\w\s]+|\s+")
+AT_ONCE = 2**22  # characters whose numbers are looked up together
 
 Tokens = Literal["characters", "words"] | Callable[[str], Sequence[str]]
 """How a text is cut into symbols; a function answers them in order."""
@@ -102,7 +103,8 @@ def from_text(
 ) -> Dataset:
     """Windows of `length` symbols with the symbols that follow: inputs and targets [N, L], numbers of symbols.
 
-    A window begins every `step` symbols (default: `length`, so that every symbol is a target once). `tokens` says what a symbol is:
+    In the training part a window begins every `step` symbols (default: `length`); in validation and test every `length`, so that no symbol
+    is scored twice. The first symbol of a part, and what is left at its end and makes no whole window, are no targets. `tokens` says what a symbol is:
     "characters", "words", or a function from a text to its symbols. What occurs fewer than `least` times in the training part (default
     1 for characters, 2 else) is read as �, as is what does not occur there. `validation` and `test` are shares of the symbols, at the
     end of the text. `variants` is a function from the text of the training part to other texts, which are trained on as well.
@@ -132,7 +134,10 @@ def from_text(
         raise ValueError(f"{source} is empty: expected a text of at least {length + 1:,} symbols")
     cut = cut_text(text, tokens)
     borders = _borders(len(cut), validation, test)
-    begins = {part: _begins(part, *border, length, step) for part, border in borders.items()}
+    begins = {
+        part: _begins(part, *border, length, step if part == "train" else length)
+        for part, border in borders.items()
+    }
     training = cut[slice(*borders["train"])]
     others = [cut_text(other, tokens) for other in variants("".join(training))] if variants else []
     alphabet = alphabet_of(_together([training, *others]), least)
@@ -143,10 +148,9 @@ def from_text(
     inputs, targets = _windows(pieces, length, symbols.dtype)
     added = sum(len(starts) for _, starts in pieces[1:])
     parts = [np.full(len(found), part) for part, found in begins.items()] + [np.full(added, "train")]
-    ids = [pieces[0][1].astype(np.str_)]
+    ids = [_as_words(pieces[0][1])]
     ids += [
-        np.char.add(f"variant {k}: ", starts.astype(np.str_))
-        for k, (_, starts) in enumerate(pieces[1:], start=1)
+        np.char.add(f"variant {k}: ", _as_words(starts)) for k, (_, starts) in enumerate(pieces[1:], start=1)
     ]
     return Dataset(
         inputs=inputs,
@@ -218,10 +222,14 @@ def symbols_of(text: Sequence[str], alphabet: Sequence[str]) -> np.ndarray:
         return np.fromiter((number.get(symbol, len(known)) for symbol in text), kind, len(text))
     if not known:
         return np.zeros(len(text), kind)
-    points, given = _code_points("".join(known)), _code_points(text)
-    places = np.searchsorted(points, given)
-    found = points[np.minimum(places, len(points) - 1)] == given
-    return np.where(found, places, len(points)).astype(kind)
+    points = _code_points("".join(known))
+    numbers = np.empty(len(text), kind)
+    for first in range(0, len(text), AT_ONCE):
+        given = _code_points(text[first : first + AT_ONCE])
+        places = np.searchsorted(points, given)
+        found = points[np.minimum(places, len(points) - 1)] == given
+        numbers[first : first + AT_ONCE] = np.where(found, places, len(points))
+    return numbers
 
 
 def text_of(symbols: np.ndarray | Sequence[int], alphabet: Sequence[str]) -> str:
@@ -266,12 +274,17 @@ def text_rows(
     """Windows [N, L] of new texts (one path or several), one after the other, in the alphabet that `reading` records; or numbers of
     symbols [N, n] or [n] as they are.
 
-    Raises `ValueError` for numbers that the alphabet has not, and for texts shorter than a window; and what `read_text` raises.
+    What is left of a text and makes no whole window is not among them (`hubel predict` answers it as well).
+
+    Raises `ValueError` for numbers that the alphabet has not, and for texts shorter than a window, `FileNotFoundError` for a path that leads
+    nowhere; and what `read_text` raises.
     """
     alphabet, length = reading["alphabet"], int(reading["shape"][0])
     if isinstance(source, (str, os.PathLike)):
         source = [source]
     if not isinstance(source, np.ndarray):
+        for path in source:
+            _refuse_absent(path)
         rows = [windows_of(symbols_in(path, reading), length)[0][0] for path in source]
         if short := [str(p) for p, row in zip(source, rows, strict=True) if row.shape[1] != length]:
             raise ValueError(
@@ -306,6 +319,21 @@ def symbols_in(path: str | os.PathLike[str], reading: Mapping[str, Any]) -> np.n
     return symbols
 
 
+def _refuse_absent(path: str | os.PathLike[str]) -> None:
+    """A text that was passed in place of its path is no path."""
+    said = os.fspath(path)
+    try:
+        if Path(said).expanduser().exists():
+            return
+    except (OSError, ValueError):  # too long for a name, or with a character that no name has
+        pass
+    shown = repr(said if len(said) <= 60 else f"{said[:60]}…")
+    raise FileNotFoundError(
+        f"{shown} is no file. A text that is no file is given as the numbers of its symbols: "
+        "hubel.data.symbols_of(text, run.objective.alphabet)"
+    )
+
+
 def _windows(
     pieces: Sequence[tuple[np.ndarray, np.ndarray]], length: int, kind: np.dtype
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -332,6 +360,11 @@ def _together(texts: Sequence[Sequence[str]]) -> Sequence[str]:
     if all(isinstance(text, str) for text in texts):
         return "".join(texts)  # type: ignore[arg-type]
     return [symbol for text in texts for symbol in text]
+
+
+def _as_words(places: np.ndarray) -> np.ndarray:
+    """Places in a text [N] as words no wider than they are."""
+    return places.astype(f"U{len(str(int(places.max())))}")
 
 
 def _code_points(text: str) -> np.ndarray:

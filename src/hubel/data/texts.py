@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hubel.data.dataset import Dataset
+from hubel.data.steps import are_numbers
 from hubel.data.text import SUFFIXES, is_text, load_text
 
 
@@ -57,6 +58,22 @@ def text_file(source: Any) -> Path | None:
     return path if known is not None or (is_text(path) and path.is_file()) else None
 
 
+def with_shares(
+    source: Any, options: Mapping[str, Any] | None, shares: Mapping[str, float | None]
+) -> tuple[dict[str, Any], dict[str, float | None]]:
+    """The options under which `source` is read, and the shares of its parts that are left for the split: a text is parted where it is cut
+    into windows, everything else afterwards.
+
+    >>> with_shares("opticks", {"length": 50}, {"validation": None, "test": 0.2})
+    ({'length': 50, 'test': 0.2}, {'validation': None, 'test': None})
+    """
+    options = dict(options or {})
+    if text_file(source) is None or options.get("forecast") is not None:
+        return options, dict(shares)
+    given = {part: share for part, share in shares.items() if share is not None}
+    return options | given, dict.fromkeys(shares)
+
+
 def load_as_text(source: Any, windows: Mapping[str, Any], others: Mapping[str, Any]) -> Dataset | None:
     """The dataset of a text, cut as `windows` says (arguments of `load_text`; those that are None are left to it); None where `source` is
     no text.
@@ -68,14 +85,24 @@ def load_as_text(source: Any, windows: Mapping[str, Any], others: Mapping[str, A
         return None  # there is no such file, which the caller says
     meaningless = windows if path is None else others
     if wrong := [f"{name}={value!r}" for name, value in meaningless.items() if value is not None]:
+        of_series = wrong[0].partition("=")[0] in ("kind", "time", "season")
         raise ValueError(
             f"{wrong[0]} says how a text becomes windows, but {source} is no text ({', '.join(SUFFIXES)}): leave it out"
             + (", or say forecast= for a long series" if "length" in wrong[0] else "")
             if path is None
             else f"{wrong[0]} was given, but {source} is a text, whose target is the symbol that follows: leave it out"
+            + (", or say forecast= where the file is one long series" if of_series else "")
         )
     if path is None:
         return None
     data = load_text(path, **{name: value for name, value in windows.items() if value is not None})
+    if are_numbers(path):
+        data = replace(
+            data,
+            notes=(
+                *data.notes,
+                "The file looks like a table of numbers, but is read as a text by its name: for one long series say forecast= (--forecast).",
+            ),
+        )
     known = EMBEDDED.get(os.fspath(source).lower())
     return data if known is None else replace(data, source=f"built-in {known.name}: {known.title}")

@@ -106,6 +106,12 @@ def _reading(run: Run, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_arrays(run: Run, source: Any, recorded: Mapping[str, Any]) -> dict[str, Any]:
+    if run.reading["kind"] == "forecast":
+        length, horizon = run.reading["shape"][0], run.reading["horizon"]
+        raise ValueError(
+            f"a forecast is evaluated on one long series, whose windows know that they share steps: pass a file, or hubel.data.forecasting(series, "
+            f"{horizon}, length={length}, target={run.reading['target_columns']})"
+        )
     options: dict[str, Any] = {"nan": run.reading.get("nan", "refuse")}
     if "task" in recorded:
         options["task"] = recorded["task"]
@@ -120,10 +126,24 @@ def _of_arrays(run: Run, source: Any, recorded: Mapping[str, Any]) -> dict[str, 
 
 def _of_series(run: Run, path: Path, recorded: Mapping[str, Any]) -> dict[str, Any]:
     """Series from another place: the same columns, and for a forecast windows of the same length."""
-    names = ("target", "task", "time", "forecast", "length", "season")
-    options = {name: recorded[name] for name in names if name in recorded}
+    reading = run.reading
+    options: dict[str, Any] = {}
+    if (
+        reading["kind"] == "forecast"
+    ):  # also where it was fitted to an array, of which no options are recorded
+        options = {
+            "forecast": reading["horizon"],
+            "length": reading["shape"][0],
+        }
+        if "forecast" not in recorded:
+            names = reading.get("channels")
+            options["target"] = [
+                f"column {k + 1}" if names is None else names[k] for k in reading["target_columns"]
+            ]
+    else:
+        options["kind"] = reading["kind"]
+    known = ("target", "task", "time", "season")
+    options |= {name: recorded[name] for name in known if name in recorded}
     if path.is_dir():
         options.pop("target", None)
-    if run.reading["kind"] != "forecast":
-        options["kind"] = run.reading["kind"]
-    return {**options, "nan": run.reading["nan"], "reading": dict(run.reading)}
+    return {**options, "nan": reading["nan"], "reading": dict(reading)}

@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from hubel.core import files, names
@@ -27,8 +29,8 @@ from hubel.core.errors import DamagedRun
 from hubel.core.types import Interval, Prediction
 from hubel.data import Dataset
 from hubel.fitting import evaluation
-from hubel.fitting.run import Run, open_run
-from hubel.objectives import Objective
+from hubel.fitting.run import AT_ONCE, Run, examples_within, open_run
+from hubel.objectives import NextSymbol, Objective
 
 FORMAT = 1
 ENSEMBLE, FOLDS = "ensemble.json", "folds.json"
@@ -100,11 +102,16 @@ class Ensemble:
         return mean_prediction([run.predict(inputs, batch_size=batch_size) for run in self._finished()])
 
     def prediction_of(self, part: Dataset) -> Prediction:
-        """The mean of what the members say of examples that were read already."""
+        """The mean of what the members say of examples that were read already; of a text its mean probabilities are not kept, but the bits
+        that they gave to each symbol.
+        """
+        runs = self._finished()
+        if isinstance(self.objective, NextSymbol):
+            return replace(self.objective, temperature=1.0).answered(_mean_pieces(runs, part))
         return mean_prediction(
             [
                 run.objective.read(run.outputs(part.inputs, lengths=part.lengths, batch_size=128))
-                for run in self._finished()
+                for run in runs
             ]
         )
 
@@ -157,6 +164,21 @@ def mean_prediction(predictions: Sequence[Prediction]) -> Prediction:
         stated = np.stack([np.asarray(prediction.uncertainties) for prediction in predictions])
         variance = variance + np.square(stated).mean(axis=0)
     return replace(first, values=values.mean(axis=0), uncertainties=np.sqrt(variance))
+
+
+def _mean_pieces(runs: Sequence[Run], part: Dataset) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Logarithms of the members' mean probabilities [n, L, K] of what follows each symbol, and what followed [n, L]; some windows after
+    others.
+    """
+    size = examples_within(runs[0].objective, part, AT_ONCE // len(runs), most=128)
+    for first in range(0, len(part), size):
+        rows = slice(first, first + size)
+        logs = [
+            (run.outputs(part.inputs[rows]) / getattr(run.objective, "temperature", 1.0)).log_softmax(dim=2)
+            for run in runs
+        ]
+        mean = torch.stack(logs).logsumexp(dim=0) - math.log(len(runs))
+        yield mean, torch.from_numpy(np.array(part.targets[rows]))
 
 
 def open_ensemble(folder: Path | str, *, net: nn.Module | None = None, device: str = "auto") -> Ensemble:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from hubel.core.types import Interval
 from hubel.data import Dataset
 from hubel.data.preprocessing import Preprocessing
 from hubel.data.source import dataset_of
-from hubel.data.text import in_alphabet
+from hubel.data.text import UNKNOWN, in_alphabet
 from hubel.fitting.alike import options_like, recorded_options
 from hubel.objectives import NextSymbol, Objective, OwnTarget
 
@@ -159,6 +159,19 @@ def with_classes_of(run: Run, data: Dataset) -> Dataset:
     return replace(data, targets=number[data.targets], classes=tuple(wanted))
 
 
+def _warn_of_lost(data: Dataset, alphabet: Sequence[str]) -> None:
+    """Symbols that were read as unknown when their text was cut can not be found again, though the network may know them."""
+    assert data.alphabet is not None
+    lost = int((np.asarray(data.targets) == len(data.alphabet) - 1).sum())
+    if lost and data.alphabet != tuple(alphabet):
+        warnings.warn(
+            f"{lost:,} symbols of {data.name} are {UNKNOWN}: those that its own training part has not, or seldom, were read so when it was cut, and "
+            "count as unknown here though the network may know them. Cut a new text with from_text(text, validation=0, test=0, least=1)",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
 def _in_alphabet_of(run: Run, objective: NextSymbol, data: Dataset) -> Dataset:
     """Windows of text with the numbers of symbols as the run counts them; their length may be another."""
     if data.alphabet is None or data.targets.ndim != 2:
@@ -167,6 +180,7 @@ def _in_alphabet_of(run: Run, objective: NextSymbol, data: Dataset) -> Dataset:
             "of hubel.data.from_text"
         )
     if objective.alphabet is not None:
+        _warn_of_lost(data, objective.alphabet)
         return in_alphabet(data, objective.alphabet)
     if len(data.alphabet) != objective.num_outputs:
         raise ValueError(

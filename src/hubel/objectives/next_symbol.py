@@ -101,8 +101,8 @@ class NextSymbol:
         values, surprisals, ranks = [], [], []
         for outputs, targets in pieces:
             logp = (outputs.detach().float() / self.temperature).log_softmax(dim=2)
-            values.append(logp.argmax(2).cpu().numpy())
             bits, rank = _surprisals(logp.cpu(), targets.long().cpu())
+            values.append(logp.argmax(2).cpu().numpy().astype(rank.dtype))
             surprisals.append(bits)
             ranks.append(rank)
         return Prediction(

@@ -21,7 +21,7 @@ def datacard(evidence: Evidence, *, most: int = 1500) -> dict[str, Any] | None:
     facts = [
         ("Source", data.get("source")),
         ("Examples", _whole(data.get("examples"))),
-        ("Shape of one", _shape(data.get("shape"))),
+        ("Shape of one", _shape(data)),
         ("Stored as", data.get("dtype")),
         ("Classes", wording.number(len(evidence.classes)) if evidence.classes else None),
         ("Target", _target(data)),
@@ -55,14 +55,20 @@ def _whole(value: Any) -> str | None:
     return None if found is None else wording.number(found)
 
 
-def _shape(value: Any) -> str | None:
+def _shape(data: Mapping[str, Any]) -> str | None:
+    value, reading = data.get("shape"), data.get("reading")
     if not isinstance(value, list) or not value:
         return None
-    text = wording.shape(value)
+    kind = reading.get("kind") if isinstance(reading, Mapping) else None
+    text = f"{'up to ' if data.get('ragged') is True else ''}{wording.shape(value)}"
+    if kind == "text":
+        return f"{text} symbols"
     axes = {
         2: "steps × features",
         3: "channels × rows × columns",
-        4: "channels × depth × rows × columns",
+        4: "channels × depth × rows × columns"
+        if kind != "image series"
+        else "pictures × channels × rows × columns",
     }.get(len(value))
     return f"{text} ({axes})" if axes else text
 
@@ -71,6 +77,19 @@ def _target(data: Mapping[str, Any]) -> str | None:
     names, units = data.get("target_names"), data.get("units")
     if not isinstance(names, list) or not names:
         return None
+    reading = data.get("reading")
+    horizon = as_number(reading.get("horizon")) if isinstance(reading, Mapping) else None
+    if horizon is not None and 1 < horizon < len(names) + 1:  # a forecast names every step of every column
+        count = int(len(names) // horizon)
+        names, units = (
+            [str(name).rpartition(" +")[0] for name in names[:count]],
+            units[:count] if isinstance(units, list) else None,
+        )
+        return f"the next {horizon:.0f} values of {_with_units(names, units)}"
+    return _with_units(names, units)
+
+
+def _with_units(names: list[Any], units: Any) -> str:
     units = units if isinstance(units, list) and len(units) == len(names) else [None] * len(names)
     return ", ".join(
         f"{name} ({unit})" if unit else str(name) for name, unit in zip(names, units, strict=True)

@@ -20,7 +20,7 @@ from hubel.metrics import (
 from hubel.show import charts, wording
 from hubel.show.downloads import confusion_csv, csv_text, data_address
 from hubel.show.evidence import Evidence, as_number
-from hubel.show.values import outputs, predictions_csv
+from hubel.show.values import hidden_outputs, outputs, predictions_csv
 
 MOST_NUMBERED = 20  # classes up to which each cell of the matrix has its number
 MOST_DRAWN = 100
@@ -35,6 +35,7 @@ def errors(evidence: Evidence, *, most: int = 1500) -> dict[str, Any] | None:
         return {
             "kind": "values",
             "outputs": outputs(evidence),
+            "shown": hidden_outputs(evidence),
             "csv": data_address(predictions_csv(evidence)),
         }
     found: dict[str, Any] = {"kind": evidence.kind, "reliability": _reliability(evidence), "matrix": None}

@@ -22,6 +22,7 @@ from hubel.data.archives import opened_npz
 
 FORMAT = 1
 SEVERAL = ("ensemble.json", "folds.json")  # what lies in a folder of several runs
+OF_ONE = ("naive", "written")  # what of the first of several runs says nothing about all of them
 LARGEST_ARRAY = 2 << 30  # bytes; a larger one is left out: the page could not show it
 
 Kind = Literal["classes", "labels", "values", "itself", "symbols"]
@@ -260,6 +261,7 @@ def _read_several(folder: Path, problems: list[str]) -> dict[str, Any]:
         if not isinstance(first, str) or Path(first).name != first:
             return about | {"kind": about.get("kind", "several")}
         shared = _read_about(folder / first / "run.json", problems)
+        shared = {key: value for key, value in shared.items() if key not in OF_ONE}
         if about.get("kind") == "cross-validation":  # parts differ from fold to fold
             data = shared.get("data")
             kept = dict(data) if isinstance(data, Mapping) else {}

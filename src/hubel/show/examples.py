@@ -14,6 +14,7 @@ from hubel.show.verdict import target_unit
 MOST_MISTAKES = 24
 MOST_ENTERING = 16
 MOST_DRAWINGS = 12
+MOST_SERIES = 4
 
 
 def mistakes(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
@@ -30,7 +31,11 @@ def mistakes(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
         and len(stored) == len(stored_rows)
     ):
         count = min(len(stored), len(rows), MOST_MISTAKES)
-        shown = gallery(stored[:count], budget=budget, size=_volumes(evidence)) if count else None
+        shown = (
+            gallery(stored[:count], budget=budget, size=_volumes(evidence), noun=_noun(evidence))
+            if count
+            else None
+        )
     if shown:
         rows = rows[: len(shown.panels)]
     cards = [_card(evidence, int(row)) for row in rows[:MOST_MISTAKES]]
@@ -47,12 +52,15 @@ def mistakes(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
         "small": bool(shown and max(shown.width, shown.height) <= 96),
         "statement": shown.statement if shown else "",
         "regression": evidence.kind == "values",
+        "forecast": series.is_forecast(evidence),
         "unit": target_unit(evidence),
     }
 
 
 def entering(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
     """The section of what enters the network; None where it is not recorded."""
+    if (steps := _entering_series(evidence)) is not None:
+        return steps
     pictures = evidence.arrays.get("entering_pictures")
     if pictures is None or pictures.ndim < 2 or 0 in pictures.shape or pictures.dtype.kind not in "biuf":
         return None
@@ -65,6 +73,7 @@ def entering(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
         low=low if numeric else None,
         high=high if numeric else None,
         size=_volumes(evidence),
+        noun=_noun(evidence),
     )
     labels = _entering_labels(evidence, len(pictures))
     names = evidence.part("data").get("channels")
@@ -72,7 +81,8 @@ def entering(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
         names = told.tolist()
     return {
         "cards": [
-            {"panels": panels, "label": label} for panels, label in zip(shown.panels, labels, strict=False)
+            {"panels": panels, "drawing": "", "label": label}
+            for panels, label in zip(shown.panels, labels, strict=False)
         ]
         if shown
         else [],
@@ -80,16 +90,50 @@ def entering(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
         "small": bool(shown and max(shown.width, shown.height) <= 96),
         "statement": shown.statement if shown else "The inputs are not pictures; their ranges are below.",
         "channels": channel_table(pictures, [str(n) for n in names] if isinstance(names, list) else ()),
-        "noun": "channel" if told is None else "column",
+        "noun": _noun(evidence) if told is None else "column",
         "hidden": max(0, pictures.shape[1] - 32),
         "shape": wording.shape(_entering_shape(evidence, pictures)),
         "dtype": str(pictures.dtype),
-        "preprocessing": [
-            (wording.title(key), wording.value_text(value))
-            for key, value in evidence.part("preprocessing").items()
-            if key != "is"
-        ],
+        "preprocessing": _preprocessing(evidence),
     }
+
+
+def _entering_series(evidence: Evidence) -> dict[str, Any] | None:
+    """Series as they enter the network: some drawn, and the ranges of their features over the steps that there are."""
+    steps = evidence.arrays.get("entering_series")
+    if steps is None or steps.ndim != 3 or 0 in steps.shape or steps.dtype.kind != "f":
+        return None
+    lengths = evidence.arrays.get("entering_lengths")
+    each = [series.without_padding(steps, lengths, place) for place in range(len(steps))]
+    names = [f"{name.partition(' (')[0]}, scaled" for name in series.channels(evidence, steps.shape[2])]
+    labels = _entering_labels(evidence, len(steps))
+    return {
+        "cards": [
+            {
+                "panels": (),
+                "drawing": series.drawing(evidence, one, f"{place + 1} of the first batch", names),
+                "label": label,
+            }
+            for place, (one, label) in enumerate(zip(each[:MOST_SERIES], labels, strict=False))
+        ],
+        "several": False,
+        "small": False,
+        "statement": "",
+        "channels": channel_table(np.concatenate(each), names),
+        "noun": "feature",
+        "hidden": max(0, steps.shape[2] - 32),
+        "shape": f"{'' if lengths is None else 'up to '}{wording.shape([int(n) for n in steps.shape[1:]])}",
+        "dtype": str(steps.dtype),
+        "preprocessing": _preprocessing(evidence),
+    }
+
+
+def _preprocessing(evidence: Evidence) -> list[tuple[str, str]]:
+    return [
+        (wording.title(key), wording.value_text(value))
+        for key, value in evidence.part("preprocessing").items()
+        if key != "is"
+    ]
 
 
 def worst_rows(evidence: Evidence) -> np.ndarray:
@@ -109,10 +153,16 @@ def worst_rows(evidence: Evidence) -> np.ndarray:
     return wrong[:MOST_MISTAKES]
 
 
+def _noun(evidence: Evidence) -> str:
+    """What the second axis of stored pictures holds: their channels, or the pictures of a film."""
+    return "picture" if evidence.part("data", "reading").get("kind") == "image series" else "channel"
+
+
 def _volumes(evidence: Evidence) -> str:
     """What stands in the place of a volume; nothing for pictures."""
     shape = evidence.part("data").get("shape")
-    if not isinstance(shape, list) or len(shape) != 4:
+    films = evidence.part("data", "reading").get("kind") == "image series"
+    if not isinstance(shape, list) or len(shape) != 4 or films:
         return ""
     return f"Middle planes of {' × '.join(map(str, shape[1:]))} voxels (rows × columns, depth × columns, depth × rows)"
 

@@ -32,21 +32,23 @@ def gallery(
     low: np.ndarray | None = None,
     high: np.ndarray | None = None,
     size: str = "",
+    noun: str = "channel",
 ) -> Gallery | None:
     """Pictures [m, C, H, W] of any number type, encoded in at most `budget` bytes.
 
     One channel is grey, three are red, green, blue; any other number is shown channel by channel, six at
     most. Values from `low` to `high` are black to white; by default 0 to 255 for bytes that use them, and
-    otherwise the range that holds 99 % of the values shown. `size` says what they are, in words; by default rows × columns. None where
-    these are no pictures.
+    otherwise the range that holds 99 % of the values shown. `size` says what they are, in words; by default rows × columns. Where the
+    second axis holds other things than channels, `noun` names them: they are shown one by one, with one range for all. None where these
+    are no pictures.
     """
     if pictures.ndim != 4 or 0 in pictures.shape or pictures.dtype.kind not in "biuf":
         return None
     num_channels = pictures.shape[1]
-    colour = num_channels == 3
+    colour = num_channels == 3 and noun == "channel"
     shown = pictures[:, :MOST_CHANNELS] if num_channels > MOST_CHANNELS else pictures
     if low is None or high is None:
-        low, high = display_range(shown, colour)
+        low, high = display_range(shown, colour or noun != "channel")
     else:
         low, high = _per_channel(low, shown), _per_channel(high, shown)
     panels: tuple[tuple[str, ...], ...] = ()
@@ -66,7 +68,7 @@ def gallery(
         panels=panels,
         width=pictures.shape[3],
         height=pictures.shape[2],
-        statement=_statement(pictures.shape, low, high, colour, size),
+        statement=_statement(pictures.shape, low, high, colour, size, noun),
     )
 
 
@@ -149,7 +151,9 @@ def _weight(panels: tuple[tuple[str, ...], ...]) -> int:
     return sum(len(panel) for picture in panels for panel in picture)
 
 
-def _statement(shape: tuple[int, ...], low: np.ndarray, high: np.ndarray, colour: bool, size: str) -> str:
+def _statement(
+    shape: tuple[int, ...], low: np.ndarray, high: np.ndarray, colour: bool, size: str, noun: str
+) -> str:
     _, num_channels, height, width = shape
     same = len(set(low.tolist())) == 1 and len(set(high.tolist())) == 1
 
@@ -160,13 +164,13 @@ def _statement(shape: tuple[int, ...], low: np.ndarray, high: np.ndarray, colour
         span = f"Black is {short(low[0])}, white is {short(high[0])}."
     else:
         spans = ", ".join(f"{short(a)} to {short(b)}" for a, b in zip(low, high, strict=True))
-        span = f"Black to white, channel by channel: {spans}."
+        span = f"Black to white, {noun} by {noun}: {spans}."
     if colour:
         kind = "the three channels as red, green and blue"
     elif num_channels == 1:
-        kind = "one channel in grey"
+        kind = f"one {noun} in grey"
     elif num_channels > MOST_CHANNELS:
-        kind = f"the first {MOST_CHANNELS} of {num_channels} channels, side by side in grey"
+        kind = f"the first {MOST_CHANNELS} of {num_channels} {noun}s, side by side in grey"
     else:
-        kind = f"{num_channels} channels, side by side in grey"
+        kind = f"{num_channels} {noun}s, side by side in grey"
     return f"{size or f'{height} × {width} pixels'}, {kind}. {span}"

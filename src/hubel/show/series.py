@@ -40,7 +40,7 @@ def examples(evidence: Evidence) -> dict[str, Any] | None:
     targets, _ = evidence.predicted
     cards = [
         {
-            "drawing": drawing(evidence, _without_padding(series, lengths, place), evidence.ids[int(row)]),
+            "drawing": drawing(evidence, without_padding(series, lengths, place), evidence.ids[int(row)]),
             "id": evidence.ids[int(row)],
             "true": _said(evidence, targets[int(row)]),
         }
@@ -63,7 +63,7 @@ def worst(evidence: Evidence, place: int, row: int) -> str:
     if is_forecast(evidence):
         return forecast_drawing(evidence, np.asarray(series[place], np.float64), row)
     return drawing(
-        evidence, _without_padding(series, evidence.arrays.get("worst_lengths"), place), evidence.ids[row]
+        evidence, without_padding(series, evidence.arrays.get("worst_lengths"), place), evidence.ids[row]
     )
 
 
@@ -91,9 +91,9 @@ def forecast(evidence: Evidence) -> dict[str, Any] | None:
     return {"by_step": _errors_by_step(evidence), "cards": drawn, "naive": _naive_name(evidence)}
 
 
-def drawing(evidence: Evidence, values: np.ndarray, name: str) -> str:
-    """A series [L, F], a panel a feature."""
-    names = _channels(evidence, values.shape[1])
+def drawing(evidence: Evidence, values: np.ndarray, name: str, names: Sequence[str] | None = None) -> str:
+    """A series [L, F], a panel a feature, called by `names` [F] (default: those of the data)."""
+    names = channels(evidence, values.shape[1]) if names is None else names
     axis = _axis(evidence)
     x = np.arange(len(values)) * axis.step
     panels = [
@@ -115,7 +115,7 @@ def forecast_drawing(evidence: Evidence, window: np.ndarray, row: int) -> str:
     back = min(len(window), max(3 * horizon, 30))
     axis = _axis(evidence)
     past, ahead = np.arange(1 - back, 1) * axis.step, np.arange(1, horizon + 1) * axis.step
-    names = _channels(evidence, window.shape[1])
+    names = channels(evidence, window.shape[1])
     panels = []
     for place, column in enumerate(columns[:MOST_FORECASTS]):
         before = window[-back:, column]
@@ -146,7 +146,7 @@ def _errors_by_step(evidence: Evidence) -> list[dict[str, str]]:
     if not columns or targets.shape[1] != horizon * len(columns) or horizon < 2:
         return []
     naive = evidence.arrays.get("naive_values")
-    names = _channels(evidence, max(columns) + 1)
+    names = channels(evidence, max(columns) + 1)
     steps = list(range(1, horizon + 1))
     found = []
     for place, column in enumerate(columns[:MOST_FORECASTS]):
@@ -233,7 +233,8 @@ def _axis(evidence: Evidence) -> Axis:
     return Axis(name=f"{time.get('name') or 'time'}{f' ({unit})' if unit else ''}", step=step)
 
 
-def _channels(evidence: Evidence, num: int) -> list[str]:
+def channels(evidence: Evidence, num: int) -> list[str]:
+    """The names of the features, with their units; by their places where they have none."""
     names = evidence.part("data").get("channels")
     names = [str(name) for name in names] if isinstance(names, list) else []
     return [names[k] if k < len(names) else "value" if num == 1 else f"feature {k + 1}" for k in range(num)]
@@ -264,7 +265,8 @@ def _is_series(series: np.ndarray | None, rows: np.ndarray | None) -> bool:
     )
 
 
-def _without_padding(series: np.ndarray, lengths: np.ndarray | None, place: int) -> np.ndarray:
+def without_padding(series: np.ndarray, lengths: np.ndarray | None, place: int) -> np.ndarray:
+    """Series number `place` [L_i, F] of [m, L, F]."""
     one = np.nan_to_num(series[place].astype(np.float64))
     if lengths is None or len(lengths) <= place or lengths.dtype.kind not in "iu":
         return one

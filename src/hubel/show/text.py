@@ -16,7 +16,7 @@ SHOWN = 3000  # symbols of the test text that are coloured
 WORST = 8  # passages
 MOST_ROWS = 12
 ENTERING = 6  # windows
-NAMES = {" ": "␣", "\n": "↵", "\t": "⇥", "\r": "␍"}
+NAMES = {" ": "␣", "\n": "↵", "\t": "⇥", "\r": "\\r"}
 
 
 def text(evidence: Evidence) -> dict[str, Any] | None:
@@ -39,10 +39,23 @@ def coloured(symbols: np.ndarray, bits: np.ndarray, alphabet: tuple[str, ...]) -
     [{'text': 'ab', 'shade': 0}, {'text': 'a', 'shade': 5}]
     """
     shades = np.minimum(np.round(bits), MOST_SHADE).astype(int)
-    pairs = zip(symbols.tolist(), shades.tolist(), strict=True)
+    pairs = zip(_lines([alphabet[number] for number in symbols.tolist()]), shades.tolist(), strict=True)
     return [
-        {"text": "".join(alphabet[number] for number, _ in group), "shade": shade}
+        {"text": "".join(symbol for symbol, _ in group), "shade": shade}
         for shade, group in itertools.groupby(pairs, key=lambda pair: pair[1])
+    ]
+
+
+def _lines(symbols: list[str]) -> list[str]:
+    r"""Symbols as a page shows them, where every line end is one, also \r\n in two symbols of different shades.
+
+    >>> _lines(["a", "\r", "\n", "\r", "b\r\n"])
+    ['a', '', '\n', '\n', 'b\n']
+    """
+    behind = [*symbols[1:], ""]
+    ends = ["" if after.startswith("\n") else "\n" for after in behind]
+    return [
+        symbol.replace("\r\n", "\n").replace("\r", end) for symbol, end in zip(symbols, ends, strict=True)
     ]
 
 

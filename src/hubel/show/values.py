@@ -22,7 +22,9 @@ def outputs(evidence: Evidence) -> list[dict[str, Any]]:
     assert evidence.predicted is not None
     targets, values = evidence.predicted
     found = []
-    for k, (name, unit) in enumerate(named(evidence)[:MOST_OUTPUTS]):
+    names = named(evidence)
+    for k in _shown(len(names)):
+        name, unit = names[k]
         axis = f"{name} ({unit})" if unit else name
         bars = None if evidence.uncertainties is None else evidence.uncertainties[:, k]
         error = values[:, k] - targets[:, k]
@@ -51,6 +53,21 @@ def outputs(evidence: Evidence) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def hidden_outputs(evidence: Evidence) -> str:
+    """How many of the values are drawn; nothing where all are."""
+    count = len(named(evidence))
+    return f"{MOST_OUTPUTS} of {count} values, evenly chosen." if count > MOST_OUTPUTS else ""
+
+
+def _shown(count: int) -> list[int]:
+    """Of many values, such as the steps ahead of a forecast, the first, the last and some between.
+
+    >>> _shown(3), _shown(14)
+    ([0, 1, 2], [0, 4, 9, 13])
+    """
+    return np.unique(np.linspace(0, count - 1, min(count, MOST_OUTPUTS)).round().astype(int)).tolist()
 
 
 def named(evidence: Evidence) -> list[tuple[str, str]]:

@@ -203,7 +203,8 @@ def _beside_naive(naive: dict[str, dict[str, Interval]], unit: str) -> str:
     saved = naive[best].get("skill")
     if saved is None or math.isnan(saved.low):
         return f"As a forecast, {told}."
-    worth = f"Of the squared error of the better one the network saves {wording.percent(saved.value)} % [{wording.percent(saved.low)}, {wording.percent(saved.high)}]"
+    which = "the better one" if len(naive) > 1 else "it"
+    worth = f"Of the squared error of {which} the network saves {wording.percent(saved.value)} % [{wording.percent(saved.low)}, {wording.percent(saved.high)}]"
     if saved.low > 0:
         return f"As a forecast, {told}. {worth}: it is worth its cost."
     return f"As a forecast, {told}. {worth}: nothing shows yet that it is better than that."

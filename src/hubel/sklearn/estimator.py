@@ -27,7 +27,7 @@ from hubel.fitting.run import outputs_of
 from hubel.objectives import Objective, check
 from hubel.sklearn import storage
 from hubel.sklearn.defaults import is_double, refuse_blind_stopping, settled
-from hubel.sklearn.examples import kept_types, rows_like
+from hubel.sklearn.examples import kept_types, refuse_series, rows_like
 from hubel.sklearn.training import batches_of, device_of, one_pass, optimizer_of, rule_of, train
 from hubel.workflows import choices, fit
 from hubel.workflows.prepare import prepare
@@ -101,6 +101,7 @@ class NetEstimator(BaseEstimator):
         """`X` as rows [N, F] or [N, C, H, W] (and `y` as an array), with names and number of the features noted or compared."""
         kept = kept_types(machines.device_of(self.device))
         checks = {"dtype": kept, "allow_nd": True, "order": "C", **checks}
+        refuse_series(X)
         found: Any
         if "multi_output" in checks:
             found = validate_data(self, X, y, reset=reset, **checks)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from hubel.data.arrays import checked_weights, rows_of
+from hubel.data.series import Series, is_ragged_list
 
 SMALL_TYPES = (np.float16, np.uint8, np.int8, np.uint16, np.int16)
 WIDE_TYPES = (np.float64, np.float32, np.uint32, np.int32)
@@ -47,6 +48,18 @@ def rows_like(X: np.ndarray) -> np.ndarray:
         )
     first, second, last = X.shape[1:]
     return rows_of(X, "NHWC" if 2 * last <= min(first, second) and 2 * first > min(second, last) else "NCHW")
+
+
+def refuse_series(X: Any) -> None:
+    """Raise `ValueError` for series of different lengths, which are no array.
+
+    >>> refuse_series([[1.0, 2.0], [3.0, 4.0]])
+    """
+    if isinstance(X, Series) or is_ragged_list(X):
+        raise ValueError(
+            "X holds series of different lengths, but scikit-learn's estimators take arrays: fit them with hubel.fit(series, y), or cut them to one "
+            "length"
+        )
 
 
 def weighted(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hubel.data.dataset import Dataset
+from hubel.data.forecasting import words_of_forecast
 from hubel.objectives import BinaryCrossEntropy, CrossEntropy, GaussianLikelihood, Objective, SquaredError
 
 SMOOTHING = 0.1
@@ -136,8 +137,11 @@ def _sentence(train: Dataset, what: str, loss: str, more: list[str], score: str)
     name = ", ".join(t["name"] for t in train.reading.get("targets", ())) or ", ".join(
         train.target_names or ()
     )
+    forecast = words_of_forecast(train)
     subject = (
-        f"{name} is {what}"
+        f"{forecast} {'is' if forecast.startswith('the next value ') else 'are'} {what}"
+        if forecast is not None
+        else f"{name} is {what}"
         if name and "," not in name
         else f"{name} are {what}"
         if name

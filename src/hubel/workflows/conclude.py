@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import shlex
 import warnings
 from pathlib import Path
@@ -11,18 +12,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hubel.core import files
+from hubel.core.errors import is_out_of_memory
 from hubel.core.types import Interval, Prediction
 from hubel.data import Dataset
 from hubel.data.encoding import Encoding
 from hubel.data.forecasting import NaiveForecast
 from hubel.fitting.evaluation import of_network
 from hubel.fitting.run import examples_within, pieces_of
+from hubel.nets.made import is_as_made
 from hubel.objectives import NextSymbol, OwnTarget
 from hubel.objectives.objective import Pieces, together
 from hubel.workflows import folders
 from hubel.workflows.display import Display
 from hubel.workflows.given_back import DRAWN, baselines, ids_of, shown_of
-from hubel.workflows.of_series import naive_scores, series_shown
+from hubel.workflows.of_series import naive_scores, series_entering, series_shown
 from hubel.workflows.write import start_of_a_text, written
 
 if TYPE_CHECKING:
@@ -66,7 +69,7 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
             about["baselines"] = baselines(training.net, objective, setting.prepared.part("train"), part)
             write_arrays(folder, shown | entering(training))
         else:
-            naive, best = naive_scores(setting.prepared.part("train"), part, prediction, objective)
+            naive, best = naive_scores(setting.prepared.part("train"), part, prediction)
             about |= {"naive": naive} if naive else {}
             write_predictions(folder, part, prediction, entering(training), best)
     if isinstance(objective, NextSymbol) and objective.alphabet is not None:
@@ -89,13 +92,7 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
             f"{name.capitalize()} {headline.replace('_', ' ')}: {score_text(headline, scores[headline])}"
         )
         for words, found in about.get("naive", {}).items():
-            saved = found["skill"]
-            told = (
-                ""
-                if saved["value"] is None
-                else f", of whose squared error the network saves {saved['value']:.0%} [{saved['low']:.0%}, {saved['high']:.0%}]"
-            )
-            display.say(f"  beside it: {words} {found[headline]['value']:.4g}{told}")
+            display.say(f"  beside it: {words} {found['rmse']['value']:.4g}{_saved(found['skill'])}")
     if "frechet_distance" in scores:
         samples, halves = scores["frechet_distance"], scores["frechet_of_halves"]
         display.say(
@@ -142,12 +139,20 @@ def _pieces(setting: Setting, training: Training, part: Dataset) -> Pieces:
 
 def score_text(name: str, score: Interval) -> str:
     """A score with its interval for a reader."""
-    if name in ("accuracy", "balanced_accuracy", "f1_macro"):
-        text = f"{score.value:.2%} [{score.low:.2%}, {score.high:.2%}]"
-    else:
-        text = f"{score.value:.4g} [{score.low:.4g}, {score.high:.4g}]"
+    form = ".2%" if name in ("accuracy", "balanced_accuracy", "f1_macro") else ".4g"
     counted = "windows" if name == "bits_per_symbol" else "examples"
+    if math.isnan(score.low):
+        return f"{score.value:{form}} ({score.method or 'no interval'})"
+    text = f"{score.value:{form}} [{score.low:{form}}, {score.high:{form}}]"
     return text + (f" ({score.level:.0%} interval, {score.count:,} {counted})" if score.count else "")
+
+
+def _saved(skill: dict[str, Any]) -> str:
+    """The share of the squared error of a naive forecast that the network saves, in words; nothing where it makes no error."""
+    if skill["value"] is None:
+        return ""
+    told = f", of whose squared error the network saves {skill['value']:.0%}"
+    return told if skill["low"] is None else f"{told} [{skill['low']:.0%}, {skill['high']:.0%}]"
 
 
 def write_predictions(
@@ -176,8 +181,10 @@ def write_predictions(
     content["worst_rows"] = worst
     if prediction.surprisals is not None:
         content["surprisals"] = prediction.surprisals.astype(np.float32)
+        content["values"] = prediction.values.astype(targets.dtype)  # numbers of symbols, as they are stored
     if len(part.shape) in (3, 4):
-        content["worst_pictures"] = pictures_of(part, np.asarray(part.inputs[worst]))
+        lengths = None if part.lengths is None else part.lengths[worst]
+        content["worst_pictures"] = pictures_of(part, np.asarray(part.inputs[worst]), lengths)
     write_arrays(folder, content | series_shown(part, worst, naive) | more)
 
 
@@ -204,7 +211,25 @@ def worst_rows(part: Dataset, prediction: Prediction) -> np.ndarray:
     if prediction.probabilities is not None and targets.ndim == 1:
         wrong = prediction.values != targets
     order = np.argsort(-error, kind="stable")
-    return order[wrong[order]][:NUM_WORST].astype(np.int64)
+    order = order[wrong[order]]
+    if part.spans is not None:
+        order = _apart(order, np.asarray(part.spans)[:, 0], int(part.reading.get("horizon", 1)))
+    return order[:NUM_WORST].astype(np.int64)
+
+
+def _apart(order: np.ndarray, first: np.ndarray, least: int) -> np.ndarray:
+    """Of rows in their order those whose windows begin at least so many steps from all before them: one event is shown once.
+
+    >>> _apart(np.array([2, 1, 0, 3]), np.array([0, 4, 5, 9]), 3)
+    array([2, 0, 3])
+    """
+    kept: list[int] = []
+    for row in order.tolist():
+        if all(abs(int(first[row]) - int(first[other])) >= least for other in kept):
+            kept.append(row)
+        if len(kept) == NUM_WORST:
+            break
+    return np.array(kept, np.int64)
 
 
 def entering(training: Training) -> dict[str, np.ndarray]:
@@ -222,30 +247,53 @@ def entering(training: Training) -> dict[str, np.ndarray]:
     if training.job.train.reading.get("kind") == "table":
         names = [column["name"] for column in training.job.train.reading["columns"]]
         return {"entering_pictures": batch.inputs.float().cpu().numpy(), "entering_names": np.array(names)}
+    if batch.inputs.ndim == 3 and not training.job.train.is_its_own_target:
+        return series_entering(batch)
     if batch.inputs.ndim not in (4, 5):
         return {}
     targets = {"entering_targets": batch.targets[:NUM_ENTERING].cpu().numpy()}
+    lengths = None if batch.lengths is None else batch.lengths[:NUM_ENTERING].cpu().numpy()
     return {
         "entering_pictures": pictures_of(
-            training.job.train, batch.inputs[:NUM_ENTERING].float().cpu().contiguous().numpy()
+            training.job.train, batch.inputs[:NUM_ENTERING].float().cpu().contiguous().numpy(), lengths
         ),
         **({} if training.job.train.is_its_own_target else targets),
     }
 
 
 def text_of_its_own(setting: Setting, training: Training, objective: NextSymbol) -> dict[str, Any]:
-    """A text that the network writes at the end of its fit, and what it was asked."""
+    """A text that the network writes at the end of its fit, and what it was asked; nothing where a network of the user's own can not read
+    texts as short as its beginning, which is said.
+    """
     assert objective.alphabet is not None
     asked = {"length": NUM_WRITTEN, "temperature": 1.0, "seed": setting.recipe.seed}
     net = training.net.eval()
     start = start_of_a_text(objective.alphabet)
     symbols = written(net, objective, start, setting.device, context=setting.prepared.whole.shape[0], **asked)
-    return {**asked, "text": "".join(symbols)}
+    try:
+        return {**asked, "text": "".join(symbols)}
+    except Exception as error:  # the run is whole: what only shows it must not take it away
+        if is_as_made(setting.net) or is_out_of_memory(error):
+            raise
+        warnings.warn(
+            f"the network could not write a text ({type(error).__name__}: {error}): it has to answer windows of any length up to that of training",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return {}
 
 
-def pictures_of(data: Dataset, examples: np.ndarray) -> np.ndarray:
-    """Examples of `data` as pictures: volumes by their middle slices, image series [m, T, C, H, W] by the first channel of each picture."""
-    return examples[:, :, 0] if data.kind == "image series" else middle_slices(examples)
+def pictures_of(data: Dataset, examples: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
+    """Examples of `data` as pictures: volumes by their middle slices, image series [m, T, C, H, W] by the first channel of each picture,
+    with NaN (float32) in place of pictures beyond their `lengths` [m].
+    """
+    if data.kind != "image series":
+        return middle_slices(examples)
+    films = examples[:, :, 0]
+    if lengths is None:
+        return films
+    beyond = np.arange(films.shape[1]) >= lengths[:, None]
+    return np.where(beyond[:, :, None, None], np.float32(np.nan), films.astype(np.float32))
 
 
 def middle_slices(examples: np.ndarray) -> np.ndarray:

@@ -6,6 +6,8 @@ and number of classes, changes that do not fit the inputs, blended targets, pena
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import nn
@@ -19,17 +21,20 @@ from hubel.data.augmentation import (
     Colour,
     Contrast,
     Crop,
+    CropSteps,
     Draw,
     Erase,
     Flip,
     Mixup,
     RotateCube,
     RotateQuarter,
+    ScaleValues,
     Shift,
 )
 from hubel.fitting import Recipe
 from hubel.fitting.penalties import check_penalties
-from hubel.objectives import BinaryCrossEntropy, Hinge, Objective, WithAuxiliary
+from hubel.fitting.recipe import default_augmentation
+from hubel.objectives import BinaryCrossEntropy, Hinge, Objective, WithAuxiliary, check
 from hubel.workflows.prepare import Prepared
 
 OF_PICTURES = (Affine, Brightness, Colour, Contrast, Crop, Erase, Flip, RotateCube, RotateQuarter, Shift)
@@ -44,6 +49,7 @@ def refuse_contradictions(
     _check_all_targets(prepared, plain)
     _check_classes(prepared.whole, plain)
     _check_changes(recipe, first, prepared.whole)
+    _check_series(prepared, objective, recipe, net, first)
     _check_blends(recipe, prepared.whole, plain)
     _check_penalties(recipe, net)
 
@@ -108,10 +114,42 @@ def _check_changes(recipe: Recipe, first: Batch, data: Dataset) -> None:
             )
 
 
+def _check_series(
+    prepared: Prepared, objective: Objective, recipe: Recipe, net: nn.Module, first: Batch
+) -> None:
+    """Stretches have lengths, which a network has to take; and after a changed window of a forecast come other values."""
+    data = prepared.whole
+    if data.kind != "series":
+        return
+    changes = recipe.augmentation
+    if changes is None:
+        changes = default_augmentation(prepared.part("train"), 1)[0]
+    moved = [type(change).__name__ for change in changes if isinstance(change, (CropSteps, ScaleValues))]
+    if moved and data.reading.get("kind") == "forecast":
+        raise ContractError(
+            f"{moved[0]} changes a window, but not the values that follow it, which {data.name} asks for: leave it out of the augmentation "
+            "(Jitter may stay)"
+        )
+    if "CropSteps" not in moved or first.lengths is not None:
+        return
+    lengths = torch.full((len(first),), first.inputs.shape[1], device=first.inputs.device)
+    try:
+        check(net, objective, replace(first, lengths=lengths))
+    except ContractError as error:
+        raise ContractError(
+            f"CropSteps makes series of different lengths, which the network has to be told: {error}. Or leave the stretches out (crop)"
+        ) from error
+
+
 def _check_blends(recipe: Recipe, data: Dataset, objective: Objective) -> None:
     """Mixup makes class numbers to probabilities of classes, which not every loss takes."""
     if not any(isinstance(change, Mixup) for change in recipe.augmentation or ()):
         return
+    if data.lengths is not None:
+        raise ContractError(
+            f"Mixup blends two examples step by step, but {data.name} holds series of different lengths, of which the longer one would be cut: "
+            "leave Mixup out, or cut the series to one length"
+        )
     classes = data.classes is not None and not data.is_multilabel
     one_node = isinstance(objective, BinaryCrossEntropy) and objective.num_outputs == 1
     if isinstance(objective, Hinge) or (one_node and classes):

@@ -26,7 +26,7 @@ from hubel.show.wording import is_share
 from hubel.workflows import conclude, several
 from hubel.workflows.deciding import NetMaker, with_groups
 from hubel.workflows.display import Display
-from hubel.workflows.fit import fit, resume
+from hubel.workflows.fit import fit, reading_of, resume
 from hubel.workflows.training import CHECKPOINT_SECONDS
 
 NOT_NEGATIVE = ("log_loss", "brier", "calibration_error", "rmse", "mae")
@@ -142,6 +142,7 @@ def cross_validate(
                 f"{word}={more[word]} was given, but each of the {folds} folds is a test part: leave it out"
             )
     more.pop("test", None)
+    options, _ = reading_of(source, options, more.get("like"), {})
     with Display(quiet=quiet) as display:
         whole = dataset_of(source, y, options=options, progress=display.counting("reading"))
         if groups is not None:

@@ -19,7 +19,8 @@ from hubel.objectives import Objective
 from hubel.workflows import conclude, several
 from hubel.workflows.deciding import NetMaker, with_groups
 from hubel.workflows.display import Display
-from hubel.workflows.fit import fit, resume
+from hubel.workflows.fit import fit, reading_of, resume
+from hubel.workflows.of_series import naive_scores
 from hubel.workflows.training import CHECKPOINT_SECONDS
 
 
@@ -66,6 +67,9 @@ def ensemble(
             f"received a {type(net).__name__} for {members} members, which would all begin with its weights: pass a function of inputs and "
             "outputs that makes it, net=lambda inputs, outputs: …"
         )
+    options, shares = reading_of(
+        source, options, more.get("like"), {part: more.get(part) for part in ("validation", "test")}
+    )
     with Display(quiet=quiet) as display:
         whole = dataset_of(source, y, options=options, progress=display.counting("reading"))
         if whole.is_its_own_target:
@@ -102,7 +106,7 @@ def ensemble(
                 device=device,
                 quiet=quiet,
                 checkpoint_seconds=checkpoint_seconds,
-                **more,
+                **{**more, **shares},
             )
 
         return _fitted(
@@ -240,8 +244,10 @@ def _conclude(folder: Path, whole: Dataset, runs: Sequence[Run], display: Displa
     if len(part):
         prediction = together.prediction_of(part)
         scores = together.objective.metrics(prediction, np.asarray(part.targets), part.groups)
-        conclude.write_predictions(folder, part, prediction, {})
+        naive, best = naive_scores(whole.view(runs[0].split["train"]), part, prediction)
+        conclude.write_predictions(folder, part, prediction, {}, best)
         changes |= {"test": conclude.as_json(scores), "test_looks": 1 if name == "test" else 0}
+        changes |= {"naive": naive} if naive else {}
         headline = together.objective.headline
         one = [float(run.test[headline]["value"]) for run in runs]
         display.say(

@@ -20,7 +20,10 @@ from hubel.data.preprocessing import Scaling
 from hubel.data.targets import as_numpy
 from hubel.fitting import Precision, Run, open_run
 from hubel.fitting.run import outputs_of
+from hubel.layers.masks import mean_of_valid, valid_steps
+from hubel.layers.step_norm import StepNorm
 from hubel.nets.made import Net
+from hubel.nets.series_resnet import ConvNorm
 
 
 def features(
@@ -35,7 +38,8 @@ def features(
 
     `net` is a run (or its folder), whose examples are given as they were stored; or a network. To a network with published weights
     pictures [N, C, H, W] may be given as bytes, which are then scaled as the weights expect; any other input enters as it is. Maps
-    [N, F, H, W] of a layer (or [N, F, D, H, W]) are averaged over positions, steps [N, L, F] over the steps.
+    [N, F, H, W] of a layer (or [N, F, D, H, W]) are averaged over positions, steps [N, L, F] (of a convolution along time [N, F, L]) over the
+    steps that there are: so of a text the features of a window are the mean over its symbols.
 
     Raises `ValueError` for a layer that the network does not have or that answers otherwise, and for bytes where no scaling is known.
 
@@ -75,19 +79,51 @@ class _Codes(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         if self.layer is None and isinstance(self.net, Net):
-            return self.net.features(*inputs)
+            found = self.net.features(*inputs)
+            return found.mean(dim=1) if found.ndim == 3 else found  # those of every symbol of a text
         last = self.layer or _last_linear(self.net)
         with captured(self.net, lambda name, module: name == last) as calls:
             self.net(*inputs)
         if not calls:
             raise ValueError(f"layer {last} is not called when the network answers: choose another one")
-        _, _, received, answered = calls[-1]
+        _, module, received, answered = calls[-1]
         value = answered if self.layer is not None else received[0]
         if not isinstance(value, Tensor) or value.ndim < 2:
             raise ValueError(f"layer {last} does not answer with a tensor [N, F, ...]: choose another one")
-        if value.ndim == 3:
-            return value.mean(dim=1)
-        return value.mean(dim=tuple(range(2, value.ndim))) if value.ndim > 3 else value
+        return _of_examples(value, f"layer {last}", isinstance(module, ALONG_TIME), inputs)
+
+
+ALONG_TIME = (nn.Conv1d, nn.BatchNorm1d, StepNorm, ConvNorm)
+"""Layers that answer [N, F, L], with the steps last."""
+
+
+def _of_examples(value: Tensor, name: str, steps_last: bool, inputs: tuple[Tensor, ...]) -> Tensor:
+    """One row [N, F] an example of what a layer answers, [N, F], [N, L, F] or [N, F, ...]: means over steps that there are, or positions.
+
+    Raises `ValueError` where the rows are not those of the examples, or it is not known which steps count.
+    """
+    x = inputs[0]
+    if len(value) != len(x):
+        raise ValueError(
+            f"{name} answers with {len(value)} rows for {len(x)} examples: choose a layer that sees a whole example at once"
+        )
+    if value.ndim == 2:
+        return value
+    if value.ndim > 3:
+        return value.mean(dim=tuple(range(2, value.ndim)))
+    if steps_last or (x.ndim == 3 and value.shape[1] != x.shape[1]):
+        value = value.transpose(1, 2)
+    if len(inputs) == 1:
+        return value.mean(dim=1)
+    mask = valid_steps(inputs[1], x)
+    while mask.shape[1] > value.shape[1]:
+        mask = mask[:, ::2]  # as a convolution of stride 2 takes them
+    if mask.shape[1] != value.shape[1]:
+        raise ValueError(
+            f"{name} answers with {value.shape[1]} steps for {x.shape[1]}, so that it is not known which of them count in series of different "
+            "lengths: choose another layer"
+        )
+    return mean_of_valid(value, mask)
 
 
 def _last_linear(net: nn.Module) -> str:

@@ -24,7 +24,7 @@ from hubel.data.batches import Batches
 from hubel.data.builtin import BUILTIN
 from hubel.data.itself import says_self
 from hubel.data.source import dataset_of
-from hubel.data.texts import text_file
+from hubel.data.texts import text_file, with_shares
 from hubel.fitting import Checkpoints, Recipe, Run, codec, open_run
 from hubel.fitting import machine as machines
 from hubel.fitting.alike import options_like, recorded_options
@@ -110,12 +110,8 @@ def fit(
         files.refuse_unwritable("runs" if out is None else out)
         with Display(quiet=quiet) as display:
             _refuse_arrays(options or {})  # now, not after measuring
-            alike = None if like is None else _opened(like)
-            reading = dict(options or {}) if alike is None else _read_like(alike, source, options)
-            shares = {"validation": validation, "test": test}
-            if text_file(source) is not None:  # a text is parted where it is cut into windows
-                reading |= {part: share for part, share in shares.items() if share is not None}
-                shares = dict.fromkeys(shares)
+            alike = None if like is None else opened(like)
+            reading, shares = reading_of(source, options, alike, {"validation": validation, "test": test})
             data = dataset_of(source, y, options=reading, progress=display.counting("reading"))
             setting = decide(
                 data,
@@ -388,10 +384,29 @@ def _setting_again(run: Run, data: Any, y: Any, display: Display) -> Setting:
     )
 
 
+def reading_of(
+    source: Any,
+    options: Mapping[str, Any] | None,
+    like: Run | Path | str | None,
+    shares: Mapping[str, float | None],
+) -> tuple[dict[str, Any], dict[str, float | None]]:
+    """The options under which a fit reads its data, and the shares of the parts that are left for the split."""
+    reading = dict(options or {}) if like is None else _read_like(opened(like), source, options)
+    return with_shares(source, reading, shares)
+
+
 def _read_like(like: Run, source: Any, options: Mapping[str, Any] | None) -> dict[str, Any]:
     """The options under which `source` is read as the data of `like` were, with the symmetries that were declared for those."""
     if like.reading["kind"] == "text" and text_file(source) is not None:
         return recorded_options(like) | dict(options or {})
+    if (
+        text_file(source) is not None
+        and "forecast" not in (options or {})
+        and like.reading["kind"] != "forecast"
+    ):
+        raise ValueError(
+            f"{source} is a text, but {like.folder} was fitted to something else ({like.reading['kind']}): leave like= out, or name a run of a text"
+        )
     found = options_like(like, source, options)
     if isinstance(source, Dataset) or (isinstance(source, str) and source.lower() in BUILTIN):
         return found  # they declare their own
@@ -411,7 +426,8 @@ def _refuse_arrays(options: Mapping[str, Any]) -> None:
     names.describe({"options": dict(options)})
 
 
-def _opened(run: Run | Path | str) -> Run:
+def opened(run: Run | Path | str) -> Run:
+    """The run, or the one in this folder."""
     return run if isinstance(run, Run) else open_run(run)
 
 

@@ -17,6 +17,7 @@ from torch import nn
 from hubel.core import files, names, random
 from hubel.core.version import VERSION
 from hubel.data import Dataset
+from hubel.data.forecasting import words_of_forecast
 from hubel.fitting import EarlyStopping, Run, codec, machine
 from hubel.fitting.about import FORMAT, read_about
 from hubel.nets.made import is_as_made
@@ -209,11 +210,16 @@ def show_data(display: Display, prepared: Prepared) -> None:
         targets = np.asarray(whole.targets, np.float64).reshape(len(whole), -1)
         names = whole.target_names or ("",) * targets.shape[1]
         units = whole.units or ("",) * targets.shape[1]
+        if (forecast := words_of_forecast(whole)) is not None:  # one range for all steps ahead
+            num = len(whole.reading["target_columns"])
+            targets, units = targets.reshape(-1, num), units[:num]
+            names = [name.rpartition(" +")[0] for name in names[:num]]
         told = [
             f"{name} from {low:.4g} to {high:.4g} {unit}".strip()
             for name, unit, low, high in zip(names, units, targets.min(0), targets.max(0), strict=True)
         ]
-        rows["targets"] = f"real values: {', '.join(told[:10])}{', …' if len(told) > 10 else ''}"
+        what = "real values" if forecast is None else forecast.rpartition(" of ")[0]
+        rows["targets"] = f"{what}: {', '.join(told[:10])}{', …' if len(told) > 10 else ''}"
     sizes = ", ".join(f"{len(r):,} {name}" for name, r in prepared.rows.items())
     rows["parts"] = f"{sizes} ({prepared.how})"
     for number, note in enumerate(whole.notes):

@@ -57,7 +57,10 @@ def encode(run: Run | Path | str, x: Any, *, device: str = "auto") -> np.ndarray
             "a variational one, or realnvp"
         )
     stored = read_like(x, known.reading)
-    assert not isinstance(stored, Series), "series of different lengths have no code of one size"
+    if isinstance(stored, Series):
+        raise ValueError(
+            "x holds series of different lengths, which have no code of one size here: cut them to one length"
+        )
     if len(stored) == 0:
         raise ValueError("received no examples: there is nothing to encode")
     return codes_of(known.net, known.scaling, known.precision, stored, known.device)

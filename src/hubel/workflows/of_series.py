@@ -9,15 +9,16 @@ import numpy as np
 from torch import nn
 
 from hubel import nets
-from hubel.core.types import Interval, Prediction
+from hubel.core.types import Batch, Interval, Prediction
 from hubel.data.dataset import Dataset
 from hubel.data.forecasting import NaiveForecast, naive_forecasts
 from hubel.data.preprocessing import Scaling, scaling_of
-from hubel.metrics import skill
-from hubel.objectives import Objective, SquaredError
+from hubel.metrics import regression, skill
+from hubel.objectives import AbsoluteError, GaussianLikelihood, Huber, Objective, SquaredError
 from hubel.objectives.real_values import RealValues
 
 NUM_EXAMPLES = 8
+NUM_ENTERING = 16
 MOST_VALUES = 2_000_000  # of series kept to be shown
 
 
@@ -34,7 +35,10 @@ def forecast_objective(train: Dataset, objective: Objective, why: str) -> tuple[
 def net_of_series(train: Dataset, objective: Objective) -> tuple[nn.Module, str]:
     """The default network for series, films and forecasts; its weights follow from torch's global generator."""
     num = objective.num_outputs
-    if train.reading.get("kind") == "forecast" and isinstance(objective, SquaredError):
+    in_units_of_inputs = (
+        isinstance(objective, (SquaredError, AbsoluteError, Huber)) and objective.scale is not None
+    )
+    if train.reading.get("kind") == "forecast" and in_units_of_inputs:
         columns = list(train.reading["target_columns"])
         net = nets.forecaster("gru", 64, columns=columns, inputs=train.shape, outputs=num)
         return (
@@ -44,7 +48,8 @@ def net_of_series(train: Dataset, objective: Objective) -> tuple[nn.Module, str]
     steps = f"up to {train.shape[0]:,} steps"
     if train.reading.get("kind") == "forecast":
         net = nets.recurrent("gru", 64, inputs=train.shape, outputs=num)
-        return net, f"a forecast with error bars from {train.shape[0]:,} steps: 64 gated recurrent units"
+        bars = " with error bars" if isinstance(objective, GaussianLikelihood) else ""
+        return net, f"a forecast{bars} from {train.shape[0]:,} steps: 64 gated recurrent units"
     if train.kind == "image series":
         net = nets.image_series("gru", 64, inputs=train.shape, outputs=num)
         return (
@@ -56,10 +61,10 @@ def net_of_series(train: Dataset, objective: Objective) -> tuple[nn.Module, str]
 
 
 def naive_scores(
-    train: Dataset, part: Dataset, prediction: Prediction, objective: Objective
+    train: Dataset, part: Dataset, prediction: Prediction
 ) -> tuple[dict[str, Any], NaiveForecast | None]:
-    """Scores of the naive forecasts of `part`, the share of their squared error that the network saves (`skill`), and the best of them;
-    nothing where no forecast was asked for.
+    """Scores of the naive forecasts of `part`, the share of their squared error that the network saves (`skill`), and the one of them with
+    the least error; nothing where no forecast was asked for.
     """
     if part.reading.get("kind") != "forecast" or not len(part):
         return {}, None
@@ -67,14 +72,11 @@ def naive_scores(
     found: dict[str, Any] = {}
     best: tuple[float, NaiveForecast] | None = None
     for naive in naive_forecasts(train, part):
-        scores: dict[str, Interval] = dict(
-            objective.metrics(Prediction(values=naive.values), targets, part.groups)
-        )
+        scores: dict[str, Interval] = dict(regression(targets, naive.values, part.groups))
         scores["skill"] = skill(targets, prediction.values, naive.values, groups=part.groups)
         found[naive.name] = {name: score.as_json() for name, score in scores.items()}
-        rmse = scores[objective.headline].value
-        if best is None or rmse < best[0]:
-            best = (rmse, naive)
+        if best is None or scores["rmse"].value < best[0]:
+            best = (scores["rmse"].value, naive)
     return found, None if best is None else best[1]
 
 
@@ -92,4 +94,17 @@ def series_shown(part: Dataset, worst: np.ndarray, naive: NaiveForecast | None) 
     if naive is not None:
         content["naive_values"] = naive.values
         content["naive_season"] = np.array([naive.season])
+    return content
+
+
+def series_entering(batch: Batch) -> dict[str, np.ndarray]:
+    """The first series of a batch [n, L, F] as they enter the network, with their lengths and targets."""
+    most = max(1, MOST_VALUES // max(1, batch.inputs.shape[1] * batch.inputs.shape[2]))
+    first = slice(0, min(NUM_ENTERING, most))
+    content = {
+        "entering_series": batch.inputs[first].float().cpu().numpy(),
+        "entering_targets": batch.targets[first].cpu().numpy(),
+    }
+    if batch.lengths is not None:
+        content["entering_lengths"] = batch.lengths[first].cpu().numpy()
     return content

@@ -72,7 +72,8 @@ def predict_files(
             yield {"file": str(part[0]), "unreadable": stored}
             continue
         ids = [str(path) for path in part]
-        if part[0].suffix in ARRAYS:  # one file holds many examples
+        of_series = known.reading["kind"] in ("series", "image series", "forecast")
+        if part[0].suffix in ARRAYS and not (of_series and len(stored) == 1):  # one file holds many examples
             ids = [f"{part[0]}[{row}]" for row in range(len(stored))]
         prediction = known.predict(stored)
         own = isinstance(known.objective, OwnTarget)

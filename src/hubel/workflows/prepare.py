@@ -59,6 +59,10 @@ def prepare(
         sentence += (
             " They were kept: a text may repeat itself."
             if whole.alphabet is not None
+            else " They were kept: a series may repeat itself."
+            if whole.spans is not None
+            else " They were kept: series may be equal by chance; where they are copies, give them a group."
+            if whole.kind == "series"
             else " They were kept: rows of a table may be equal by chance; where they are copies, give them a group."
         )
     rows = {"train": split.train, "validation": split.validation, "test": split.test}
