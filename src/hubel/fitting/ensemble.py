@@ -149,7 +149,8 @@ def mean_prediction(predictions: Sequence[Prediction]) -> Prediction:
     if first.probabilities is not None:
         mean = np.stack([np.asarray(prediction.probabilities) for prediction in predictions]).mean(axis=0)
         labels = first.values.shape == mean.shape  # yes or no for each
-        values = (mean > 0.5) if labels else mean.argmax(-1)
+        classes = 1 if mean.ndim == 4 else -1  # [N, K, H, W] of masks, else [N, K] or [N, L, K]
+        values = (mean > 0.5) if labels else mean.argmax(classes)
         return replace(first, values=values.astype(first.values.dtype), probabilities=mean)
     values = np.stack([prediction.values for prediction in predictions])
     variance = values.var(axis=0, ddof=1)

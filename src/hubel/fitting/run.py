@@ -40,6 +40,7 @@ from hubel.objectives import Objective
 RESTORE = "Restore it from a copy, or fit again"
 KILLED = "it ended without a word (killed, or the machine stopped)"
 AT_ONCE = 2**24  # raw scores of a part of the data that are held at a time
+FEW = 16  # pictures at a time where a network answers for every pixel, and keeps maps of that size
 
 
 class Run:
@@ -351,7 +352,7 @@ def pieces_of(
         part.inputs,
         device,
         lengths=part.lengths,
-        batch_size=examples_within(objective, part, AT_ONCE, most=128),
+        batch_size=examples_within(objective, part, AT_ONCE, most=FEW if part.has_masks else 128),
     ):
         targets = np.array(part.targets[done : done + len(scores)])
         yield scores, torch.from_numpy(targets)

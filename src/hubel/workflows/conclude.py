@@ -22,6 +22,7 @@ from hubel.objectives.objective import Pieces, together
 from hubel.workflows import folders
 from hubel.workflows.display import Display
 from hubel.workflows.given_back import DRAWN, baselines, ids_of, shown_of
+from hubel.workflows.of_masks import masks_shown
 from hubel.workflows.of_series import naive_scores, series_shown
 from hubel.workflows.write import start_of_a_text, written
 
@@ -142,11 +143,11 @@ def _pieces(setting: Setting, training: Training, part: Dataset) -> Pieces:
 
 def score_text(name: str, score: Interval) -> str:
     """A score with its interval for a reader."""
-    if name in ("accuracy", "balanced_accuracy", "f1_macro"):
+    if name in ("accuracy", "balanced_accuracy", "f1_macro", "mean_iou"):
         text = f"{score.value:.2%} [{score.low:.2%}, {score.high:.2%}]"
     else:
         text = f"{score.value:.4g} [{score.low:.4g}, {score.high:.4g}]"
-    counted = "windows" if name == "bits_per_symbol" else "examples"
+    counted = {"bits_per_symbol": "windows", "mean_iou": "pictures"}.get(name, "examples")
     return text + (f" ({score.level:.0%} interval, {score.count:,} {counted})" if score.count else "")
 
 
@@ -160,6 +161,9 @@ def write_predictions(
     """`predictions.npz`: what was predicted for every example of the part, the pictures or series of the worst (of forecasts beside the
     `naive` one), and what `more` there is.
     """
+    if part.has_masks:
+        write_arrays(folder, {"ids": ids_of(part)} | masks_shown(part, prediction) | more)
+        return
     targets = np.asarray(part.targets)
     content: dict[str, np.ndarray] = {
         "ids": ids_of(part),
@@ -224,7 +228,8 @@ def entering(training: Training) -> dict[str, np.ndarray]:
         return {"entering_pictures": batch.inputs.float().cpu().numpy(), "entering_names": np.array(names)}
     if batch.inputs.ndim not in (4, 5):
         return {}
-    targets = {"entering_targets": batch.targets[:NUM_ENTERING].cpu().numpy()}
+    name = "entering_masks" if training.job.train.has_masks else "entering_targets"
+    targets = {name: batch.targets[:NUM_ENTERING].cpu().numpy()}
     return {
         "entering_pictures": pictures_of(
             training.job.train, batch.inputs[:NUM_ENTERING].float().cpu().contiguous().numpy()

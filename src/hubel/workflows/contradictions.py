@@ -15,6 +15,7 @@ from hubel.core.types import Batch
 from hubel.data import Dataset
 from hubel.data.augmentation import (
     Affine,
+    Augmentation,
     Brightness,
     Colour,
     Contrast,
@@ -26,10 +27,12 @@ from hubel.data.augmentation import (
     RotateCube,
     RotateQuarter,
     Shift,
+    moved,
 )
 from hubel.fitting import Recipe
 from hubel.fitting.penalties import check_penalties
 from hubel.objectives import BinaryCrossEntropy, Hinge, Objective, WithAuxiliary
+from hubel.workflows.of_masks import refuse_masks
 from hubel.workflows.prepare import Prepared
 
 OF_PICTURES = (Affine, Brightness, Colour, Contrast, Crop, Erase, Flip, RotateCube, RotateQuarter, Shift)
@@ -42,6 +45,8 @@ def refuse_contradictions(
     """Raise `ContractError` (a `ValueError`) for the first contradiction; `first` is a real batch without augmentation."""
     plain = objective.objective if isinstance(objective, WithAuxiliary) else objective
     _check_all_targets(prepared, plain)
+    if prepared.whole.has_masks:
+        refuse_masks({name: prepared.part(name) for name in prepared.rows}, net)
     _check_classes(prepared.whole, plain)
     _check_changes(recipe, first, prepared.whole)
     _check_blends(recipe, prepared.whole, plain)
@@ -106,12 +111,32 @@ def _check_changes(recipe: Recipe, first: Batch, data: Dataset) -> None:
                 f"{name} makes {changed.dtype} of shape {tuple(changed.shape)} of {first.inputs.dtype} of shape {shape}; expected the same "
                 "shape and type: leave it out of the augmentation"
             )
+        if data.has_masks and not isinstance(change, Mixup):
+            _check_moved(change, first, draw)
+
+
+def _check_moved(change: Augmentation, first: Batch, draw: Draw) -> None:
+    """Masks have to move with their pictures."""
+    name = type(change).__name__
+    try:
+        masks = moved(first.targets, [change], draw)
+    except ValueError as error:
+        raise ContractError(str(error)) from error
+    if masks.shape != first.targets.shape or masks.dtype != first.targets.dtype:
+        raise ContractError(
+            f"{name}.of_masks makes {masks.dtype} of shape {tuple(masks.shape)} of masks {first.targets.dtype} of shape "
+            f"{tuple(first.targets.shape)}; expected the same shape and type"
+        )
 
 
 def _check_blends(recipe: Recipe, data: Dataset, objective: Objective) -> None:
     """Mixup makes class numbers to probabilities of classes, which not every loss takes."""
     if not any(isinstance(change, Mixup) for change in recipe.augmentation or ()):
         return
+    if data.has_masks:
+        raise ContractError(
+            f"Mixup blends pictures, but the masks of {data.name} hold one class a pixel, which can not be blended: leave Mixup out"
+        )
     classes = data.classes is not None and not data.is_multilabel
     one_node = isinstance(objective, BinaryCrossEntropy) and objective.num_outputs == 1
     if isinstance(objective, Hinge) or (one_node and classes):
