@@ -311,11 +311,12 @@ def predict(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines in place of CSV.")] = False,
     out: Annotated[
-        Path | None, typer.Option(
+        Path | None,
+        typer.Option(
             "--out",
             "-o",
             help="Write to this file in place of stdout; of a network fitted to masks, the folder for its masks.",
-        )
+        ),
     ] = None,
     skip_unreadable: Annotated[
         bool,

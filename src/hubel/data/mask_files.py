@@ -169,9 +169,7 @@ def with_masks(
     if like is not None and unlabelled is None:
         unlabelled = "none" if like.unlabelled is None else like.unlabelled
     dtype = np.result_type(*{header.dtype for header in headers})
-    found = plan_classes(
-        (header.values for header in headers), dtype, classes=given, unlabelled=unlabelled
-    )
+    found = plan_classes((header.values for header in headers), dtype, classes=given, unlabelled=unlabelled)
     size, resize = tuple(data.reading["size"]), data.reading["resize"]
     numbers = room_for((len(paths), *size), np.dtype(np.uint8))
 
@@ -228,9 +226,7 @@ def mask_values(path: Path) -> np.ndarray:
                 f"it has the shape {mask.shape}, as colours or several planes have; expected one class number a pixel [H, W]"
             )
         if mask.dtype.kind not in "iub":
-            raise ValueError(
-                f"its values are {mask.dtype}; expected whole numbers, the class of every pixel"
-            )
+            raise ValueError(f"its values are {mask.dtype}; expected whole numbers, the class of every pixel")
         mask = mask.astype(np.uint8) if mask.dtype.kind == "b" else mask
         return mask.astype(mask.dtype.newbyteorder("="), copy=False)
 
@@ -258,7 +254,9 @@ def names_beside(folder: Path) -> ClassNames:
         raise ValueError(
             f'{found[0]} holds no names; expected a name a line for 0, 1, 2, …, or in JSON ["sky", "star"] or {{"0": "sky", "255": "star"}}'
         )
-    return {k: v.strip() for k, v in names.items()} if isinstance(names, Mapping) else [n.strip() for n in names]
+    return (
+        {k: v.strip() for k, v in names.items()} if isinstance(names, Mapping) else [n.strip() for n in names]
+    )
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
@@ -334,7 +332,9 @@ def _of_tiff(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         plain = image.mode in ("1", "L", "P") and getattr(image, "n_frames", 1) == 1
         tags: Any = getattr(image, "tag_v2", {})
-        plain = plain and set(tags.get(258, (1,))) <= {1, 8} and tags.get(262) != 0  # 0: Pillow turns black and white over
+        plain = (
+            plain and set(tags.get(258, (1,))) <= {1, 8} and tags.get(262) != 0
+        )  # 0: Pillow turns black and white over
         if plain:
             return np.asarray(image)
     return tiff_series(path).values

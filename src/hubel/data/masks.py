@@ -83,9 +83,7 @@ def has_planes(y: Any) -> bool:
         return False
     if (ndim := getattr(y[0], "ndim", None)) is not None:
         return ndim > 1
-    return (
-        isinstance(y[0], (list, tuple)) and bool(y[0]) and isinstance(y[0][0], (list, tuple, np.ndarray))
-    )
+    return isinstance(y[0], (list, tuple)) and bool(y[0]) and isinstance(y[0][0], (list, tuple, np.ndarray))
 
 
 def read_masks(

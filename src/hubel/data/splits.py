@@ -210,7 +210,9 @@ def _given_parts(
 def _strata(data: Dataset) -> tuple[np.ndarray, str]:
     if data.has_masks:
         assert data.classes is not None
-        return rarest_classes(data.targets, len(data.classes)), "with the same share of each rarest class of a mask"
+        return rarest_classes(
+            data.targets, len(data.classes)
+        ), "with the same share of each rarest class of a mask"
     if data.classes is None or data.targets.ndim > 1:
         return np.zeros(len(data), dtype=np.int64), "at random"
     return data.targets, "with the same share of each class"

@@ -161,7 +161,9 @@ def _wrong_reading(data: Mapping[str, Any]) -> str:
     if missing := [name for name in needed if name not in reading]:
         return f"lacks {', '.join(f'data.reading.{name}' for name in missing)}"
     masks = reading.get("masks")
-    if masks and not (set(masks) >= set(NEEDED_OF_MASKS) and 1 < len(masks["values"]) == len(masks["classes"])):
+    if masks and not (
+        set(masks) >= set(NEEDED_OF_MASKS) and 1 < len(masks["values"]) == len(masks["classes"])
+    ):
         return f"has data.reading.masks = {_short(masks)}, which does not name the classes of masks"
     if pictures and (
         list(reading["size"] or ()) != list(reading["shape"][1:])

@@ -27,7 +27,7 @@ from hubel.core.errors import DamagedRun
 from hubel.core.types import Interval, Prediction
 from hubel.data import Dataset
 from hubel.fitting import evaluation
-from hubel.fitting.run import Run, open_run
+from hubel.fitting.run import FEW, Run, open_run
 from hubel.objectives import Objective
 
 FORMAT = 1
@@ -100,7 +100,13 @@ class Ensemble:
         return mean_prediction([run.predict(inputs, batch_size=batch_size) for run in self._finished()])
 
     def prediction_of(self, part: Dataset) -> Prediction:
-        """The mean of what the members say of examples that were read already."""
+        """The mean of what the members say of examples that were read already; of masks the classes alone, some pictures after others, since the
+        probabilities of every pixel may be too many to be kept.
+        """
+        if part.has_masks and len(part) > FEW:
+            pieces = [range(k, min(k + FEW, len(part))) for k in range(0, len(part), FEW)]
+            said = [self.prediction_of(part.view(list(rows))) for rows in pieces]
+            return replace(said[0], values=np.concatenate([one.values for one in said]), probabilities=None)
         return mean_prediction(
             [
                 run.objective.read(run.outputs(part.inputs, lengths=part.lengths, batch_size=128))

@@ -136,9 +136,7 @@ def with_classes_of(run: Run, data: Dataset) -> Dataset:
         )
     masks = classes_of_reading(run.reading) is not None or isinstance(run.objective, PixelCrossEntropy)
     if masks != data.has_masks:
-        asked, held = (
-            ("masks", "one target a picture") if masks else ("one target an example", "masks")
-        )
+        asked, held = ("masks", "one target a picture") if masks else ("one target an example", "masks")
         raise ValueError(
             f"this network was fitted to {asked}, but {data.name} has {held}: nothing can be compared"
         )

@@ -34,7 +34,10 @@ from hubel.fitting.schedules import Linear, Schedule
 from hubel.layers.peephole_lstm import PeepholeLSTM
 
 WINDOWS = 16  # of text in a batch
-MASKS, PIXELS = 16, 2**20  # pictures in a batch that have a class for every pixel: so many at most, and of so many pixels together
+MASKS, PIXELS = (
+    16,
+    2**20,
+)  # pictures in a batch that have a class for every pixel: so many at most, and of so many pixels together
 LONG = 20  # epochs from which on rectangles are erased as well
 SHIFT = 0.04  # of the side; on Fashion-MNIST (11 epochs, one seed) 1 pixel was 0.3 points above 2
 

@@ -91,9 +91,7 @@ class PixelCrossEntropy:
             counts = counts * batch.weights.to(scores).view(-1, 1, 1)
         weights = None if self.class_weights is None else scores.new_tensor(self.class_weights)
         losses = nn.functional.cross_entropy(scores, wanted, ignore_index=UNLABELLED, reduction="none")
-        counted = (
-            counts if weights is None else counts * weights[wanted.masked_fill(wanted == UNLABELLED, 0)]
-        )
+        counted = counts if weights is None else counts * weights[wanted.masked_fill(wanted == UNLABELLED, 0)]
         plain = (losses * counted).sum() / counted.sum().clamp_min(1e-12)
         if not net.training or not self.dice:
             return Loss(total=plain)
@@ -148,9 +146,7 @@ class PixelCrossEntropy:
         self, prediction: Prediction, targets: np.ndarray, groups: np.ndarray | None = None
     ) -> dict[str, Interval]:
         names = self.classes or tuple(map(str, range(self.num_outputs)))
-        return metrics.segmentation(
-            targets, prediction.values, names, unlabelled=UNLABELLED, groups=groups
-        )
+        return metrics.segmentation(targets, prediction.values, names, unlabelled=UNLABELLED, groups=groups)
 
     def calibrated(self, outputs: Tensor, targets: Tensor) -> PixelCrossEntropy:
         """The same objective with the temperature that makes the labels of held-out pixels likeliest, as that of `CrossEntropy`."""

@@ -66,7 +66,13 @@ def mask_picture(mask: np.ndarray) -> str:
 def entering_masks(evidence: Evidence, count: int) -> list[str]:
     """The masks of the examples that entered the network, as pictures; empty where there are none."""
     found = evidence.arrays.get("entering_masks")
-    if found is None or found.ndim != 3 or found.dtype.kind not in "iu" or len(found) < count or 0 in found.shape:
+    if (
+        found is None
+        or found.ndim != 3
+        or found.dtype.kind not in "iu"
+        or len(found) < count
+        or 0 in found.shape
+    ):
         return []
     return [mask_picture(mask) for mask in found[:count]]
 
@@ -95,9 +101,18 @@ def _cards(evidence: Evidence, what: str, budget: int) -> dict[str, Any] | None:
     targets, values = evidence.arrays.get("targets"), evidence.arrays.get("values")
     if pictures is None or rows is None or targets is None or values is None or len(pictures) != len(rows):
         return None
-    if targets.ndim != 3 or targets.shape != values.shape or {targets.dtype.kind, values.dtype.kind} - set("iu"):
+    if (
+        targets.ndim != 3
+        or targets.shape != values.shape
+        or {targets.dtype.kind, values.dtype.kind} - set("iu")
+    ):
         return None
-    if rows.ndim != 1 or rows.dtype.kind not in "iu" or not len(rows) or not 0 <= rows.min() <= rows.max() < len(targets):
+    if (
+        rows.ndim != 1
+        or rows.dtype.kind not in "iu"
+        or not len(rows)
+        or not 0 <= rows.min() <= rows.max() < len(targets)
+    ):
         return None
     shown = gallery(pictures, budget=budget // 2)
     if shown is None:
@@ -115,7 +130,9 @@ def _cards(evidence: Evidence, what: str, budget: int) -> dict[str, Any] | None:
                 "panels": panels,
                 "true": true,
                 "said": said,
-                "id": str(names[row]) if names is not None and names.ndim == 1 and row < len(names) else str(row),
+                "id": str(names[row])
+                if names is not None and names.ndim == 1 and row < len(names)
+                else str(row),
                 "iou": "" if math.isnan(value) else f"{wording.percent(value)} %",
             }
         )
@@ -134,7 +151,11 @@ def _counts(evidence: Evidence) -> Counts | None:
     right, true, said = found
     if right is None or true is None or said is None or not right.size:
         return None
-    if right.ndim != 2 or right.shape[1] != len(evidence.classes) or not right.shape == true.shape == said.shape:
+    if (
+        right.ndim != 2
+        or right.shape[1] != len(evidence.classes)
+        or not right.shape == true.shape == said.shape
+    ):
         return None
     return (right, true, said) if {a.dtype.kind for a in (right, true, said)} <= set("iu") else None
 
@@ -159,7 +180,9 @@ def _classes(evidence: Evidence, counts: Counts | None) -> dict[str, Any]:
                 "dice": _cell(dice),
                 "recall": wording.percent(right[k] / true[k]) if true[k] else "–",
                 "precision": wording.percent(right[k] / said[k]) if said[k] else "–",
-                "strip": "" if iou is None or math.isnan(iou.low) else charts.strip(iou.low, iou.value, iou.high),
+                "strip": ""
+                if iou is None or math.isnan(iou.low)
+                else charts.strip(iou.low, iou.value, iou.high),
             }
         )
         ends = [f"{v:.5g}" for s in (iou, dice) if s is not None for v in (s.value, s.low, s.high)]

@@ -51,7 +51,9 @@ def verdict(evidence: Evidence) -> dict[str, Any]:
                 "method": score.method or "–",
             }
             for name, score in scores.items()
-            if not (evidence.kind == "masks" and name.startswith(("iou_", "dice_")))  # these have a table of their own
+            if not (
+                evidence.kind == "masks" and name.startswith(("iou_", "dice_"))
+            )  # these have a table of their own
         ],
     }
     if chosen is None:

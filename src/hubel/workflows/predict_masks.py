@@ -29,7 +29,11 @@ def answers_masks(run: Run | Ensemble) -> bool:
 
 
 def predict_masks(
-    run: Run | Ensemble, paths: Sequence[Path | str], *, out: Path | None = None, skip_unreadable: bool = False
+    run: Run | Ensemble,
+    paths: Sequence[Path | str],
+    *,
+    out: Path | None = None,
+    skip_unreadable: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """An answer a picture: `{"file", "mask", "shares": {class: share of the pixels}}`; the mask is written into the folder `out`, where one is
     named, as a PNG of one channel with the values of the masks from which was learned, in the size of the picture.
