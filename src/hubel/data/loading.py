@@ -281,8 +281,9 @@ def _listing(path: Path, target: str | Sequence[str], kind: Kind | None) -> List
         _refuse_unused(path, target=None if itself or target == "label" else target)
         if kind in AXES:
             return list_folder(path, SERIES if kind == "series" else IMAGE_SERIES)
-        if not itself and holds_masks(path):
-            return list_masks(path)
+        if holds_masks(path):
+            listing = list_masks(path)
+            return replace(listing, masks=None) if itself else listing
         if _has_idx(path):
             return None
         if not holds(path, PICTURES) and any(

@@ -73,17 +73,22 @@ def list_masks(root: Path) -> Listing:
 
     Raises `ValueError` naming and counting pictures without a mask and masks without a picture.
     """
-    pairs: list[tuple[str, str | None, dict[str, Path], dict[str, Path]]] = []
+    pairs: list[tuple[bool, str | None, dict[str, Path], dict[str, Path]]] = []
     inside = {folder.name.casefold(): folder for folder in subfolders(root)}
     if set(FOLDERS) <= set(inside):
         pictures, masks = (inside[name] for name in FOLDERS)
         parts = {part_of(folder.name) for folder in subfolders(pictures)}
         parted = "train" in parts and None not in parts
-        pairs.append(("in folders" if parted else "", None, _by_stem(pictures), _by_stem(masks)))
+        of_pictures = _by_stem(pictures)
+        if parted and (loose := [stem for stem in of_pictures if "/" not in stem]):
+            raise ValueError(
+                f"{pictures} has folders for parts, and {len(loose):,} pictures beside them ({_few(loose)}): sort these into the parts"
+            )
+        pairs.append((parted, None, of_pictures, _by_stem(masks)))
     else:
         for folder in (f for f in subfolders(root) if part_of(f.name)):
             inside = {f.name.casefold(): f for f in subfolders(folder)}
-            pairs.append(("", part_of(folder.name), *(_by_stem(inside[name]) for name in FOLDERS)))
+            pairs.append((False, part_of(folder.name), *(_by_stem(inside[name]) for name in FOLDERS)))
         if len({part for _, part, _, _ in pairs}) < len(pairs):
             raise ValueError(
                 f"{root} has two folders for one part: {', '.join(f.name for f in subfolders(root))}"

@@ -56,7 +56,7 @@ def mask_picture(mask: np.ndarray) -> str:
 
     step = -(-max(mask.shape) // SIDE)
     drawn = np.ascontiguousarray(mask[::step, ::step]).astype(np.uint8)
-    image = Image.fromarray(drawn, "L")
+    image = Image.fromarray(drawn)
     image.putpalette(_palette())
     file = io.BytesIO()
     image.save(file, "PNG", optimize=True)

@@ -202,7 +202,7 @@ def show_data(display: Display, prepared: Prepared) -> None:
     if whole.has_masks:
         counts = whole.class_counts()
         labelled = sum(counts.values()) / math.prod(whole.targets.shape)
-        rows["classes"] = f"{len(counts)} of pixels: {_counts(counts)}"
+        rows["classes"] = f"{len(counts)}, by pixels: {_counts(counts)}"
         if labelled < 1:
             rows["classes"] += f"; {1 - labelled:.1%} of the pixels are not labelled"
     elif whole.classes is not None:
