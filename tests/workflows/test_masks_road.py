@@ -43,7 +43,7 @@ def discs_and_squares(num=48, side=20, seed=0):
 
 
 def recipe(**more):
-    return quick(optimizer=AdamW(learning_rate=0.01), epochs=6, batch_size=8, **more)
+    return quick(**{"optimizer": AdamW(learning_rate=0.01), "epochs": 6, "batch_size": 8, **more})
 
 
 @pytest.fixture(scope="module")
@@ -351,7 +351,7 @@ def test_weights_dice_and_own_networks(tmp_path):
     objective = PixelCrossEntropy(3, dice=1.0, class_weights=(1.0, 2.0, 2.0))
     torch.manual_seed(0)
     run = hubel.fit(
-        x, masks, net=Own(), objective=objective, options={"weights": weights}, recipe=recipe(augmentation=(Shift(),)),
+        x, masks, net=Own(), objective=objective, options={"weights": weights}, recipe=recipe(augmentation=(Shift(),), epochs=20),
         out=tmp_path / "run", quiet=True,
     )  # fmt: skip
     assert run.test["mean_iou"]["value"] > 0.5

@@ -268,7 +268,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     """Files below a folder by their name without its ending, in order."""
     found: dict[str, Path] = {}
     twice: list[str] = []
-    for path in files_below(folder, folder):
+    for path in files_below(folder, folder.parent):
         stem = unicodedata.normalize("NFC", _without_suffix(printable(path.relative_to(folder))))
         if stem in found:
             twice.append(f"{found[stem].name} and {path.name}")

@@ -275,6 +275,8 @@ class Run:
             stored, lengths = stored.values, stored.lengths
         if len(stored) == 0:
             raise ValueError("received no examples: there is nothing to predict")
+        if "masks" in self.reading:
+            batch_size = min(batch_size, FEW)
         return self.objective.read(self.outputs(stored, lengths=lengths, batch_size=batch_size))
 
     @property
