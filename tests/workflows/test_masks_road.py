@@ -43,7 +43,7 @@ def discs_and_squares(num=48, side=20, seed=0):
 
 
 def recipe(**more):
-    return quick(**{"optimizer": AdamW(learning_rate=0.01), "epochs": 6, "batch_size": 8, **more})
+    return quick(**{"optimizer": AdamW(learning_rate=0.01), "epochs": 12, "batch_size": 8, **more})
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_a_run_is_opened_asked_and_evaluated(run, place):
     with pytest.raises(ValueError, match="hold 7, which no class is named for"):
         run.evaluate(x, np.full_like(masks, 7))
     with pytest.raises(
-        ValueError, match=r"classes names the values of masks \[N, H, W\], but y has shape \(20,\)"
+        ValueError, match=r"fitted to masks \[N, H, W\], but y has shape \(20,\)"
     ):
         run.evaluate(x, np.arange(20) % 3)
     assert hubel.resume(run.folder, quiet=True).status == "finished"
@@ -351,7 +351,7 @@ def test_weights_dice_and_own_networks(tmp_path):
     objective = PixelCrossEntropy(3, dice=1.0, class_weights=(1.0, 2.0, 2.0))
     torch.manual_seed(0)
     run = hubel.fit(
-        x, masks, net=Own(), objective=objective, options={"weights": weights}, recipe=recipe(augmentation=(Shift(),), epochs=20),
+        x, masks, net=Own(), objective=objective, options={"weights": weights}, recipe=recipe(augmentation=(Shift(),), epochs=60),
         out=tmp_path / "run", quiet=True,
     )  # fmt: skip
     assert run.test["mean_iou"]["value"] > 0.5

@@ -164,7 +164,8 @@ def with_masks(
     if failed:
         kept = [k for k in range(len(rows)) if k not in failed]
         data, rows = data.select(np.array(kept)), [rows[k] for k in kept]
-        paths, names, headers = ([column[k] for k in kept] for column in (paths, names, headers))
+        paths, names = [paths[k] for k in kept], [names[k] for k in kept]
+        headers = [headers[k] for k in kept]
     pictures, _ = look_at_all([listing.paths[k] for k in rows])
     _refuse_sizes(names, headers, pictures)
     like = classes_of_reading(data.reading)

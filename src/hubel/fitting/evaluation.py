@@ -15,7 +15,7 @@ from torch import nn
 from hubel.core.errors import RunBusy
 from hubel.core.types import Interval
 from hubel.data import Dataset
-from hubel.data.masks import UNLABELLED, classes_of_reading
+from hubel.data.masks import UNLABELLED, classes_of_reading, has_planes
 from hubel.data.preprocessing import Preprocessing
 from hubel.data.source import dataset_of
 from hubel.data.text import in_alphabet
@@ -64,6 +64,10 @@ def part_of(run: Run, data: Any, y: Any, options: Mapping[str, Any] | None) -> D
     """The examples to evaluate on, with class numbers as the run counts them: `data`, or the run's own test part."""
     if data is None:
         return own_test(run)
+    if y is not None and classes_of_reading(run.reading) is not None and not has_planes(y):
+        raise ValueError(
+            f"this network was fitted to masks [N, H, W], but y has shape {np.shape(y)}: nothing can be compared"
+        )
     whole = dataset_of(data, y, options=options_like(run, data, options))
     if run.about["data"].get("own_target") and not whole.is_its_own_target:
         whole = whole.as_its_own_target()
