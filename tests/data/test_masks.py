@@ -383,6 +383,7 @@ def test_stored_values_come_back():
     assert np.array_equal(found.stored(found.numbers(mask)), mask)
     full = MaskClasses(values=(0, 255), classes=("a", "b"))
     assert full.stored(np.array([1, 255], np.uint8)).tolist() == [255, 256]
+    assert full.stored(np.array([1, 0], np.uint8)).dtype == np.uint8
 
 
 # changes

@@ -88,7 +88,8 @@ def list_masks(root: Path) -> Listing:
     else:
         for folder in (f for f in subfolders(root) if part_of(f.name)):
             inside = {f.name.casefold(): f for f in subfolders(folder)}
-            pairs.append((False, part_of(folder.name), *(_by_stem(inside[name]) for name in FOLDERS)))
+            of_pictures, of_masks = (_by_stem(inside[name]) for name in FOLDERS)
+            pairs.append((False, part_of(folder.name), of_pictures, of_masks))
         if len({part for _, part, _, _ in pairs}) < len(pairs):
             raise ValueError(
                 f"{root} has two folders for one part: {', '.join(f.name for f in subfolders(root))}"

@@ -56,7 +56,8 @@ class MaskClasses:
             nothing = max(UNLABELLED, self.values[-1] + 1) if UNLABELLED in self.values else UNLABELLED
         table = np.full(256, nothing, np.int64)
         table[: len(self.values)] = self.values
-        return table.astype(np.min_scalar_type(int(table.max())))[numbers]
+        largest = table.max() if (numbers == UNLABELLED).any() else self.values[-1]
+        return table[numbers].astype(np.min_scalar_type(int(largest)))
 
 
 def classes_of_reading(reading: Mapping[str, Any] | None) -> MaskClasses | None:
