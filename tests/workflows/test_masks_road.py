@@ -127,9 +127,7 @@ def test_a_run_is_opened_asked_and_evaluated(run, place):
     assert np.isfinite(one["iou_sky"].value)
     with pytest.raises(ValueError, match="hold 7, which no class is named for"):
         run.evaluate(x, np.full_like(masks, 7))
-    with pytest.raises(
-        ValueError, match=r"fitted to masks \[N, H, W\], but y has shape \(20,\)"
-    ):
+    with pytest.raises(ValueError, match=r"fitted to masks \[N, H, W\], but y has shape \(20,\)"):
         run.evaluate(x, np.arange(20) % 3)
     assert hubel.resume(run.folder, quiet=True).status == "finished"
 
@@ -318,7 +316,7 @@ def late_class():
         (lambda x, m: {"source": x, "y": m, "recipe": recipe(augmentation=(Mixup(),))}, "Mixup blends pictures.*leave Mixup out"),
         (lambda x, m: {"source": x, "y": m, "recipe": recipe(augmentation=(Flip(), Mine()))}, "Mine does not say what becomes of masks.*of_masks"),
         (lambda x, m: {"source": x, "y": m, "objective": CrossEntropy(3)}, "CrossEntropy asks for one answer a picture.*PixelCrossEntropy"),
-        (lambda x, m: {"source": x, "y": m, "net": nets.simple_cnn}, r"shape \(32, 3\); expected \(32, 3, 20, 20\).*hubel.nets.unet"),
+        (lambda x, m: {"source": x, "y": m, "net": nets.simple_cnn}, r"shape \(8, 3\); expected \(8, 3, 20, 20\).*hubel.nets.unet"),
         (
             lambda x, m: {"source": x, "y": m, "net": nets.symmetrized(nets.unet(4, levels=1, inputs=(1, 20, 20), outputs=3), ["flip_horizontal"])},
             "averages its scores over mirrored and turned views",
