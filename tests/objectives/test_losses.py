@@ -23,6 +23,7 @@ from hubel.objectives import (
     Hinge,
     Huber,
     NextSymbol,
+    PixelCrossEntropy,
     SquaredError,
     SquaredLogError,
 )
@@ -37,6 +38,15 @@ def classes(num, generator):
 
 def symbols(num, generator):
     return torch.randint(num, (N, 7), generator=generator)
+
+
+def masks(num, generator):
+    return torch.randint(num, (N, 4, 5), generator=generator)
+
+
+def partly_labelled(num, generator):
+    found = masks(num, generator)
+    return torch.where(torch.rand(found.shape, generator=generator) < 0.3, 255, found)
 
 
 def distributions(num, generator):
@@ -80,6 +90,9 @@ CASES = {
     "hinge": (Hinge(1), two_classes),
     "hinge of classes": (Hinge(4), classes),
     "symbols": (NextSymbol(5), symbols),
+    "pixels": (PixelCrossEntropy(4), masks),
+    "pixels without labels": (PixelCrossEntropy(3, class_weights=(1.0, 2.0, 0.5)), partly_labelled),
+    "pixels with Dice": (PixelCrossEntropy(3, dice=1.0), partly_labelled),
 }
 
 
@@ -134,6 +147,9 @@ class TestEvery:
             truth = (2.0 * targets - 1) * 20
         elif targets.is_floating_point():
             truth = targets.log()
+        elif isinstance(objective, PixelCrossEntropy):
+            sure = F.one_hot(targets.where(targets != 255, 0), objective.num_outputs).movedim(-1, 1)
+            truth = sure.double().clamp_min(1e-9).log()
         else:
             sure = F.one_hot(targets, objective.num_outputs).double()
             smooth = getattr(objective, "label_smoothing", 0.0)
@@ -162,7 +178,8 @@ class TestEvery:
 
     def test_expected_initial_loss(self, name):
         objective, scores, targets = case(name)
-        for training in (False,) if getattr(objective, "focus", 0) else (True, False):
+        bent = getattr(objective, "focus", 0) or getattr(objective, "dice", 0)
+        for training in (False,) if bent else (True, False):
             zero = loss_of(objective, torch.zeros_like(scores), targets, training=training)
             assert objective.expected_initial_loss(targets) == pytest.approx(zero.item(), rel=1e-6)
 
@@ -219,7 +236,7 @@ class TestEvery:
         assert len(objective.read(scores.requires_grad_())) == N
 
 
-PLAIN = {"focus": 0.0, "label_smoothing": 0.0, "class_weights": None, "positive_weights": None}
+PLAIN = {"focus": 0.0, "dice": 0.0, "label_smoothing": 0.0, "class_weights": None, "positive_weights": None}
 
 
 # formulas

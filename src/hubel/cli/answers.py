@@ -98,6 +98,8 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
             said = " sd" if name == "uncertainties" else ""
             for k, v in value.items():
                 flat[f"{k}{said} [{units[k]}]" if k in units else f"{k}{said}"] = f"{v:.9g}"
+        elif name == "shares":
+            flat |= {f"share of {label}": f"{share:.6g}" for label, share in value.items()}
         elif name == "units":
             continue
         else:

@@ -108,6 +108,12 @@ Season = Annotated[
     int | None,
     typer.Option(help="Steps in a season, for the naive forecast (default: found in the training part)."),
 ]
+Unlabelled = Annotated[
+    str | None,
+    typer.Option(
+        help='The value in masks that means "not labelled" (default: 255 in 8-bit masks), or "none" where every pixel has a class.'
+    ),
+]
 Download = Annotated[
     bool, typer.Option("--download", help="Permit the network, for built-in data that are not here.")
 ]
@@ -147,7 +153,7 @@ def fit(
         str,
         typer.Argument(
             metavar="DATA",
-            help="A folder of class folders, a table (.csv, .tsv, .parquet, .xlsx), an array file, a text, a long series (--forecast), or built-in data (digits, opticks, fashion-mnist, mnist, cifar-10, cifar-100).",
+            help="A folder of class folders (or of images and masks), a table (.csv, .tsv, .parquet, .xlsx), an array file, a text, a long series (--forecast), or built-in data (digits, opticks, fashion-mnist, mnist, cifar-10, cifar-100).",
         ),
     ],
     out: Out = None,
@@ -232,6 +238,7 @@ def fit(
     time: Time = None,
     forecast: Forecast = None,
     season: Season = None,
+    unlabelled: Unlabelled = None,
     download: Download = False,
     length: Length = None,
     step: Step = None,
@@ -264,6 +271,7 @@ def fit(
         )
         | words.series_options(time=time, forecast=forecast, length=length, season=season)
         | words.table_options(columns, ignore, category, missing)
+        | words.mask_options(unlabelled)
         | words.text_options(step, tokens, least),
         validation=validation,
         test=test,
@@ -303,7 +311,12 @@ def predict(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines in place of CSV.")] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write to this file in place of stdout.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Write to this file in place of stdout; of a network fitted to masks, the folder for its masks.",
+        ),
     ] = None,
     skip_unreadable: Annotated[
         bool,
@@ -311,14 +324,18 @@ def predict(
     ] = False,
     device: Device = "auto",
 ) -> None:
-    """What the network says of new files: class, probability, top five, or values with their units; a line a file or a row. Of a text, the bits a symbol."""
+    """What the network says of new files: class, probability, top five, or values with their units; a line a file or a row. Of a text, the bits a symbol; of masks, the share of each class."""
     from hubel import workflows
     from hubel.cli import answers
+    from hubel.fitting import open_fitted
+    from hubel.workflows.predict_masks import answers_masks
 
-    if out is not None:
+    known = open_fitted(run, device=device)
+    masks = out if answers_masks(known) else None  # a folder for these, a file for all other answers
+    if out is not None and masks is None:
         answers.refuse_unwritable(out)
-    found = workflows.predict_files(run, files, device=device, skip_unreadable=skip_unreadable)
-    answers.write(found, as_json=as_json, out=out)
+    found = workflows.predict_files(known, files, skip_unreadable=skip_unreadable, masks=masks)
+    answers.write(found, as_json=as_json, out=None if masks is not None else out)
 
 
 @app.command(short_help="New examples, made by a generative network.")
@@ -348,6 +365,7 @@ def evaluate(
     channels: Channels = None,
     nan: Nan = "refuse",
     skip_unreadable: Skip = False,
+    unlabelled: Unlabelled = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -356,6 +374,7 @@ def evaluate(
     from hubel.cli import answers
 
     options = words.load_options(target, None, "pad", channels, None, nan, None, skip_unreadable, None, False)
+    options |= words.mask_options(unlabelled)
     if options and data is None:
         raise words.WrongWords(
             f"--{next(iter(options)).replace('_', '-')} is for other data: name them, or leave it out"

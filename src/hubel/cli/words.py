@@ -42,6 +42,8 @@ NETS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "mobilenet_v2": ("mobilenet_v2", ()),
     "nasnet_mobile": ("nasnet_mobile", ()),
     "vision_transformer": ("vision_transformer", ()),
+    "unet": ("unet", ()),
+    "enet": ("enet", ()),
     "xception": ("xception", ()),
     "character_lm": ("character_lm", ()),
     "character_lm_gru": ("character_lm", ("gru",)),
@@ -271,6 +273,21 @@ def text_options(step: int | None, tokens: str | None, least: int | None) -> dic
         raise WrongWords(f"there are no tokens {tokens!r}.{nearest(str(tokens), ['characters', 'words'])}")
     given = {"step": step, "tokens": tokens, "least": least}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def mask_options(unlabelled: str | None) -> dict[str, Any]:
+    """The option of `hubel.data.load` that only masks have, where it was given.
+
+    >>> mask_options("0"), mask_options(None)
+    ({'unlabelled': 0}, {})
+    """
+    if unlabelled is None:
+        return {}
+    if unlabelled != "none" and not re.fullmatch(r"-?\d+", unlabelled):
+        raise WrongWords(
+            f"--unlabelled {unlabelled!r} is not understood; expected the value of pixels without a label, such as 255, or none"
+        )
+    return {"unlabelled": unlabelled if unlabelled == "none" else int(unlabelled)}
 
 
 def seconds(text: str) -> float:

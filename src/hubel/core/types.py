@@ -138,7 +138,7 @@ class Prediction:
 
     `values` [N] are class numbers (or real values, [N, K]); `probabilities` [N, K] where there are any;
     `classes` are the names behind the numbers, `units` those of real values; `uncertainties` [N, K] are one standard deviation of
-    real values, where the network says one. Of symbols `values` [N, L] are the numbers in the `alphabet`; where those that came are
+    real values, where the network says one. Of masks `values` [N, H, W] are the class numbers of pixels, `probabilities` [N, K, H, W]. Of symbols `values` [N, L] are the numbers in the `alphabet`; where those that came are
     known, `surprisals` [N, L] are the bits that each took, and `ranks` [N, L] how many others were thought likelier.
     """
 
@@ -162,6 +162,10 @@ class Prediction:
             return ["".join(self.alphabet[int(v)] for v in row) for row in self.values]
         if self.classes is None:
             raise ValueError("this prediction has no classes: its values are real numbers, read `.values`")
+        if self.values.ndim == 3:
+            raise ValueError(
+                "this prediction has a class for every pixel: write np.array(prediction.classes)[prediction.values]"
+            )
         if self.values.ndim == 2:
             return ["|".join(c for c, on in zip(self.classes, row, strict=True) if on) for row in self.values]
         return [self.classes[int(v)] for v in self.values]

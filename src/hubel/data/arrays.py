@@ -16,6 +16,7 @@ import numpy as np
 from hubel.core.errors import UnreadableData
 from hubel.data.archives import part_column
 from hubel.data.dataset import Dataset
+from hubel.data.masks import ClassNames, Unlabelled, has_planes, read_masks
 from hubel.data.storage import in_slices, room_for
 from hubel.data.targets import SELF, Targets, Task, as_numpy, read_targets
 
@@ -30,7 +31,7 @@ def from_arrays(
     x: Any,
     y: Any,
     *,
-    classes: Sequence[str] | None = None,
+    classes: Sequence[str] | Mapping[Any, str] | None = None,
     channels: Channels | None = None,
     kind: Kind | None = None,
     task: Task | None = None,
@@ -45,6 +46,7 @@ def from_arrays(
     units: Sequence[str] | None = None,
     lengths: Sequence[int] | np.ndarray | None = None,
     labels: Sequence[Any] | np.ndarray | None = None,
+    unlabelled: Unlabelled = None,
 ) -> Dataset:
     """Examples `x` [N, H, W], [N, H, W, C], [N, C, H, W], [N, C, D, H, W], [N, D, H, W, C] or [N, F] with targets `y` as a data set;
     `y="self"` makes them their own target, with `labels` [N] beside them as words that nothing learns.
@@ -58,6 +60,9 @@ def from_arrays(
     Series [L, F] may have different lengths: a list of arrays, a `hubel.data.Series`, or an array [N, L, F] with `lengths` [N]. Three axes
     without lengths are pictures, unless `kind` says "series"; five or four are with `kind` "image series" [N, T, C, H, W] or [N, T, H, W].
 
+    Whole numbers `y` [N, H, W] beside pictures are masks, a class for every pixel: `classes` names their values (by number, or as a mapping),
+    `unlabelled` is the value of pixels without a label (255 where they are bytes), "none" where all have one: see `hubel.data.masks`.
+
     Raises `ValueError` saying what was received, what was expected and what to write.
 
     >>> from_arrays(np.zeros((4, 8, 8, 3), np.uint8), ["a", "b", "a", "b"])
@@ -67,13 +72,18 @@ def from_arrays(
     if len(inputs) == 0:
         raise ValueError("x has no examples")
     itself = isinstance(y, str)
-    if itself and y != SELF:
+    if not itself and has_planes(y):
+        found, reading = _masks(y, inputs, reading, classes=classes, unlabelled=unlabelled, task=task)
+    elif unlabelled is not None:
+        raise ValueError(
+            f"unlabelled={unlabelled!r} is a value of masks [N, H, W], but y has none: leave it out"
+        )
+    elif itself and y != SELF:
         raise ValueError(f'y is {y!r}; expected one target per example, or "{SELF}" for the input itself')
-    found = (
-        Targets(values=np.zeros((len(inputs), 1), np.float32))
-        if itself
-        else read_targets(y, classes=classes, task=task, ids=ids)
-    )
+    elif itself:
+        found = Targets(values=np.zeros((len(inputs), 1), np.float32))
+    else:
+        found = read_targets(y, classes=_in_order(classes, y), task=task, ids=ids)
     if len(found.values) != len(inputs):
         raise ValueError(
             f"x has {len(inputs):,} examples, but y has {len(found.values):,}: there must be one target per example"
@@ -97,6 +107,34 @@ def from_arrays(
         reading=reading,
     )
     return data.as_its_own_target() if itself else data
+
+
+def _masks(
+    y: Any,
+    inputs: np.ndarray,
+    reading: Mapping[str, Any],
+    *,
+    classes: ClassNames,
+    unlabelled: Unlabelled,
+    task: Task | None,
+) -> tuple[Targets, dict[str, Any]]:
+    """Masks as targets, and the reading with their values."""
+    if task not in (None, "classes"):
+        raise ValueError(
+            f"task={task!r} was said, but y has shape {np.shape(y)}: masks hold the class of every pixel. Leave task out"
+        )
+    numbers, found = read_masks(y, inputs.shape, classes=classes, unlabelled=unlabelled)
+    targets = Targets(values=numbers, classes=found.classes, notes=found.notes)
+    return targets, {**reading, "masks": found.as_json()}
+
+
+def _in_order(classes: Sequence[str] | Mapping[Any, str] | None, y: Any) -> Sequence[str] | None:
+    if isinstance(classes, Mapping):
+        raise ValueError(
+            f"classes names the values of masks [N, H, W], but y has shape {np.shape(y)}; expected masks, or the names of the classes in order"
+        )
+    return classes
+    return classes
 
 
 def _read(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from hubel.core import random
 from hubel.data.augmentation_of_series import CropSteps, Jitter, ScaleValues
+from hubel.data.masks import UNLABELLED
 
 __all__ = [
     "Affine",
@@ -95,6 +96,36 @@ def augmented(
     return inputs, draw.lengths
 
 
+def moved(masks: Tensor, augmentations: Sequence[Augmentation], draw: Draw) -> Tensor:
+    """What becomes of masks [N, H, W] when `augment` changes their pictures at the same moment: each pixel goes where that of the picture goes
+    (by nearest neighbour), and what is new is not labelled.
+
+    Raises `ValueError` for a change that does not say what becomes of masks.
+
+    >>> masks, draw = torch.tensor([[[0, 1]], [[0, 1]]]), Draw(0, 1, 0, torch.arange(2))
+    >>> moved(masks, [Flip()], draw).tolist() == Flip()(masks.unsqueeze(1), draw).squeeze(1).tolist()
+    True
+    """
+    for change in augmentations:
+        of_masks = getattr(change, "of_masks", None)
+        if of_masks is None:
+            name = type(change).__name__
+            raise ValueError(
+                f"{name} does not say what becomes of masks when it changes their pictures: leave it out of the augmentation, or give it a method "
+                "of_masks(masks [N, H, W], draw)"
+            )
+        masks = of_masks(masks, draw)
+    return masks
+
+
+class KeepsPlaces:
+    """A change of colours alone: every pixel stays where it is."""
+
+    def of_masks(self, masks: Tensor, draw: Draw) -> Tensor:
+        """The same masks."""
+        return masks
+
+
 @dataclass(frozen=True, kw_only=True)
 class Flip:
     """Mirror left-right (`axis="horizontal"`), up-down (`"vertical"`) or, of volumes, the order of the planes (`"depth"`).
@@ -116,6 +147,10 @@ class Flip:
         mirrored = inputs.flip({"horizontal": -1, "vertical": -2, "depth": -3}[self.axis])
         return torch.where(_column(chosen, inputs, dtype=torch.bool), mirrored, inputs)
 
+    def of_masks(self, masks: Tensor, draw: Draw) -> Tensor:
+        """Masks [N, H, W] of the mirrored pictures."""
+        return self(masks.unsqueeze(1), draw).squeeze(1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shift:
@@ -132,6 +167,10 @@ class Shift:
         starts = torch.randint(span, (inputs.ndim - 2, len(inputs)), generator=generator).to(inputs.device)
         return _window(_pad(inputs, self.pixels, self.fill), starts, inputs)
 
+    def of_masks(self, masks: Tensor, draw: Draw) -> Tensor:
+        """Masks [N, H, W] of the moved pictures; what `fill` repeats keeps its class, what it fills with the mean has none."""
+        return _with_zero_unlabelled(lambda planes: self(planes, draw), masks)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Crop:
@@ -142,6 +181,10 @@ class Crop:
 
     def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
         return Shift(pixels=self.padding, fill=self.fill)(inputs, draw)
+
+    def of_masks(self, masks: Tensor, draw: Draw) -> Tensor:
+        """Masks [N, H, W] of the cut pictures."""
+        return Shift(pixels=self.padding, fill=self.fill).of_masks(masks, draw)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +202,10 @@ class RotateQuarter:
             rows = (turns == turn).nonzero(as_tuple=True)[0]
             out[rows] = torch.rot90(inputs[rows], turn, dims=(-2, -1))
         return out
+
+    def of_masks(self, masks: Tensor, draw: Draw) -> Tensor:
+        """Masks [N, H, W] of the turned pictures."""
+        return self(masks.unsqueeze(1), draw).squeeze(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,6 +262,13 @@ class Affine:
     fill: Fill = "edge"
 
     def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
+        return self._resampled(inputs, draw, "bilinear")
+
+    def of_masks(self, masks: Tensor, draw: Draw) -> Tensor:
+        """Masks [N, H, W] of the resampled pictures, by nearest neighbour."""
+        return _with_zero_unlabelled(lambda planes: self._resampled(planes, draw, "nearest"), masks)
+
+    def _resampled(self, inputs: Tensor, draw: Draw, mode: str) -> Tensor:
         num, _, height, width = _of_pictures(inputs, "Affine")
         angle = draw.uniform("affine/angle", num, -self.degrees, self.degrees) * (math.pi / 180)
         zoom = draw.uniform("affine/zoom", num, -1.0, 1.0).mul(math.log1p(self.zoom)).exp()
@@ -226,12 +280,12 @@ class Affine:
         theta[:, 0, 0], theta[:, 0, 1] = cos * x, -sin * x * ratio
         theta[:, 1, 0], theta[:, 1, 1] = sin * y / ratio, cos * y
         grid = F.affine_grid(theta.to(inputs), list(inputs.shape), align_corners=False)
-        mode = {"edge": "border", "reflect": "reflection", "mean": "zeros"}[self.fill]
-        return F.grid_sample(inputs, grid, mode="bilinear", padding_mode=mode, align_corners=False)
+        padding = {"edge": "border", "reflect": "reflection", "mean": "zeros"}[self.fill]
+        return F.grid_sample(inputs, grid, mode=mode, padding_mode=padding, align_corners=False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Brightness:
+class Brightness(KeepsPlaces):
     """Add a constant in ± `amount` (in standard deviations of the training data) to all channels of an example."""
 
     amount: float = 0.2
@@ -241,7 +295,7 @@ class Brightness:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contrast:
+class Contrast(KeepsPlaces):
     """Stretch each example about its own mean by a factor in [1/(1+amount), 1+amount], uniform in the logarithm."""
 
     amount: float = 0.2
@@ -253,7 +307,7 @@ class Contrast:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Colour:
+class Colour(KeepsPlaces):
     """Change each channel of an example by itself: stretch it about its own mean by a factor in [1/(1+gain), 1+gain], uniform in
     the logarithm, and add a constant in ± `amount` (in standard deviations of that channel).
     """
@@ -271,7 +325,7 @@ class Colour:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Noise:
+class Noise(KeepsPlaces):
     """Add Gaussian noise of `amount` standard deviations of the training data."""
 
     amount: float = 0.05
@@ -293,6 +347,14 @@ class Erase:
     area: tuple[float, float] = (0.02, 0.25)
 
     def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
+        return inputs.masked_fill(self._inside(inputs, draw).unsqueeze(1), 0.0)
+
+    def of_masks(self, masks: Tensor, draw: Draw) -> Tensor:
+        """Masks [N, H, W] that are not labelled where their picture is hidden."""
+        return masks.masked_fill(self._inside(masks.unsqueeze(1), draw), UNLABELLED)
+
+    def _inside(self, inputs: Tensor, draw: Draw) -> Tensor:
+        """Which pixels [N, H, W] are erased."""
         num, _, height, width = _of_pictures(inputs, "Erase")
         generator = draw.generator("erase")
         chosen, area, ratio, top, left = torch.rand(5, num, generator=generator)
@@ -310,7 +372,7 @@ class Erase:
             (y >= column(top)) & (y < column(top + high)) & (x >= column(left)) & (x < column(left + wide))
         )
         inside &= column(chosen < self.probability)
-        return inputs.masked_fill(inside.unsqueeze(1).to(inputs.device), 0.0)
+        return inside.to(inputs.device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -352,6 +414,12 @@ class Mixup:
         )
         share = (one / (one + two)).to(values).view(-1, *(1,) * (values.ndim - 1))
         return share * values + (1 - share) * values[other]
+
+
+def _with_zero_unlabelled(change: Callable[[Tensor], Tensor], masks: Tensor) -> Tensor:
+    """`change`, which fills with zeros, of masks [N, H, W]: these zeros become `UNLABELLED`."""
+    planes = change(masks.unsqueeze(1).float() - UNLABELLED)
+    return (planes + UNLABELLED).squeeze(1).to(masks.dtype)
 
 
 def _of_pictures(inputs: Tensor, name: str) -> tuple[int, int, int, int]:

@@ -18,7 +18,7 @@ import torch
 from hubel.core import random
 from hubel.core.layout import arranged
 from hubel.core.types import Batch
-from hubel.data.augmentation import Augmentation, Draw, Mixup, augmented
+from hubel.data.augmentation import Augmentation, Draw, Mixup, augmented, moved
 from hubel.data.dataset import Dataset
 from hubel.data.preprocessing import Preprocessing
 from hubel.data.rows import Rows, gather
@@ -43,7 +43,10 @@ class Batches:
     _base: np.ndarray = field(init=False)
     _rows: torch.Tensor = field(init=False)
     _resident: torch.Tensor | None = field(init=False, default=None)
-    _targets: torch.Tensor | None = field(init=False, default=None)  # none where the inputs are their own
+    _targets: torch.Tensor | None = field(
+        init=False, default=None
+    )  # none where the inputs are their own, or masks
+    _masks: Rows | None = field(init=False, default=None)  # read where they are asked for, as inputs are
     _lengths: torch.Tensor | None = field(init=False, default=None)
     _weights: torch.Tensor | None = field(init=False, default=None)
     _scaled: torch.Tensor | None = field(init=False, default=None)  # all rows of a small table, as they enter
@@ -61,7 +64,10 @@ class Batches:
             self._base, self._rows = inputs, torch.arange(len(inputs))
         if not isinstance(self._base, np.memmap):
             self._resident = _shared(self._base)
-        if not self.data.is_its_own_target:
+        targets: Any = self.data.targets
+        if self.data.has_masks:
+            self._masks = targets if isinstance(targets, Rows) else Rows(targets, np.arange(len(targets)))
+        elif not self.data.is_its_own_target:
             self._targets = torch.from_numpy(np.array(self.data.targets))
         if self.data.lengths is not None:
             self._lengths = torch.from_numpy(np.array(self.data.lengths, np.int64))
@@ -118,16 +124,22 @@ class Batches:
             inputs, lengths = augmented(inputs, self.augmentation, replace(draw, lengths=lengths))
         inputs = arranged(inputs, self.layout)
         weights = None if self._weights is None else self._weights[places].to(self.device)
-        targets = (
-            stored
-            if self._targets is None
-            else self._targets.index_select(0, places).to(self.device, non_blocking=True)
-        )
-        if draw is not None:
+        targets = self._wanted(places, stored)
+        if self._masks is not None and draw is not None:
+            targets = moved(targets, self.augmentation, draw)
+        elif draw is not None:
             for change in self.augmentation:
                 if isinstance(change, Mixup):
                     targets = change.of_targets(targets, self._num_classes, draw)
         return Batch(inputs=inputs, targets=targets, ids=rows, weights=weights, lengths=lengths)
+
+    def _wanted(self, places: torch.Tensor, stored: torch.Tensor) -> torch.Tensor:
+        """The targets of the examples at these places, whose inputs are `stored`."""
+        if self._masks is not None:
+            return torch.from_numpy(self._masks[places.numpy()]).to(self.device, non_blocking=True)
+        if self._targets is None:
+            return stored
+        return self._targets.index_select(0, places).to(self.device, non_blocking=True)
 
     def _gather(self, rows: torch.Tensor) -> torch.Tensor:
         if self._resident is None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from hubel.data.masks import pixel_counts
 from hubel.data.rows import Rows
 
 Part = Literal["train", "validation", "test"]
@@ -50,7 +51,7 @@ class Dataset:
 
     `inputs` [N, C, H, W] (or [N, C, D, H, W], [N, F]) keep the stored type: `uint8` stays `uint8`, 16 bits stay 16 bits. They may be
     memory-mapped, and the memory order may be channels-last. `targets` are class numbers [N] (int64, with `classes`),
-    several yes/no labels [N, K] (uint8, with `classes`), class probabilities [N, K] (floating, with `classes`), or real values [N, K] (floating, with `target_names`, `units`); the inputs
+    several yes/no labels [N, K] (uint8, with `classes`), masks [N, H, W] (uint8, the class of every pixel or 255 for none, with `classes`), class probabilities [N, K] (floating, with `classes`), or real values [N, K] (floating, with `target_names`, `units`); the inputs
     themselves (the same array) where a network is to give back what it was shown.
     `lengths` [N] are the numbers of steps of series [N, L, F] of different lengths, zero beyond them. `alphabet` are the symbols
     whose numbers the inputs [N, L] (and targets [N, L]) are. `labels` [N] are words shown beside the examples, which nothing learns.
@@ -105,6 +106,7 @@ class Dataset:
                     f"{name} has {len(value)} rows, but inputs have {num}: there must be one {name} row per example"
                 )
         self._check_lengths()
+        self._check_masks()
         known = SYMMETRIES_OF_SERIES if self.inputs.ndim == 3 else SYMMETRIES
         unknown = set(self.symmetries) - set(known)
         if unknown:
@@ -124,6 +126,12 @@ class Dataset:
                     f"{list(self.inputs.shape)}: leave them out"
                 )
 
+    def _check_masks(self) -> None:
+        if self.has_masks and (self.inputs.ndim != 4 or self.targets.shape[1:] != self.inputs.shape[2:]):
+            raise ValueError(
+                f"masks have shape {list(self.targets.shape)} for inputs {list(self.inputs.shape)}; expected [N, H, W] for pictures [N, C, H, W]"
+            )
+
     def _check_lengths(self) -> None:
         if self.lengths is None or not len(self.lengths):
             return
@@ -141,7 +149,7 @@ class Dataset:
     def __repr__(self) -> str:
         shape = " × ".join(map(str, self.inputs.shape[1:]))
         kind = (
-            f"{len(self.classes)} classes"
+            f"{len(self.classes)} classes{' of pixels' if self.has_masks else ''}"
             if self.classes
             else "its own targets"
             if self.is_its_own_target
@@ -189,6 +197,7 @@ class Dataset:
             reading = reading_of_itself(reading, self.name)
         if labels is None and self.classes is not None and self.targets.ndim == 1:
             labels = np.asarray(self.classes)[self.targets]
+        reading = {name: value for name, value in reading.items() if name != "masks"}
         asked = {"classes": None, "target_names": None, "units": None, "labels": labels, "reading": reading}
         return replace(self, targets=self.inputs, **asked)  # type: ignore[arg-type]
 
@@ -203,6 +212,11 @@ class Dataset:
         return self.classes is not None and self.targets.ndim == 2 and self.targets.dtype.kind == "f"
 
     @property
+    def has_masks(self) -> bool:
+        """The targets are masks [N, H, W]: the class of every pixel."""
+        return self.classes is not None and self.targets.ndim == 3
+
+    @property
     def entering(self) -> tuple[int, ...]:
         """Shape of what enters a network for one input: `shape`, but for tables, whose categories become several numbers."""
         return (int(self.reading["encoded"]),) if self.reading.get("kind") == "table" else self.shape
@@ -211,31 +225,31 @@ class Dataset:
         """The examples of these rows, in this order, with inputs of their own."""
         part = self.view(rows)
         inputs = np.asarray(part.inputs)
-        return replace(part, inputs=inputs, targets=inputs if part.is_its_own_target else part.targets)
+        targets = inputs if part.is_its_own_target else np.asarray(part.targets)
+        return replace(part, inputs=inputs, targets=targets)
 
     def view(self, rows: np.ndarray | Sequence[int]) -> Dataset:
-        """The examples of these rows, in this order; the inputs are not copied but read where they are asked for (`Rows`)."""
+        """The examples of these rows, in this order; the inputs (and masks) are not copied but read where they are asked for (`Rows`)."""
         rows = np.asarray(rows) if len(rows) else np.empty(0, np.int64)
         if rows.dtype == bool:
             rows = np.flatnonzero(rows)
         pick = {name: None if (value := getattr(self, name)) is None else value[rows] for name in BESIDE}
-        base, inner = (
-            (self.inputs.whole, self.inputs.rows[rows])
-            if isinstance(self.inputs, Rows)
-            else (self.inputs, rows)
-        )
-        inputs: Any = Rows(base, inner)
-        targets = inputs if self.is_its_own_target else self.targets[rows]
+        inputs: Any = _rows_of(self.inputs, rows)
+        targets: Any = inputs
+        if not self.is_its_own_target:
+            targets = _rows_of(self.targets, rows) if self.has_masks else self.targets[rows]
         return replace(self, inputs=inputs, targets=targets, **pick)  # type: ignore[arg-type]
 
     def class_counts(self) -> dict[str, int]:
-        """Examples of each class (yes answers, for several yes/no labels; the likeliest class, for probabilities)."""
+        """Examples of each class (yes answers, for several yes/no labels; the likeliest class, for probabilities; pixels, for masks)."""
         if self.classes is None:
             return {}
         if self.is_multilabel:
             counts = self.targets.astype(np.int64).sum(0)
         elif self.has_probabilities:
             counts = np.bincount(self.targets.argmax(1), minlength=len(self.classes))
+        elif self.has_masks:
+            counts = pixel_counts(self.targets, len(self.classes))
         else:
             counts = np.bincount(self.targets, minlength=len(self.classes))
         return {name: int(n) for name, n in zip(self.classes, counts, strict=True)}
@@ -285,3 +299,8 @@ class Dataset:
             self, seed=seed, validation=validation, test=test, groups=groups, stratify=stratify
         )
         return self.select(rows.train), self.select(rows.validation), self.select(rows.test)
+
+
+def _rows_of(values: Any, rows: np.ndarray) -> Rows:
+    """These rows of an array, or of what are some rows of one already."""
+    return Rows(values.whole, values.rows[rows]) if isinstance(values, Rows) else Rows(values, rows)

@@ -28,7 +28,7 @@ def look_at_all(
     """The header of every file (None where it has none) and why, by its number. `look` answers the header of one."""
     headers: list[Any] = [None] * len(paths)
     failed: dict[int, str] = {}
-    for k, (header, reason) in enumerate(_in_parallel(look, paths, progress)):
+    for k, (header, reason) in enumerate(in_parallel(look, paths, progress)):
         headers[k] = header
         if reason:
             failed[k] = reason
@@ -44,7 +44,7 @@ def decode_all(
         number, path = item
         out[number] = row_of(path, reading)
 
-    outcomes = _in_parallel(fill, list(enumerate(paths)), progress)
+    outcomes = in_parallel(fill, list(enumerate(paths)), progress)
     return {k: reason for k, (_, reason) in enumerate(outcomes) if reason}
 
 
@@ -70,7 +70,7 @@ def num_threads() -> int:
     return min(16, count)
 
 
-def _in_parallel(
+def in_parallel(
     work: Callable[[Any], T], items: Sequence[Any], progress: Progress | None
 ) -> Iterator[tuple[T | None, str | None]]:
     """The result of each item in order, or the reason why there is none."""

@@ -22,6 +22,8 @@ from hubel.data.idx import is_idx, read_idx
 from hubel.data.images import FITS
 from hubel.data.itself import labels_of, list_unlabelled, says_self
 from hubel.data.listing import Listing
+from hubel.data.mask_files import asks_for_masks, holds_masks, list_mask_table, list_masks, with_masks
+from hubel.data.masks import ClassNames, Unlabelled, classes_of_reading
 from hubel.data.pictures import PictureOptions, load_pictures
 from hubel.data.reading import Progress
 from hubel.data.series import AXES, SeriesKind
@@ -68,6 +70,7 @@ def load(
     time: str | None = None,
     forecast: int | None = None,
     season: int | None = None,
+    unlabelled: Unlabelled = None,
     progress: Progress | None = None,
 ) -> Dataset:
     """Labelled data, as they were stored.
@@ -87,6 +90,8 @@ def load(
     not pictures, and that arrays of three axes are [N, L, F]; `kind="image series"` that they are films [T, C, H, W]. `time` names the
     column of times where its name is another. `forecast` reads one long series instead, and asks for its next values, so many steps of
     the columns `target` (all of them unless said), from windows of `length`: see `hubel.data.forecasting`.
+    A class for every pixel: a folder with `images` and `masks` in it, a table of pictures with a column `mask`, or arrays whose targets are masks
+    [N, H, W]; `unlabelled` is the value of pixels without a label (255 in 8-bit masks), "none" where all have one: see `hubel.data.masks`.
 
     `reading` is that of other data (`Dataset.reading`): pictures become rows of the same size, channels and type as those, by the same rule,
     in place of what `size`, `resize`, `channels` and `nan` would say; a table by its columns, levels and means.
@@ -101,6 +106,7 @@ def load(
     """
     itself = says_self(target)
     if isinstance(source, Dataset):
+        _refuse_unlabelled(source.name, unlabelled)
         source = source.as_its_own_target() if itself else source
         return source if symmetries is None else replace(source, symmetries=frozenset(symmetries))
     if not isinstance(source, (str, os.PathLike)):
@@ -132,6 +138,7 @@ def load(
             "symmetries": symmetries,
             "time": time,
             "season": season,
+            "unlabelled": unlabelled,
         }
         if (text := load_as_text(source, windows, others)) is not None:
             return text
@@ -139,6 +146,8 @@ def load(
             raise ValueError(f"season={season} belongs to a forecast: say forecast= as well")
     else:
         refuse_for_forecasts(source, forecast, {**windows, "length": None}, of_files)
+    if forecast is not None or (isinstance(source, str) and source.lower() in BUILTIN):
+        _refuse_unlabelled(source, unlabelled)
     if isinstance(source, str) and source.lower() in BUILTIN:
         _refuse_given(
             source, "changes how files are read, but {} is built in", **of_tables, time=time, task=task
@@ -180,6 +189,7 @@ def load(
             )
         _refuse_unused(source, size=size, channels=channels)
         _refuse_given(source, NOT_RESIZED, **not_resized)
+        _refuse_unlabelled(source, unlabelled)
         _refuse_given(source, OF_TIMES, time=time)
         _refuse_for_tables(path, nan=nan, symmetries=declared)
         data = from_table(
@@ -220,6 +230,8 @@ def load(
         options = PictureOptions(size=size, resize=resize, channels=channels, nan=nan, kind=kind)
         if reading is not None and len(reading.get("size") or ()) == 2:
             options = PictureOptions(reading=dict(reading))
+        if listing.masks is not None and kind is not None:
+            raise ValueError(f"kind={kind!r} is not for pictures with masks; leave it out")
         with _naming(path):
             data = load_pictures(
                 listing,
@@ -231,6 +243,10 @@ def load(
                 cache=cache,
                 progress=progress,
             )
+            if listing.masks is not None:
+                data = with_masks(
+                    data, listing, unlabelled=unlabelled, skip_unreadable=skip_unreadable, progress=progress
+                )
     else:
         _refuse_unused(source, size=size, channels=channels if channels in ("rgb", "grey") else None)
         data = _arrays(
@@ -242,11 +258,14 @@ def load(
             task=task,
             symmetries=declared,
             reading=reading,
+            unlabelled=unlabelled,
         )
     if declared and data.kind == "features":
         raise ValueError(
             f"symmetries ({', '.join(sorted(declared))}) are of pictures, volumes and series, but {source} holds rows of features: leave them out"
         )
+    if not data.has_masks:
+        _refuse_unlabelled(source, unlabelled)
     data = replace(data, source=str(path.absolute()))
     return data.as_its_own_target() if itself and not data.is_its_own_target else data
 
@@ -278,6 +297,9 @@ def _listing(path: Path, target: str | Sequence[str], kind: Kind | None) -> List
         _refuse_unused(path, target=None if itself or target == "label" else target)
         if kind in AXES:
             return list_folder(path, SERIES if kind == "series" else IMAGE_SERIES)
+        if holds_masks(path):
+            listing = list_masks(path)
+            return replace(listing, masks=None) if itself else listing
         if _has_idx(path):
             return None
         if not holds(path, PICTURES) and any(
@@ -288,7 +310,7 @@ def _listing(path: Path, target: str | Sequence[str], kind: Kind | None) -> List
     if not is_table(path):
         return None
     if not itself:
-        return list_table(path, target)
+        return list_mask_table(path) if asks_for_masks(path, target) else list_table(path, target)
     try:
         return list_table(path, "label")
     except ValueError:  # no labels, or not for all: the pictures alone are what is asked for
@@ -328,6 +350,13 @@ NOT_RESIZED = "is for picture files, but {} holds none"
 OF_TIMES = "names the times of series, but {} holds none"
 
 
+def _refuse_unlabelled(source: Any, unlabelled: Unlabelled) -> None:
+    if unlabelled is not None:
+        raise ValueError(
+            f"unlabelled={unlabelled!r} is a value of masks, but {source} has none: leave it out"
+        )
+
+
 def _refuse_for_tables(path: Path, *, nan: str, symmetries: frozenset[str]) -> None:
     if nan != "refuse":
         raise ValueError(
@@ -357,6 +386,7 @@ def _arrays(
     task: Task | None,
     symmetries: frozenset[str],
     reading: Mapping[str, Any] | None,
+    unlabelled: Unlabelled,
 ) -> Dataset:
     if not isinstance(target, str):
         raise ValueError(
@@ -364,11 +394,17 @@ def _arrays(
         )
     itself = says_self(target)
     found = _stored(path, None if itself else target)
+    like = None if itself else classes_of_reading(reading)
+    named: ClassNames = None if itself else found.classes
+    if like is not None:
+        named = dict(zip(like.values, like.classes, strict=True))
+    if like is not None and unlabelled is None:
+        unlabelled = "none" if like.unlabelled is None else like.unlabelled
     with _naming(path):
         data = from_arrays(
             found.x,
             target if itself else found.y,
-            classes=None if itself else found.classes,
+            classes=named,
             labels=labels_of(found.y, found.classes) if itself else None,
             channels=channels or channels_axis(found.x.shape, reading),
             kind=kind,
@@ -380,6 +416,7 @@ def _arrays(
             part=None if found.part is None else found.part.tolist(),
             symmetries=symmetries,
             lengths=found.lengths,
+            unlabelled=unlabelled,
         )
     return replace(data, notes=(*found.notes, *data.notes))
 

@@ -57,13 +57,66 @@ def fit_size(pixels: np.ndarray, size: tuple[int, int], resize: Resize) -> np.nd
     height, width = pixels.shape[1:]
     if (height, width) == size:
         return pixels
-    if resize == "stretch":
-        return _resampled(pixels, size)
-    scales = (size[0] / height, size[1] / width)
-    scale = min(scales) if resize == "pad" else max(scales)
-    near = (max(1, round(height * scale)), max(1, round(width * scale)))
-    resized = _resampled(pixels, near)
+    resized = _resampled(pixels, near_size((height, width), size, resize))
     return _padded(resized, size) if resize == "pad" else _middle(resized, size)
+
+
+def near_size(shape: tuple[int, int], size: tuple[int, int], resize: Resize) -> tuple[int, int]:
+    """The (H, W) that a picture of `shape` is resized to before it is padded or cut to `size`.
+
+    >>> near_size((10, 20), (8, 8), "pad"), near_size((10, 20), (8, 8), "crop"), near_size((10, 20), (8, 8), "stretch")
+    ((4, 8), (8, 16), (8, 8))
+    """
+    if resize == "stretch":
+        return size
+    scales = (size[0] / shape[0], size[1] / shape[1])
+    scale = min(scales) if resize == "pad" else max(scales)
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+
+
+def fit_mask(mask: np.ndarray, size: tuple[int, int], resize: Resize, *, fill: int) -> np.ndarray:
+    """A mask [H, W] of bytes at `size`, by the rule by which `fit_size` brings its picture there: nearest neighbour, and `fill` for what
+    padding adds.
+
+    >>> fit_mask(np.array([[1, 2]], np.uint8), (2, 2), "pad", fill=255).tolist()
+    [[1, 2], [255, 255]]
+    """
+    near = near_size((mask.shape[0], mask.shape[1]), size, resize)
+    return _placed(_nearest(mask, near), size, fill)
+
+
+def unfit_mask(mask: np.ndarray, shape: tuple[int, int], resize: Resize, *, fill: int) -> np.ndarray:
+    """The inverse of `fit_mask`: a mask [H, W] of a picture that was brought to its size, at the `shape` that the picture had; `fill` for
+    what was cut off.
+
+    >>> unfit_mask(np.array([[1, 2], [255, 255]], np.uint8), (1, 2), "pad", fill=255).tolist()
+    [[1, 2]]
+    """
+    near = near_size(shape, (mask.shape[0], mask.shape[1]), resize)
+    return _nearest(_placed(mask, near, fill), shape)
+
+
+def _nearest(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    from PIL import Image
+
+    if mask.shape == size:
+        return mask
+    image = Image.fromarray(np.ascontiguousarray(mask))
+    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.NEAREST))
+
+
+def _placed(mask: np.ndarray, size: tuple[int, int], fill: int) -> np.ndarray:
+    """The middle of `mask` in the middle of an array of `size`, axis by axis as `_padded` and `_middle` do it."""
+    for axis, (old, new) in enumerate(zip(mask.shape, size, strict=True)):
+        if old > new:
+            first = (old - new) // 2
+            mask = mask.take(np.arange(first, first + new), axis)
+        elif old < new:
+            before = (new - old) // 2
+            padding = [(0, 0), (0, 0)]
+            padding[axis] = (before, new - old - before)
+            mask = np.pad(mask, padding, constant_values=fill)
+    return mask
 
 
 def _resampled(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

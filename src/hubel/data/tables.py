@@ -25,6 +25,7 @@ COLUMNS = {
     "group": ("group", "groups", "group_id"),
     "split": ("split", "part", "set", "subset"),
     "weight": ("weight", "weights", "sample_weight"),
+    "mask": ("mask", "masks", "mask_path", "mask_file"),
 }
 
 

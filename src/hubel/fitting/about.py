@@ -48,6 +48,10 @@ ENTRIES: dict[str, Any] = {
     "data.reading.convert": str | None,
     "data.reading.size": Sequence[int] | None,
     "data.reading.resize": str,
+    "data.reading.masks": Mapping[str, Any] | None,
+    "data.reading.masks.values": Sequence[int],
+    "data.reading.masks.classes": Sequence[str],
+    "data.reading.masks.unlabelled": int | None,
     "split": Mapping[str, Any],
     "split.how": str,
     "split.sha256": str,
@@ -81,6 +85,7 @@ NEEDED_INSIDE = (
 )
 NEEDED_OF_READING = ("kind", "shape", "dtype")
 NEEDED_OF_PICTURES = ("channels", "convert", "size", "resize", "nan")
+NEEDED_OF_MASKS = ("values", "classes", "unlabelled")
 SCORE = {
     "value": float | None,
     "low": float | None,
@@ -155,6 +160,11 @@ def _wrong_reading(data: Mapping[str, Any]) -> str:
     needed = NEEDED_OF_READING + (NEEDED_OF_PICTURES if pictures else ())
     if missing := [name for name in needed if name not in reading]:
         return f"lacks {', '.join(f'data.reading.{name}' for name in missing)}"
+    masks = reading.get("masks")
+    if masks and not (
+        set(masks) >= set(NEEDED_OF_MASKS) and 1 < len(masks["values"]) == len(masks["classes"])
+    ):
+        return f"has data.reading.masks = {_short(masks)}, which does not name the classes of masks"
     if pictures and (
         list(reading["size"] or ()) != list(reading["shape"][1:])
         or list(reading["shape"]) != list(data.get("shape", reading["shape"]))

@@ -17,6 +17,7 @@ from hubel.data.arrays import channels_axis, from_arrays
 from hubel.data.builtin import BUILTIN
 from hubel.data.feature_table import from_table
 from hubel.data.itself import says_self
+from hubel.data.masks import classes_of_reading
 from hubel.data.reading import reading_again
 from hubel.data.table_pieces import is_frame
 
@@ -121,6 +122,9 @@ def _of_arrays(run: Run, source: Any, recorded: Mapping[str, Any]) -> dict[str, 
         options["kind"] = "volumes"
     elif (axis := channels_axis(np.shape(source), run.reading)) is not None:
         options["channels"] = axis
+    if (masks := classes_of_reading(run.reading)) is not None:
+        options["classes"] = dict(zip(map(str, masks.values), masks.classes, strict=True))
+        options["unlabelled"] = "none" if masks.unlabelled is None else masks.unlabelled
     return options
 
 

@@ -29,7 +29,7 @@ from hubel.core.errors import DamagedRun
 from hubel.core.types import Interval, Prediction
 from hubel.data import Dataset
 from hubel.fitting import evaluation
-from hubel.fitting.run import AT_ONCE, Run, examples_within, open_run
+from hubel.fitting.run import AT_ONCE, FEW, Run, examples_within, open_run
 from hubel.objectives import NextSymbol, Objective
 
 FORMAT = 1
@@ -103,11 +103,16 @@ class Ensemble:
 
     def prediction_of(self, part: Dataset) -> Prediction:
         """The mean of what the members say of examples that were read already; of a text its mean probabilities are not kept, but the bits
-        that they gave to each symbol.
+        that they gave to each symbol; of masks the classes alone, some pictures after others, since the probabilities of every pixel may be
+        too many to be kept.
         """
         runs = self._finished()
         if isinstance(self.objective, NextSymbol):
             return replace(self.objective, temperature=1.0).answered(_mean_pieces(runs, part))
+        if part.has_masks and len(part) > FEW:
+            pieces = [range(k, min(k + FEW, len(part))) for k in range(0, len(part), FEW)]
+            said = [self.prediction_of(part.view(list(rows))) for rows in pieces]
+            return replace(said[0], values=np.concatenate([one.values for one in said]), probabilities=None)
         return mean_prediction(
             [
                 run.objective.read(run.outputs(part.inputs, lengths=part.lengths, batch_size=128))
@@ -156,7 +161,8 @@ def mean_prediction(predictions: Sequence[Prediction]) -> Prediction:
     if first.probabilities is not None:
         mean = np.stack([np.asarray(prediction.probabilities) for prediction in predictions]).mean(axis=0)
         labels = first.values.shape == mean.shape  # yes or no for each
-        values = (mean > 0.5) if labels else mean.argmax(-1)
+        classes = 1 if mean.ndim == 4 else -1  # [N, K, H, W] of masks, else [N, K] or [N, L, K]
+        values = (mean > 0.5) if labels else mean.argmax(classes)
         return replace(first, values=values.astype(first.values.dtype), probabilities=mean)
     values = np.stack([prediction.values for prediction in predictions])
     variance = values.var(axis=0, ddof=1)

@@ -15,11 +15,12 @@ from torch import nn
 from hubel.core.errors import RunBusy
 from hubel.core.types import Interval
 from hubel.data import Dataset
+from hubel.data.masks import UNLABELLED, classes_of_reading, has_planes
 from hubel.data.preprocessing import Preprocessing
 from hubel.data.source import dataset_of
 from hubel.data.text import UNKNOWN, in_alphabet
 from hubel.fitting.alike import options_like, recorded_options
-from hubel.objectives import NextSymbol, Objective, OwnTarget
+from hubel.objectives import NextSymbol, Objective, OwnTarget, PixelCrossEntropy
 
 if TYPE_CHECKING:
     from hubel.fitting.ensemble import Ensemble
@@ -63,6 +64,10 @@ def part_of(run: Run, data: Any, y: Any, options: Mapping[str, Any] | None) -> D
     """The examples to evaluate on, with class numbers as the run counts them: `data`, or the run's own test part."""
     if data is None:
         return own_test(run)
+    if y is not None and classes_of_reading(run.reading) is not None and not has_planes(y):
+        raise ValueError(
+            f"this network was fitted to masks [N, H, W], but y has shape {np.shape(y)}: nothing can be compared"
+        )
     whole = dataset_of(data, y, options=options_like(run, data, options))
     if whole.fingerprint == run.about["data"]["fingerprint"]:
         learned = len(run.split["train"]) + len(run.split["validation"])
@@ -141,6 +146,12 @@ def with_classes_of(run: Run, data: Dataset) -> Dataset:
         raise ValueError(
             f"this network was fitted to {asked}, but the targets of {data.name} are {held}: nothing can be compared"
         )
+    masks = classes_of_reading(run.reading) is not None or isinstance(run.objective, PixelCrossEntropy)
+    if masks != data.has_masks:
+        asked, held = ("masks", "one target a picture") if masks else ("one target an example", "masks")
+        raise ValueError(
+            f"this network was fitted to {asked}, but {data.name} has {held}: nothing can be compared"
+        )
     if wanted is None or list(data.classes or ()) == wanted:
         return data
     assert data.classes is not None
@@ -156,7 +167,11 @@ def with_classes_of(run: Run, data: Dataset) -> Dataset:
         )
         return replace(data, targets=targets, classes=tuple(wanted))
     number = np.array([wanted.index(name) for name in data.classes])
-    return replace(data, targets=number[data.targets], classes=tuple(wanted))
+    if data.has_masks:
+        table = np.full(256, UNLABELLED, np.uint8)
+        table[: len(number)] = number
+        number = table
+    return replace(data, targets=number[np.asarray(data.targets)], classes=tuple(wanted))
 
 
 def _warn_of_lost(data: Dataset, alphabet: Sequence[str]) -> None:

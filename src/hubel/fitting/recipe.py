@@ -34,6 +34,10 @@ from hubel.fitting.schedules import Linear, Schedule
 from hubel.layers.peephole_lstm import PeepholeLSTM
 
 WINDOWS = 16  # of text in a batch
+MASKS, PIXELS = (
+    16,
+    2**20,
+)  # pictures in a batch that have a class for every pixel: so many at most, and of so many pixels together
 LONG = 20  # epochs from which on rectangles are erased as well
 SHIFT = 0.04  # of the side; on Fashion-MNIST (11 epochs, one seed) 1 pixel was 0.3 points above 2
 
@@ -163,7 +167,9 @@ class Recipe:
 
 
 def batch_size_of(train: Dataset) -> tuple[int, str]:
-    """Windows of text hold many symbols each, so that few make a batch; of everything else as many as the number of examples allows."""
+    """Windows of text and masks hold many targets each, so that few make a batch; of everything else as many as the number of examples allows."""
+    if train.has_masks:
+        return _masks_in_a_batch(train)
     if train.alphabet is None:
         return default_batch_size(len(train))
     size = min(WINDOWS, len(train))
@@ -171,6 +177,12 @@ def batch_size_of(train: Dataset) -> tuple[int, str]:
         f"{size * train.shape[0]:,} symbols a step, {-(-len(train) // size):,} steps an epoch: on the embedded text 20 epochs of such steps "
         "came as far as 40 of twice the size"
     )
+
+
+def _masks_in_a_batch(train: Dataset) -> tuple[int, str]:
+    pixels = train.shape[-2] * train.shape[-1]
+    size = min(MASKS, default_batch_size(len(train))[0], max(2, PIXELS // pixels), len(train))
+    return size, f"{size * pixels:,} pixels a step, {-(-len(train) // size):,} steps an epoch"
 
 
 def default_batch_size(num_train: int) -> tuple[int, str]:

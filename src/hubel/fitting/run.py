@@ -40,6 +40,7 @@ from hubel.objectives import Objective
 RESTORE = "Restore it from a copy, or fit again"
 KILLED = "it ended without a word (killed, or the machine stopped)"
 AT_ONCE = 2**24  # raw scores of a part of the data that are held at a time
+FEW = 16  # pictures at a time where a network answers for every pixel, and keeps maps of that size
 
 
 class Run:
@@ -274,6 +275,8 @@ class Run:
             stored, lengths = stored.values, stored.lengths
         if len(stored) == 0:
             raise ValueError("received no examples: there is nothing to predict")
+        if "masks" in self.reading:
+            batch_size = min(batch_size, FEW)
         return self.objective.read(self.outputs(stored, lengths=lengths, batch_size=batch_size))
 
     @property
@@ -351,7 +354,7 @@ def pieces_of(
         part.inputs,
         device,
         lengths=part.lengths,
-        batch_size=examples_within(objective, part, AT_ONCE, most=128),
+        batch_size=examples_within(objective, part, AT_ONCE, most=FEW if part.has_masks else 128),
     ):
         targets = np.array(part.targets[done : done + len(scores)])
         yield scores, torch.from_numpy(targets)

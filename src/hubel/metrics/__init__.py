@@ -31,6 +31,13 @@ from hubel.metrics.multilabel import f1_over_labels, per_label, subset_accuracy
 from hubel.metrics.ranking import average_precision, roc_auc
 from hubel.metrics.reconstruction import by_channel, reconstruction
 from hubel.metrics.regression import coverage, mae, r2, rmse
+from hubel.metrics.segmentation import (
+    mean_overlap,
+    overlaps,
+    pixel_confusions,
+    segmentation,
+    segmentation_from_counts,
+)
 from hubel.metrics.sequences import next_symbol
 from hubel.metrics.skill import skill
 from hubel.metrics.summaries import classification, multilabel, regression
@@ -55,11 +62,14 @@ __all__ = [
     "mae",
     "majority_accuracy",
     "mean",
+    "mean_overlap",
     "multilabel",
     "next_symbol",
     "over_folds",
+    "overlaps",
     "per_class",
     "per_label",
+    "pixel_confusions",
     "proportion",
     "r2",
     "reconstruction",
@@ -67,6 +77,8 @@ __all__ = [
     "reliability",
     "rmse",
     "roc_auc",
+    "segmentation",
+    "segmentation_from_counts",
     "skill",
     "subset_accuracy",
     "top_k_accuracy",

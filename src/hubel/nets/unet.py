@@ -6,7 +6,9 @@
 
 Where we differ from the paper: convolutions are padded, so that the scores have the size of the picture (there 388 of 572 pixels);
 sides that are no multiples of 2^levels are filled up with the outermost pixels, and the scores are cut to size; batch norm (later than
-the paper) unless `batch_norm` is False. Initial weights He normal by fan-in, as there.
+the paper) unless `batch_norm` is False. Initial weights He normal by fan-in, as there, in the last
+layer too. (Measured on drawn discs and squares, five seeds of 150 steps: with a last layer that began near zero, a class of middle grey was lost in
+two fits, since its pixels left no feature above zero; so in none.)
 
 Source: O. Ronneberger, P. Fischer, T. Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation", MICCAI 2015
 (arXiv:1505.04597), figure 1. That network, width 64 without norm, has 31,030,658 parameters at one channel and two outputs.
@@ -69,7 +71,6 @@ class UNet(Net):
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-        nn.init.normal_(self.head.weight, std=0.1 * width**-0.5)
 
     def maps(self, x: Tensor) -> Tensor:
         """What the last layer reads: [N, width, H, W], of sides filled up to multiples of 2^levels."""

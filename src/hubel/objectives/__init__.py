@@ -12,6 +12,7 @@ from hubel.objectives.log_likelihood import LogLikelihood
 from hubel.objectives.next_symbol import NextSymbol
 from hubel.objectives.objective import Objective, Pieces, forward, mean_over_batch
 from hubel.objectives.own_target import OwnTarget as OwnTarget
+from hubel.objectives.pixel_cross_entropy import PixelCrossEntropy
 from hubel.objectives.reconstruction import Reconstruction
 from hubel.objectives.squared_error import SquaredError
 from hubel.objectives.squared_log_error import SquaredLogError
@@ -29,6 +30,7 @@ __all__ = [
     "NextSymbol",
     "Objective",
     "Pieces",
+    "PixelCrossEntropy",
     "Reconstruction",
     "SquaredError",
     "SquaredLogError",

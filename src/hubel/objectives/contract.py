@@ -28,6 +28,7 @@ from hubel.objectives.hinge import Hinge
 from hubel.objectives.next_symbol import NextSymbol
 from hubel.objectives.objective import Objective
 from hubel.objectives.own_target import OwnTarget
+from hubel.objectives.pixel_cross_entropy import PixelCrossEntropy
 from hubel.objectives.real_values import RealValues
 from hubel.objectives.reconstruction import Reconstruction
 
@@ -81,7 +82,7 @@ def check(net: nn.Module, objective: Objective, batch: Batch) -> None:
         _check_reach(last, objective, batch)
     elif isinstance(objective, Reconstruction):
         _check_reconstruction(last, objective, batch)
-    elif isinstance(objective, CrossEntropy | BinaryCrossEntropy | NextSymbol):
+    elif isinstance(objective, CrossEntropy | BinaryCrossEntropy | NextSymbol | PixelCrossEntropy):
         _check_twice(last, objective)
     elif isinstance(objective, Hinge):
         _check_margin(last, objective)
@@ -171,6 +172,11 @@ def _check_outputs(outputs: Tensor, objective: Objective, expected: tuple[int, .
         raise ContractError(
             f"the network returned shape {shape}; expected {expected}, which {type(objective).__name__} compares with its targets "
             "entry by entry"
+            + (
+                ": take one that answers for every pixel, hubel.nets.unet or hubel.nets.enet"
+                if isinstance(objective, PixelCrossEntropy)
+                else ""
+            )
         )
     if shape != expected:
         raise ContractError(
@@ -196,7 +202,9 @@ def _size_remedy(outputs: Tensor, objective: Objective) -> str:
     return f"End the network with {objective.num_outputs} outputs, or choose the objective for {outputs.shape[1]}."
 
 
-def _check_twice(last: str, objective: CrossEntropy | BinaryCrossEntropy | NextSymbol) -> None:
+def _check_twice(
+    last: str, objective: CrossEntropy | BinaryCrossEntropy | NextSymbol | PixelCrossEntropy
+) -> None:
     """An activation before a loss that applies softmax or sigmoid itself."""
     binary = isinstance(objective, BinaryCrossEntropy)
     loss = "binary cross-entropy" if binary else "cross-entropy"

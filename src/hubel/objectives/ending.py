@@ -101,7 +101,8 @@ def _by_behaviour(net: nn.Module, arguments: tuple[Tensor, ...], outputs: Tensor
 
 
 def _is_distribution(values: Tensor) -> bool:
-    return bool((values >= 0).all()) and bool(((values.double().sum(-1) - 1).abs() < 1e-3).all())
+    sums = values.double().sum(1 if values.ndim == 4 else -1)  # of pixels the classes are the second axis
+    return bool((values >= 0).all()) and bool(((sums - 1).abs() < 1e-3).all())
 
 
 def _is_bounded(values: Tensor) -> bool:

@@ -49,6 +49,8 @@ def loss_unit(evidence: Evidence) -> str:
         return "loss (of scaled examples)"
     if evidence.kind == "symbols":
         return "loss (nats per symbol)"
+    if evidence.kind == "masks":
+        return "loss (nats per pixel)"
     return "loss (nats)" if evidence.kind in ("classes", "labels") else "loss (of scaled targets)"
 
 

@@ -41,6 +41,7 @@ def datacard(evidence: Evidence, *, most: int = 1500) -> dict[str, Any] | None:
         else [str(notes)]
         if notes
         else [],
+        "of_classes": "Pixels of each class" if evidence.kind == "masks" else "Examples of each class",
         **_class_rows(evidence, most),
     }
 
@@ -146,18 +147,22 @@ def _class_rows(evidence: Evidence, most_rows: int) -> dict[str, Any]:
         "parts": parts,
         "rows": rows if len(rows) <= MOST_ROWS else rows[: MOST_ROWS // 2],
         "folded": [] if len(rows) <= MOST_ROWS else rows[MOST_ROWS // 2 : most_rows],
-        "balance": _balance({name: first.get(name, 0) for name in names}, parts[0]),
+        "balance": _balance(
+            {name: first.get(name, 0) for name in names},
+            parts[0],
+            "pixels" if evidence.kind == "masks" else "examples",
+        ),
     }
 
 
-def _balance(counts: dict[str, int], part: str) -> str:
+def _balance(counts: dict[str, int], part: str, what: str = "examples") -> str:
     rare, frequent = min(counts, key=lambda n: counts[n]), max(counts, key=lambda n: counts[n])
     if counts[rare] == counts[frequent]:
-        return f"All classes have {wording.number(counts[rare])} examples in the {part} part."
+        return f"All classes have {wording.number(counts[rare])} {what} in the {part} part."
     if counts[rare] == 0:
-        return f"“{rare}” has no example in the {part} part."
+        return f"“{rare}” has no {what.removesuffix('s')} in the {part} part."
     part = "training" if part == "train" else part
     return (
         f"The most frequent class, “{frequent}”, has {counts[frequent] / counts[rare]:.3g} times as many "
-        f"{part} examples as the rarest, “{rare}”."
+        f"{part} {what} as the rarest, “{rare}”."
     )

@@ -42,7 +42,7 @@ def errors(evidence: Evidence, *, most: int = 1500) -> dict[str, Any] | None:
     if evidence.kind == "classes":
         targets, values = evidence.predicted
         matrix = confusion_matrix(targets, values, len(evidence.classes))
-        found["matrix"] = _matrix(matrix, evidence.classes, evidence.scored)
+        found["matrix"] = matrix_section(matrix, evidence.classes, evidence.scored)
         found["csv"] = data_address(confusion_csv(matrix, evidence.classes, 2 * most))
         scores, counts = per_class(targets, values, len(evidence.classes)), matrix.sum(axis=1)
     else:
@@ -72,12 +72,15 @@ def top_confusions(matrix: np.ndarray, classes: Sequence[str], most: int = 10) -
     return rows
 
 
-def _matrix(matrix: np.ndarray, classes: Sequence[str], scored: str) -> dict[str, Any]:
+def matrix_section(
+    matrix: np.ndarray, classes: Sequence[str], scored: str, *, of: str = "examples"
+) -> dict[str, Any]:
+    """A confusion matrix: as a table, a drawing or a list, by its size; of pixels the cells are shares of their row."""
     num_classes, total, right = len(classes), int(matrix.sum()), int(np.trace(matrix))
     found: dict[str, Any] = {
         "how": "list",
         "top": top_confusions(matrix, classes, 10 if num_classes <= MOST_DRAWN else 30),
-        "sentence": f"{wording.number(total - right)} of {wording.number(total)} {scored} examples are classified wrongly.",
+        "sentence": f"{wording.number(total - right)} of {wording.number(total)} {scored} {of} are classified wrongly.",
         "note": ""
         if num_classes <= MOST_DRAWN
         else f"A matrix of {num_classes} classes would not be readable here; "
@@ -92,7 +95,7 @@ def _matrix(matrix: np.ndarray, classes: Sequence[str], scored: str) -> dict[str
                 "name": classes[k],
                 "cells": [
                     {
-                        "count": wording.number(int(matrix[k, j])) if matrix[k, j] else "",
+                        "count": _cell_text(matrix[k, j], shares[k, j], of) if matrix[k, j] else "",
                         "shade": _shade(float(shares[k, j]), k == j),
                         "kind": ("right" if k == j else "wrong") + (" dark" if shares[k, j] > 0.5 else ""),
                     }
@@ -105,6 +108,10 @@ def _matrix(matrix: np.ndarray, classes: Sequence[str], scored: str) -> dict[str
         found["how"] = "drawing"
         found["picture"] = _drawing(matrix, shares, classes)
     return found
+
+
+def _cell_text(count: int, share: float, of: str) -> str:
+    return wording.percent(float(share)) if of == "pixels" else wording.number(int(count))
 
 
 def _shade(share: float, right: bool) -> str:

@@ -25,7 +25,7 @@ SEVERAL = ("ensemble.json", "folds.json")  # what lies in a folder of several ru
 OF_ONE = ("naive", "written")  # what of the first of several runs says nothing about all of them
 LARGEST_ARRAY = 2 << 30  # bytes; a larger one is left out: the page could not show it
 
-Kind = Literal["classes", "labels", "values", "itself", "symbols"]
+Kind = Literal["classes", "labels", "values", "itself", "symbols", "masks"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,13 +86,17 @@ class Evidence:
 
     @property
     def kind(self) -> Kind:
-        """What was predicted: one of several classes, several yes/no labels, real values, the example itself, or the symbols that follow."""
+        """What was predicted: one of several classes, several yes/no labels, real values, the example itself, the symbols that follow, or the
+        class of every pixel.
+        """
         if self.alphabet:
             return "symbols"
         if self.part("data").get("own_target") is True:
             return "itself"
         if not self.classes:
             return "values"
+        if self.part("data").get("masks") is True:
+            return "masks"
         targets = self.arrays.get("targets")
         return "labels" if targets is not None and targets.ndim == 2 and targets.shape[1] > 1 else "classes"
 
@@ -103,7 +107,7 @@ class Evidence:
         Each is [N] of class numbers (int64), [N, K] of yes/no labels (booleans), or [N, K] of real values (float64).
         """
         targets, values = self.arrays.get("targets"), self.arrays.get("values")
-        if self.kind == "itself":
+        if self.kind in ("itself", "masks"):
             return None
         if targets is None or values is None or len(targets) != len(values) or len(targets) == 0:
             return None

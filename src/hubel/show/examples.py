@@ -8,6 +8,7 @@ import numpy as np
 
 from hubel.show import series, wording
 from hubel.show.evidence import Evidence
+from hubel.show.masks import entering_masks
 from hubel.show.pictures import channel_table, gallery
 from hubel.show.verdict import target_unit
 
@@ -76,17 +77,19 @@ def entering(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
         noun=_noun(evidence),
     )
     labels = _entering_labels(evidence, len(pictures))
+    beside = entering_masks(evidence, len(shown.panels)) if shown else []
     names = evidence.part("data").get("channels")
     if (told := evidence.arrays.get("entering_names")) is not None and told.dtype.kind == "U":
         names = told.tolist()
     return {
         "cards": [
-            {"panels": panels, "drawing": "", "label": label}
-            for panels, label in zip(shown.panels, labels, strict=False)
+            {"panels": (*panels, *beside[k : k + 1]), "drawing": "", "label": label}
+            for k, (panels, label) in enumerate(zip(shown.panels, labels, strict=False))
         ]
         if shown
         else [],
         "several": bool(shown and len(shown.panels[0]) > 1),
+        "beside": bool(beside),
         "small": bool(shown and max(shown.width, shown.height) <= 96),
         "statement": shown.statement if shown else "The inputs are not pictures; their ranges are below.",
         "channels": channel_table(pictures, [str(n) for n in names] if isinstance(names, list) else ()),

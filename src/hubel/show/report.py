@@ -20,6 +20,7 @@ from hubel.show.errors import errors
 from hubel.show.evidence import Evidence
 from hubel.show.examples import entering, mistakes
 from hubel.show.itself import itself
+from hubel.show.masks import masks
 from hubel.show.several import several
 from hubel.show.text import text
 from hubel.show.verdict import verdict
@@ -89,6 +90,7 @@ def _page(evidence: Evidence, pictures: int, rows: int) -> dict[str, Any]:
         "series": series.examples(evidence),
         "forecast": series.forecast(evidence),
         "itself": itself(evidence, budget=pictures),
+        "masks": masks(evidence, budget=pictures),
         "entering": entering(evidence, budget=pictures),
         "choices": choices(evidence),
         "reproduction": reproduction(evidence),

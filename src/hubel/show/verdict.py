@@ -16,6 +16,7 @@ from hubel.show.evidence import Evidence, as_interval, as_number
 
 FIRST = (
     "bits_per_symbol",
+    "mean_iou",
     "accuracy",
     "micro_f1",
     "f1_micro",
@@ -50,6 +51,9 @@ def verdict(evidence: Evidence) -> dict[str, Any]:
                 "method": score.method or "–",
             }
             for name, score in scores.items()
+            if not (
+                evidence.kind == "masks" and name.startswith(("iou_", "dice_"))
+            )  # these have a table of their own
         ],
     }
     if chosen is None:
@@ -118,6 +122,8 @@ def _baselines(evidence: Evidence) -> dict[str, float]:
         return {}
     if evidence.kind == "symbols":
         return _baselines_of_text(evidence)
+    if evidence.kind == "masks":
+        return _baselines_of_masks(evidence)
     test, train = class_counts(evidence, evidence.scored), class_counts(evidence, "train")
     if not test and evidence.predicted is not None:
         counts = np.bincount(evidence.predicted[0], minlength=len(evidence.classes))
@@ -147,6 +153,17 @@ def _baselines_of_text(evidence: Evidence) -> dict[str, float]:
     return found
 
 
+def _baselines_of_masks(evidence: Evidence) -> dict[str, float]:
+    """Mean intersection over union of calling every pixel what most training pixels are."""
+    test, train = class_counts(evidence, evidence.scored), class_counts(evidence, "train")
+    present = [name for name, count in test.items() if count]
+    if not present or not sum(train.values()):
+        return {}
+    majority = max(train, key=lambda name: train[name])
+    overlap = test.get(majority, 0) / sum(test.values())
+    return {"most frequent class": overlap / len({*present, majority})}
+
+
 def _marks(baselines: dict[str, float]) -> list[tuple[float, str]]:
     """Baselines with their labels; those that read the same share one."""
     names: dict[str, list[str]] = {}
@@ -172,6 +189,13 @@ def _sentence(evidence: Evidence, name: str, score: Interval) -> str:
             else f"of the {evidence.scored} examples"
         )
         return f"{of} are classified correctly (accuracy)"
+    if name == "mean_iou":
+        of = (
+            f"{wording.number(count)} {evidence.scored} pictures"
+            if count
+            else f"the {evidence.scored} pictures"
+        )
+        return f"mean intersection over union of {len(evidence.classes)} classes, over all pixels of {of}"
     if name == "bits_per_symbol":
         windows = (
             f"{wording.number(count)} windows of the {evidence.scored} text"
@@ -224,6 +248,14 @@ def _comparison(
         if score.low > best:
             return f"{told} The whole interval lies above both."
         return f"{told} The interval does not lie above both: nothing shows yet that the network has learned."
+    if "most frequent class" in baselines and name == "mean_iou":
+        best = baselines["most frequent class"]
+        told = f"Calling every pixel the most frequent class would give {wording.percent(best)} %."
+        if math.isnan(score.low):
+            return told
+        if score.low > best:
+            return f"{told} The whole interval lies above."
+        return f"{told} The interval does not lie above: nothing shows yet that the network has learned."
     if "all alike" in baselines and name == "bits_per_symbol":
         bits = {key: wording.number(float(f"{value:.3g}")) for key, value in baselines.items()}
         told = f"Holding all symbols for equally likely would take {bits['all alike']} bits"

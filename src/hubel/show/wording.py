@@ -9,6 +9,7 @@ from typing import Any
 from hubel.core.types import Interval
 
 SHARES = ("accuracy", "precision", "recall", "f1", "sensitivity", "specificity", "coverage")
+OVERLAPS = ("mean_iou", "mean_dice", "iou_", "dice_")  # of masks
 
 
 def is_share(name: str) -> bool:
@@ -17,7 +18,7 @@ def is_share(name: str) -> bool:
     >>> is_share("balanced_accuracy"), is_share("rmse")
     (True, False)
     """
-    return any(word in name.lower() for word in SHARES)
+    return any(word in name.lower() for word in SHARES) or name.startswith(OVERLAPS)
 
 
 def metric_name(name: str) -> str:
@@ -46,8 +47,14 @@ def metric_name(name: str) -> str:
         "f1_micro": "F1 over all decisions",
         "f1_macro": "mean F1 of the labels",
         "brier": "Brier score",
+        "mean_iou": "mean intersection over union",
+        "pixel_accuracy": "share of pixels that are right",
+        "mean_dice": "mean Dice",
         "expected_calibration_error": "expected calibration error",
     }
+    if name.startswith(("iou_", "dice_")):
+        what, _, of = name.partition("_")
+        return f"{'IoU' if what == 'iou' else 'Dice'} of {of}"
     if name.startswith("rmse_"):
         return f"root mean squared error of {name.removeprefix('rmse_')}"
     return known.get(name, name.replace("_", " "))

@@ -25,6 +25,7 @@ from hubel.fitting.rules import Backprop
 from hubel.nets.symmetrized import one_view
 from hubel.objectives import Objective
 from hubel.workflows.asking import Wishes, ask_classes, ask_labels, ask_values
+from hubel.workflows.of_masks import net_of_masks, pixel_objective
 from hubel.workflows.of_series import forecast_objective, net_of_series
 from hubel.workflows.pretrained import pretrained_net
 from hubel.workflows.text_choices import next_symbol_of, text_net
@@ -54,6 +55,8 @@ def choose_objective(train: Dataset, wishes: Wishes = NO_WISHES) -> tuple[Object
     """The question that the type of the targets asks, and a sentence that says so."""
     if train.alphabet is not None and train.classes is None:
         return next_symbol_of(train, wishes)
+    if train.has_masks:
+        return pixel_objective(train, wishes)
     if train.is_multilabel:
         return ask_labels(train, wishes)
     if train.classes is not None:
@@ -79,6 +82,8 @@ def choose_net(train: Dataset, objective: Objective, seed: int, budget: float) -
             )
         if train.kind in ("series", "image series"):
             return net_of_series(train, objective)
+        if train.has_masks:
+            return net_of_masks(train, objective)
         if (found := pretrained_net(train, objective)) is not None:
             return found
         width = 48 if len(train) >= MANY else 32

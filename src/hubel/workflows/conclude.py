@@ -25,6 +25,7 @@ from hubel.objectives.objective import Pieces, together
 from hubel.workflows import folders
 from hubel.workflows.display import Display
 from hubel.workflows.given_back import DRAWN, baselines, ids_of, shown_of
+from hubel.workflows.of_masks import masks_shown
 from hubel.workflows.of_series import naive_scores, series_entering, series_shown
 from hubel.workflows.write import start_of_a_text, written
 
@@ -139,8 +140,8 @@ def _pieces(setting: Setting, training: Training, part: Dataset) -> Pieces:
 
 def score_text(name: str, score: Interval) -> str:
     """A score with its interval for a reader."""
-    form = ".2%" if name in ("accuracy", "balanced_accuracy", "f1_macro") else ".4g"
-    counted = "windows" if name == "bits_per_symbol" else "examples"
+    form = ".2%" if name in ("accuracy", "balanced_accuracy", "f1_macro", "mean_iou") else ".4g"
+    counted = {"bits_per_symbol": "windows", "mean_iou": "pictures"}.get(name, "examples")
     if math.isnan(score.low):
         return f"{score.value:{form}} ({score.method or 'no interval'})"
     text = f"{score.value:{form}} [{score.low:{form}}, {score.high:{form}}]"
@@ -165,6 +166,9 @@ def write_predictions(
     """`predictions.npz`: what was predicted for every example of the part, the pictures or series of the worst (of forecasts beside the
     `naive` one), and what `more` there is.
     """
+    if part.has_masks:
+        write_arrays(folder, {"ids": ids_of(part)} | masks_shown(part, prediction) | more)
+        return
     targets = np.asarray(part.targets)
     content: dict[str, np.ndarray] = {
         "ids": ids_of(part),
@@ -251,7 +255,8 @@ def entering(training: Training) -> dict[str, np.ndarray]:
         return series_entering(batch)
     if batch.inputs.ndim not in (4, 5):
         return {}
-    targets = {"entering_targets": batch.targets[:NUM_ENTERING].cpu().numpy()}
+    name = "entering_masks" if training.job.train.has_masks else "entering_targets"
+    targets = {name: batch.targets[:NUM_ENTERING].cpu().numpy()}
     lengths = None if batch.lengths is None else batch.lengths[:NUM_ENTERING].cpu().numpy()
     return {
         "entering_pictures": pictures_of(

@@ -17,6 +17,7 @@ from hubel.core.types import Batch
 from hubel.data import Dataset
 from hubel.data.augmentation import (
     Affine,
+    Augmentation,
     Brightness,
     Colour,
     Contrast,
@@ -30,11 +31,13 @@ from hubel.data.augmentation import (
     RotateQuarter,
     ScaleValues,
     Shift,
+    moved,
 )
 from hubel.fitting import Recipe
 from hubel.fitting.penalties import check_penalties
 from hubel.fitting.recipe import default_augmentation
 from hubel.objectives import BinaryCrossEntropy, Hinge, Objective, WithAuxiliary, check
+from hubel.workflows.of_masks import refuse_masks
 from hubel.workflows.prepare import Prepared
 
 OF_PICTURES = (Affine, Brightness, Colour, Contrast, Crop, Erase, Flip, RotateCube, RotateQuarter, Shift)
@@ -47,6 +50,8 @@ def refuse_contradictions(
     """Raise `ContractError` (a `ValueError`) for the first contradiction; `first` is a real batch without augmentation."""
     plain = objective.objective if isinstance(objective, WithAuxiliary) else objective
     _check_all_targets(prepared, plain)
+    if prepared.whole.has_masks:
+        refuse_masks({name: prepared.part(name) for name in prepared.rows}, net)
     _check_classes(prepared.whole, plain)
     _check_changes(recipe, first, prepared.whole)
     _check_series(prepared, objective, recipe, net, first)
@@ -112,6 +117,22 @@ def _check_changes(recipe: Recipe, first: Batch, data: Dataset) -> None:
                 f"{name} makes {changed.dtype} of shape {tuple(changed.shape)} of {first.inputs.dtype} of shape {shape}; expected the same "
                 "shape and type: leave it out of the augmentation"
             )
+        if data.has_masks and not isinstance(change, Mixup):
+            _check_moved(change, first, draw)
+
+
+def _check_moved(change: Augmentation, first: Batch, draw: Draw) -> None:
+    """Masks have to move with their pictures."""
+    name = type(change).__name__
+    try:
+        masks = moved(first.targets, [change], draw)
+    except ValueError as error:
+        raise ContractError(str(error)) from error
+    if masks.shape != first.targets.shape or masks.dtype != first.targets.dtype:
+        raise ContractError(
+            f"{name}.of_masks makes {masks.dtype} of shape {tuple(masks.shape)} of masks {first.targets.dtype} of shape "
+            f"{tuple(first.targets.shape)}; expected the same shape and type"
+        )
 
 
 def _check_series(
@@ -124,13 +145,13 @@ def _check_series(
     changes = recipe.augmentation
     if changes is None:
         changes = default_augmentation(prepared.part("train"), 1)[0]
-    moved = [type(change).__name__ for change in changes if isinstance(change, (CropSteps, ScaleValues))]
-    if moved and data.reading.get("kind") == "forecast":
+    changing = [type(change).__name__ for change in changes if isinstance(change, (CropSteps, ScaleValues))]
+    if changing and data.reading.get("kind") == "forecast":
         raise ContractError(
-            f"{moved[0]} changes a window, but not the values that follow it, which {data.name} asks for: leave it out of the augmentation "
+            f"{changing[0]} changes a window, but not the values that follow it, which {data.name} asks for: leave it out of the augmentation "
             "(Jitter may stay)"
         )
-    if "CropSteps" not in moved or first.lengths is not None:
+    if "CropSteps" not in changing or first.lengths is not None:
         return
     lengths = torch.full((len(first),), first.inputs.shape[1], device=first.inputs.device)
     try:
@@ -149,6 +170,10 @@ def _check_blends(recipe: Recipe, data: Dataset, objective: Objective) -> None:
         raise ContractError(
             f"Mixup blends two examples step by step, but {data.name} holds series of different lengths, of which the longer one would be cut: "
             "leave Mixup out, or cut the series to one length"
+        )
+    if data.has_masks:
+        raise ContractError(
+            f"Mixup blends pictures, but the masks of {data.name} hold one class a pixel, which can not be blended: leave Mixup out"
         )
     classes = data.classes is not None and not data.is_multilabel
     one_node = isinstance(objective, BinaryCrossEntropy) and objective.num_outputs == 1

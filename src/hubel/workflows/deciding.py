@@ -127,7 +127,10 @@ def decide(
             "or leave the precision out"
         )
     _refuse_blind_stopping(recipe, prepared)
-    first = Batches(data=train, scaling=prepared.scaling, batch_size=32, seed=recipe.seed, device=device)
+    looked_at = batch_size_of(train)[0] if train.has_masks else 32
+    first = Batches(
+        data=train, scaling=prepared.scaling, batch_size=looked_at, seed=recipe.seed, device=device
+    )
     within_memory(lambda size: check(fitted, objective, next(first.in_order(size))), first.batch_size)
     refuse_contradictions(prepared, objective, recipe, fitted, next(first.in_order(min(8, len(train)))))
     wanted = recipe.batch_size or batch_size_of(train)[0]

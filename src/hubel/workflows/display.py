@@ -158,7 +158,11 @@ class _Patient(Console):
 
 
 def _score(name: str, value: float) -> str:
-    return f"{value:.2%}" if name in ("accuracy", "f1_macro", "balanced_accuracy") else f"{value:.4g}"
+    return (
+        f"{value:.2%}"
+        if name in ("accuracy", "f1_macro", "balanced_accuracy", "mean_iou", "pixel_accuracy")
+        else f"{value:.4g}"
+    )
 
 
 def standard_error_is_terminal() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import datetime
 import json
+import math
 import re
 import shlex
 from pathlib import Path
@@ -131,6 +132,7 @@ def about_data(prepared: Prepared) -> dict[str, Any]:
         "ragged": whole.lengths is not None,
         "classes": None if whole.classes is None else list(whole.classes),
         "own_target": whole.is_its_own_target,
+        "masks": whole.has_masks,
         "target_names": names.describe(whole.target_names),
         "units": names.describe(whole.units),
         "channels": names.describe(whole.channels),
@@ -198,7 +200,13 @@ def show_data(display: Display, prepared: Prepared) -> None:
         rows["examples"] = f"{len(whole):,} windows of {_shape(whole)} symbols"
         rows["symbols"] = f"{len(whole.alphabet):,}: {_symbols(whole.alphabet)}"
     rows |= _columns(whole)
-    if whole.classes is not None:
+    if whole.has_masks:
+        counts = whole.class_counts()
+        labelled = sum(counts.values()) / math.prod(whole.targets.shape)
+        rows["classes"] = f"{len(counts)}, by pixels: {_counts(counts)}"
+        if labelled < 1:
+            rows["classes"] += f"; {1 - labelled:.1%} of the pixels are not labelled"
+    elif whole.classes is not None:
         rows["classes"] = f"{len(whole.classes)}: {_counts(whole.class_counts())}"
     elif whole.is_its_own_target:
         rows["targets"] = "the examples themselves" + (

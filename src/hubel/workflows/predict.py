@@ -19,6 +19,7 @@ from hubel.data.table_pieces import TABLES, is_table
 from hubel.fitting import Ensemble, Run, open_fitted
 from hubel.fitting.ensemble import mean_prediction
 from hubel.objectives import OwnTarget
+from hubel.workflows.predict_masks import answers_masks, predict_masks
 from hubel.workflows.predict_text import predict_texts
 
 ARRAYS = (".npy", ".npz")
@@ -32,10 +33,14 @@ def predict_files(
     *,
     device: str = "auto",
     skip_unreadable: bool = False,
+    masks: Path | str | None = None,
 ) -> Iterator[dict[str, Any]]:
     """An answer a file, in the order given: `{"file", "class", "probability", "top": [[class, probability], …]}`, or `"values"` with
     their `"units"` and `"uncertainties"` (one standard deviation), where the network or the spread of an ensemble says some; where
     the target was the example itself, how unusual it is: the error of its reconstruction, or −ln p. Of a table or an array, an answer a row.
+
+    Of a network that was fitted to masks `{"file", "mask", "shares": {class: share of the pixels}}`, and the masks go into the folder `masks` as
+    PNG where one is named, in the size of each picture and with the values of the masks from which was learned.
 
     A text is answered by `{"file", "symbols", "unknown", "bits_per_symbol", "perplexity", "accuracy"}`, over all of it.
 
@@ -57,6 +62,12 @@ def predict_files(
     ['new.npy[0]', 'new.npy[1]']
     """
     known = open_fitted(run, device=device) if isinstance(run, (str, Path)) else run
+    if answers_masks(known):
+        out = None if masks is None else Path(masks)
+        yield from predict_masks(known, paths, out=out, skip_unreadable=skip_unreadable)
+        return
+    if masks is not None:
+        raise ValueError(f"{known.folder} was not fitted to masks, so it answers none: leave masks out")
     if known.reading["kind"] == "table":
         yield from _of_tables(known, [Path(path) for path in paths])
         return
