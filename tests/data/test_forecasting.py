@@ -140,7 +140,11 @@ def test_constant_columns_are_noted_and_nan_may_be_zero():
     series[3, 1] = np.nan
     with pytest.raises(UnreadableData, match="first step 3"):
         forecasting(series, 2)
-    data = forecasting(series, 2, nan="zero")
+    with pytest.raises(
+        UnreadableData, match="1 of .* steps lack a value that is to be forecast, first step 3"
+    ):
+        forecasting(series, 2, nan="zero")
+    data = forecasting(series, 2, target=[0], nan="zero")
     assert any("the same in every step: column 1" in note for note in data.notes)
     assert data.inputs[0, 3, 1] == 0
 

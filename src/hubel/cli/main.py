@@ -287,9 +287,23 @@ def fit(
 
 
 @app.command(short_help="Go on with an interrupted run.")
-def resume(run: RunFolder, device: DeviceAgain = "auto", quiet: Quiet = False, as_json: Json = False) -> None:
+def resume(
+    run: RunFolder,
+    data: Annotated[
+        str | None, typer.Option(help="Where the data lie now, if they have been moved (of a single run).")
+    ] = None,
+    device: DeviceAgain = "auto",
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
     """Go on with an interrupted run (or with several in one folder), to the weights that it would have had without the interruption."""
-    _end(words.resumer(run)(run, device=device, quiet=quiet), as_json)
+    more = {} if data is None else {"data": data}
+    resumer = words.resumer(run)
+    if more and resumer.__name__ != "resume":
+        raise words.WrongWords(
+            "--data is for a single run; the folders of several are gone on with one by one"
+        )
+    _end(resumer(run, device=device, quiet=quiet, **more), as_json)
 
 
 @app.command(short_help="Fit 1,797 embedded digits: all of it in half a minute.")

@@ -72,6 +72,10 @@ def from_arrays(
     if len(inputs) == 0:
         raise ValueError("x has no examples")
     itself = isinstance(y, str)
+    if not itself and hasattr(y, "__len__") and len(y) != len(inputs):
+        raise ValueError(
+            f"x has {len(inputs):,} examples, but y has {len(y):,}: there must be one target per example"
+        )
     if not itself and has_planes(y):
         found, reading = _masks(y, inputs, reading, classes=classes, unlabelled=unlabelled, task=task)
     elif unlabelled is not None:

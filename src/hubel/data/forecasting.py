@@ -83,15 +83,20 @@ def forecasting(
     wrong = ~np.isfinite(values).all(axis=1)
     if wrong.any() and nan == "refuse":
         raise UnreadableData(
-            f"{int(wrong.sum()):,} of {len(values):,} steps hold NaN or infinite values, first step {int(wrong.argmax())}: fill them in, or set the "
-            'values to zero with nan="zero"'
+            f"{int(wrong.sum()):,} of {len(values):,} steps hold NaN or infinite values, first step {int(wrong.argmax())} (counted from 0): fill "
+            "them in, by interpolation for instance, or take the longest stretch without a gap"
         )
-    values, counted = finite(values, nan)
     length = max(2 * horizon, LEAST_LENGTH) if length is None else length
     _check_sizes(values, horizon, length, season)
     if columns is not None and len(columns) != values.shape[1]:
         raise ValueError(f"columns has {len(columns)} names, but the series has {values.shape[1]} columns")
     chosen = _chosen(target, columns, values.shape[1])
+    if (gaps := ~np.isfinite(values[:, chosen]).all(axis=1)).any():
+        raise UnreadableData(
+            f"{int(gaps.sum()):,} of {len(values):,} steps lack a value that is to be forecast, first step {int(gaps.argmax())} (counted from 0): "
+            "zero would be taken for a measurement; fill them in, or take the longest stretch without a gap"
+        )
+    values, counted = finite(values, nan)
     values = np.ascontiguousarray(values)
     inputs = np.lib.stride_tricks.sliding_window_view(
         values[: len(values) - horizon], length, axis=0

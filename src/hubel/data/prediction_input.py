@@ -150,7 +150,8 @@ def _picture_rows(paths: list[Path], reading: Mapping[str, Any], progress: Progr
     if failed:
         told = "; ".join(f"{paths[k]} ({reason})" for k, reason in list(failed.items())[:10])
         more = f"; and {len(failed) - 10:,} more" if len(failed) > 10 else ""
-        raise UnreadableData(f"{len(failed):,} of {len(paths):,} files can not be used: {told}{more}")
+        counted = f"{len(failed):,} of {len(paths):,} files can not be used: " if len(paths) > 1 else ""
+        raise UnreadableData(f"{counted}{told}{more}")
     return out
 
 

@@ -248,6 +248,8 @@ def default_augmentation(data: Dataset, epochs: int) -> tuple[tuple[Augmentation
         words = {"crop": CropSteps(), "jitter": Jitter(), "scale": ScaleValues()}
         changes = tuple(change for word, change in words.items() if word in data.symmetries)
         return changes, f"declared symmetries of {data.name}: {', '.join(sorted(data.symmetries))}"
+    if len(data.shape) == 1:
+        return (), "rows of features are taken as they are"
     if len(data.shape) not in (3, 4) or not data.symmetries:
         return (
             (),

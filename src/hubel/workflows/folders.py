@@ -57,6 +57,10 @@ def refuse_taken(out: Path | str) -> None:
     """Raise `FileExistsError` where `out` holds something already."""
     folder = Path(out)
     if (folder / "run.json").exists():
+        if files.is_locked(folder):
+            raise FileExistsError(
+                f"{folder} is a run that another process writes at this moment: name another folder"
+            )
         raise FileExistsError(
             f"{folder} is a run already: go on with hubel resume {shlex.quote(str(folder))}, or name another folder"
         )
