@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -109,7 +110,7 @@ def test_fit_answers_json(place, capsys):
 
 def test_quiet_is_quiet(place, capsys):
     assert run(["fit", place / "table.csv", "-o", place / "quiet-run", "-q", *SMALL]) == 0
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == (f"{place / 'quiet-run'}\n", "")
 
 
 def test_fit_like(place, capsys):
@@ -359,10 +360,11 @@ def test_damaged_runs_exit_1(place, capsys, tmp_path, harm):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminate"])
-def test_an_interruption_is_saved_and_can_be_gone_on_with(place, tmp_path, number):
+def test_an_interruption_is_saved_and_can_be_gone_on_with(place, tmp_path, capsys, number):
     long = ["--epochs", "60", *SMALL[2:]]
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "hubel", "fit", str(place / "photos"), "-o", str(out), *long]
+    shutil.copytree(place / "photos", tmp_path / "photos")
+    command = [sys.executable, "-m", "hubel", "fit", str(tmp_path / "photos"), "-o", str(out), *long]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -378,7 +380,10 @@ def test_an_interruption_is_saved_and_can_be_gone_on_with(place, tmp_path, numbe
     assert process.returncode == 130, said
     assert "Stopped and saved after step" in said and f"hubel resume {out}" in said
     assert hubel.open_run(out).status == "interrupted"
-    assert run(["resume", out, "-q"]) == 0
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    assert run(["resume", out, "-q"]) == 1
+    assert f"hubel resume {out} --data PLACE" in capsys.readouterr().err
+    assert run(["resume", out, "--data", tmp_path / "moved", "-q"]) == 0
     assert run(["fit", place / "photos", "-o", tmp_path / "whole", "-q", "--like", out]) == 0
     manifests = [
         json.loads((f / "checkpoints" / "manifest.json").read_text())["generations"][0]

@@ -141,7 +141,7 @@ def test_constant_columns_are_noted_and_nan_may_be_zero():
     with pytest.raises(UnreadableData, match="first step 3"):
         forecasting(series, 2)
     with pytest.raises(
-        UnreadableData, match="1 of .* steps lack a value that is to be forecast, first step 3"
+        UnreadableData, match=r"1 of .* steps lack a value that is to be forecast, first step 3"
     ):
         forecasting(series, 2, nan="zero")
     data = forecasting(series, 2, target=[0], nan="zero")

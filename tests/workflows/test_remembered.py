@@ -52,3 +52,19 @@ def test_words_in_place_of_choices(made, said):
 def test_a_budget_is_seconds(budget):
     with pytest.raises(ValueError, match="expected a positive number of seconds"):
         hubel.fit("digits", budget=budget)
+
+
+def test_the_unit_stands_beside_the_score():
+    from hubel.core.types import Interval
+    from hubel.objectives import SquaredError
+    from hubel.workflows.conclude import score_text, unit_of
+
+    score = Interval(value=0.5, low=0.25, high=1.0, level=0.95, count=9, method="bootstrap")
+    both, one = SquaredError(2, units=("K", "Jy")), SquaredError(2, units=("K", "K"))
+    assert score_text("rmse", score, unit_of(one, "rmse")) == "0.5 [0.25, 1] K (95% interval, 9 examples)"
+    assert unit_of(both, "rmse") == unit_of(one, "r2") == unit_of(SquaredError(1), "rmse") == ""
+
+
+def test_targets_of_another_number_than_the_examples():
+    with pytest.raises(ValueError, match="x has 100 examples, but y has 99"):
+        hubel.fit(np.zeros((100, 3)), np.arange(99))

@@ -30,7 +30,9 @@ app = typer.Typer(
 Out = Annotated[
     Path | None, typer.Option("--out", "-o", help="Run folder to make (default: runs/DATE-NAME-N).")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress on stderr; the run folder alone on stdout.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
 Device = Annotated[str, typer.Option(help='"auto", "cpu", "cuda", "cuda:1" or "mps".')]
 DeviceAgain = Annotated[
@@ -283,7 +285,7 @@ def fit(
         quiet=quiet,
         checkpoint_seconds=checkpoint_seconds,
     )
-    _end(run, as_json)
+    _end(run, as_json, quiet)
 
 
 @app.command(short_help="Go on with an interrupted run.")
@@ -303,7 +305,7 @@ def resume(
         raise words.WrongWords(
             "--data is for a single run; the folders of several are gone on with one by one"
         )
-    _end(resumer(run, device=device, quiet=quiet, **more), as_json)
+    _end(resumer(run, device=device, quiet=quiet, **more), as_json, quiet)
 
 
 @app.command(short_help="Fit 1,797 embedded digits: all of it in half a minute.")
@@ -311,7 +313,7 @@ def demo(out: Out = None, quiet: Quiet = False, as_json: Json = False) -> None:
     """Fit 1,797 handwritten digits that come with the installation: the whole road in half a minute."""
     from hubel import workflows
 
-    _end(workflows.demo(out, quiet=quiet), as_json)
+    _end(workflows.demo(out, quiet=quiet), as_json, quiet)
 
 
 @app.command(short_help="What the network says of new files, a line a file.")
@@ -530,8 +532,10 @@ def _said(error: Exception) -> int:
     return 2 if isinstance(error, words.WrongWords) else 1
 
 
-def _end(run: Any, as_json: bool) -> None:
-    """How a run ended: JSON on stdout where asked, and the exit code."""
+def _end(run: Any, as_json: bool, quiet: bool) -> None:
+    """How a run ended: on stdout JSON where asked, or its folder where nothing else was said; and the exit code."""
+    if quiet and not as_json:
+        print(run.folder)
     if as_json:
         about = run.about
         print(

@@ -89,9 +89,8 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
     display.say(f"{stopped[0].upper()}{stopped[1:]}.")
     if scores:
         headline = setting.objective.headline
-        display.say(
-            f"{name.capitalize()} {headline.replace('_', ' ')}: {score_text(headline, scores[headline])}"
-        )
+        told = score_text(headline, scores[headline], unit_of(setting.objective, headline))
+        display.say(f"{name.capitalize()} {headline.replace('_', ' ')}: {told}")
         for words, found in about.get("naive", {}).items():
             display.say(f"  beside it: {words} {found['rmse']['value']:.4g}{_saved(found['skill'])}")
     if "frechet_distance" in scores:
@@ -138,13 +137,20 @@ def _pieces(setting: Setting, training: Training, part: Dataset) -> Pieces:
     )
 
 
-def score_text(name: str, score: Interval) -> str:
-    """A score with its interval for a reader."""
+def unit_of(objective: Objective, score: str) -> str:
+    """The unit of a score that has the one of all targets; nothing for others."""
+    units = set(getattr(objective, "units", None) or ())
+    return units.pop() if score in ("rmse", "mae") and len(units) == 1 else ""
+
+
+def score_text(name: str, score: Interval, unit: str = "") -> str:
+    """A score with its interval and its unit for a reader."""
     form = ".2%" if name in ("accuracy", "balanced_accuracy", "f1_macro", "mean_iou") else ".4g"
     counted = {"bits_per_symbol": "windows", "mean_iou": "pictures"}.get(name, "examples")
+    unit = f" {unit}" if unit else ""
     if math.isnan(score.low):
-        return f"{score.value:{form}} ({score.method or 'no interval'})"
-    text = f"{score.value:{form}} [{score.low:{form}}, {score.high:{form}}]"
+        return f"{score.value:{form}}{unit} ({score.method or 'no interval'})"
+    text = f"{score.value:{form}} [{score.low:{form}}, {score.high:{form}}]{unit}"
     return text + (f" ({score.level:.0%} interval, {score.count:,} {counted})" if score.count else "")
 
 

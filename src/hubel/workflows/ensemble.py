@@ -250,8 +250,9 @@ def _conclude(folder: Path, whole: Dataset, runs: Sequence[Run], display: Displa
         changes |= {"naive": naive} if naive else {}
         headline = together.objective.headline
         one = [float(run.test[headline]["value"]) for run in runs]
+        unit = conclude.unit_of(together.objective, headline)
         display.say(
-            f"{name.capitalize()} {headline} of the mean of {len(runs)} members: {conclude.score_text(headline, scores[headline])}; "
+            f"{name.capitalize()} {headline} of the mean of {len(runs)} members: {conclude.score_text(headline, scores[headline], unit)}; "
             f"of single members {min(one):.4g} to {max(one):.4g}"
         )
     several.update(folder, ENSEMBLE, **changes)

@@ -343,7 +343,7 @@ def _setting_again(run: Run, data: Any, y: Any, display: Display) -> Setting:
                 f"{run.folder} was fitted to arrays, which a folder does not hold: pass them again, hubel.resume(path, data=x, y=y)"
             )
         data = loading["source"]
-        if text_file(data) is None and data not in BUILTIN and not Path(data).exists():
+        if text_file(data) is None and data.lower() not in BUILTIN and not Path(data).exists():
             raise FileNotFoundError(
                 f"{data}, where the data of {run.folder} lay, does not exist: if they were moved, say where they lie now, "
                 f"hubel resume {shlex.quote(str(run.folder))} --data PLACE"
