@@ -72,10 +72,6 @@ def from_arrays(
     if len(inputs) == 0:
         raise ValueError("x has no examples")
     itself = isinstance(y, str)
-    if not itself and hasattr(y, "__len__") and len(y) != len(inputs):
-        raise ValueError(
-            f"x has {len(inputs):,} examples, but y has {len(y):,}: there must be one target per example"
-        )
     if not itself and has_planes(y):
         found, reading = _masks(y, inputs, reading, classes=classes, unlabelled=unlabelled, task=task)
     elif unlabelled is not None:
@@ -86,6 +82,10 @@ def from_arrays(
         raise ValueError(f'y is {y!r}; expected one target per example, or "{SELF}" for the input itself')
     elif itself:
         found = Targets(values=np.zeros((len(inputs), 1), np.float32))
+    elif hasattr(y, "__len__") and len(y) != len(inputs):
+        raise ValueError(
+            f"x has {len(inputs):,} examples, but y has {len(y):,}: there must be one target per example"
+        )
     else:
         found = read_targets(y, classes=_in_order(classes, y), task=task, ids=ids)
     if len(found.values) != len(inputs):
