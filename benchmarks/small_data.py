@@ -14,6 +14,7 @@ baselines may learn from. A seed draws other training examples. Differences are 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ import crown_patches
 import made_sources
 import numpy as np
 import torch
-from protocol import Machine, Spread, arguments, row, say, target, write
+from protocol import RESULTS, Machine, Spread, arguments, row, say, target, write
 from small_data_baselines import fitted, on_features, on_pixels, versions
 
 import hubel
@@ -83,7 +84,7 @@ def main() -> None:
     given.seeds = given.seeds or ([0] if given.quick else list(range(5)))
     torch.set_num_threads(given.threads)
     machine = Machine()
-    rows, targets, notes = [], [], []
+    rows, targets, notes = kept(given)
     for part in given.parts:
         found = PARTS[part](given)
         for into, more in zip((rows, targets, notes), found, strict=True):
@@ -99,6 +100,18 @@ def main() -> None:
         "notes": notes,
     }
     write("small_data", result, given)
+
+
+def kept(given: argparse.Namespace) -> tuple[list[Any], list[Any], list[str]]:
+    """What was measured before of the parts that are not measured now."""
+    stored = RESULTS / "small_data.json"
+    if given.quick or not stored.exists():
+        return [], [], []
+    before = json.loads(stored.read_text())
+    old = [part for part in PARTS if part not in given.parts]
+    rows = [row for row in before["rows"] if row["name"].partition(":")[0] in old]
+    targets = [target for target in before["targets"] if target["target"].partition(":")[0] in old]
+    return rows, targets, [note for note in before["notes"] if note.partition(":")[0] in old]
 
 
 def made(given: argparse.Namespace) -> tuple[list[Any], list[Any], list[str]]:
@@ -143,7 +156,7 @@ def made(given: argparse.Namespace) -> tuple[list[Any], list[Any], list[str]]:
         rows,
         targets + _beats("made", scored),
         [
-            "The best possible classifier knows how the pictures were made: exact sums over all positions, shapes and brightnesses."
+            "made: the best possible classifier knows how the pictures were made: exact sums over all positions, shapes and brightnesses."
         ],
     )
 
@@ -154,7 +167,7 @@ def crowns(given: argparse.Namespace) -> tuple[list[Any], list[Any], list[str]]:
         both = {name: crown_patches.patches(name) for name in crown_patches.PICTURES}
     except FileNotFoundError as error:
         say(f"crowns: skipped: {error}")
-        return [], [], [f"Crowns: skipped: {error}"]
+        return [], [], [f"crowns: skipped: {error}"]
     few = 8 if given.quick else 200
     if given.quick:
         both = {name: whole.take(whole.rows_of_few(12, 0)) for name, whole in both.items()}
@@ -188,11 +201,11 @@ def crowns(given: argparse.Namespace) -> tuple[list[Any], list[Any], list[str]]:
         for name, halves in right.items():
             scored.add(name, np.concatenate(halves))
     rows = [{**line, "name": f"crowns: {line['name']}"} for line in scored.rows("%")]
-    both_ways = "Crowns: meadow to forest (502 patches) and forest to meadow (1,106) are pooled."
+    both_ways = "crowns: meadow to forest (502 patches) and forest to meadow (1,106) are pooled."
     return (
         rows,
         _beats("crowns", scored),
-        [both_ways, (crown_patches.__doc__ or "").split("\n\n")[1].replace("\n", " ")],
+        [both_ways, "crowns: " + (crown_patches.__doc__ or "").split("\n\n")[1].replace("\n", " ")],
     )
 
 
