@@ -17,6 +17,7 @@ import numpy as np
 
 from hubel.core.errors import UnreadableData, missing_extra, nearest
 from hubel.data.archives import StoredArrays, part_column
+from hubel.data.images import bounded
 from hubel.data.npz import UNFOLDS
 from hubel.data.storage import fits as fits_in_memory
 from hubel.data.storage import in_slices, room_for
@@ -30,7 +31,8 @@ def read_fits_cube(path: Path, target: str = "label") -> StoredArrays:
     except ImportError as error:
         raise missing_extra("astropy", "science", "reading FITS files") from error
     try:
-        with fits.open(path) as units:
+        with fits.open(path) as opened:
+            units = list(bounded(opened))
             images = [
                 u
                 for u in units
@@ -65,7 +67,7 @@ def read_fits_cube(path: Path, target: str = "label") -> StoredArrays:
                 if cube.header.get(key, key == "BSCALE") not in (0, 1, True, False)
             ]
             x = _native(cube.data)
-    except DAMAGED_FITS as error:
+    except (*DAMAGED_FITS, fits.VerifyError) as error:
         raise UnreadableData(f"{path} can not be read as FITS: {error or type(error).__name__}") from error
     except ValueError as error:
         if str(path) in str(error):

@@ -29,6 +29,7 @@ from hubel.data.storage import fits as fits_in_memory
 
 PILLOW = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif")
 TIFF = (".tif", ".tiff")
+MOST_HDUS = 2_000
 FITS = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fits.fz")
 SUFFIXES = (*PILLOW, *TIFF, *FITS, ".npy")
 
@@ -364,7 +365,15 @@ def _pictures_of(units: Any) -> Iterator[Any]:
     from astropy.io import fits
 
     kinds = fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU
-    return (unit for unit in units if isinstance(unit, kinds) and len(unit.shape) >= 2)
+    return (unit for unit in bounded(units) if isinstance(unit, kinds) and len(unit.shape) >= 2)
+
+
+def bounded(units: Any) -> Iterator[Any]:
+    """The HDUs of a FITS file; in a damaged one they may have no end. Raises `ValueError` where there are too many."""
+    for number, unit in enumerate(units):
+        if number == MOST_HDUS:
+            raise ValueError(f"it has more than {MOST_HDUS:,} HDUs")
+        yield unit
 
 
 def _refuse_bomb(shape: tuple[int, ...], bytes_each: int) -> None:

@@ -120,6 +120,7 @@ def _entering_series(evidence: Evidence) -> dict[str, Any] | None:
             for place, (one, label) in enumerate(zip(each[:MOST_SERIES], labels, strict=False))
         ],
         "several": False,
+        "beside": False,
         "small": False,
         "statement": "",
         "channels": channel_table(np.concatenate(each), names),
