@@ -51,7 +51,7 @@ def test_other_channels_and_types_are_refused_by_name(tmp_path):
     with pytest.raises(
         UnreadableData,
         match=r"3 of 3 files can not be used: .*colour\.png \(it has the channels red\+green\+blue, expected grey; channels=\"grey\" converts it\); "
-        r".*deep\.png \(its values are uint16, expected uint8\); .*broken\.png",
+        r".*deep\.png \(its values are uint16, expected uint8, as the training data have: save it as those were\); .*broken\.png",
     ):
         read_like([tmp_path / n for n in ("colour.png", "deep.png", "broken.png")], data.reading)
     with pytest.raises(FileNotFoundError, match=r"1 of 1 files do not exist"):

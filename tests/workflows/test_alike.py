@@ -59,7 +59,10 @@ def test_grey_and_colour_pictures_together(tmp_path):
     assert grey.evaluate(others, options={"channels": "grey"})["accuracy"].count == 26
     deep = photos(tmp_path / "deep")
     Image.fromarray(np.zeros((10, 12), np.uint16)).save(deep / "dark" / "deep.png")
-    with pytest.raises(UnreadableData, match=r"dark/deep\.png \(its values are uint16, expected uint8\)"):
+    with pytest.raises(
+        UnreadableData,
+        match=r"dark/deep\.png \(its values are uint16, expected uint8, as the training data have: save it as those were\)",
+    ):
         grey.evaluate(deep)
     assert grey.evaluate(deep, options={"skip_unreadable": True})["accuracy"].count == 24
 

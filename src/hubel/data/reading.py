@@ -119,7 +119,7 @@ def row_of(path: Path, reading: Mapping[str, Any]) -> np.ndarray:
         raise UnreadableData(f"it has the channels {'+'.join(names)}, expected {said}{remedy}")
     if pixels.dtype.name != reading["dtype"]:
         raise UnreadableData(
-            f"its values are {pixels.dtype.name}, expected {reading['dtype']}, as the training data had: save it as those were, or fit to data of both kinds"
+            f"its values are {pixels.dtype.name}, expected {reading['dtype']}, as the training data have: save it as those were"
         )
     pixels = finite_or_zero(pixels, reading["nan"])
     return fit_size(pixels, tuple(reading["size"]), reading["resize"])
