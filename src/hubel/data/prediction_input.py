@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,26 @@ def read_like(
         pieces = [_file_rows(path, reading) for path in paths]
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
     return _picture_rows(paths, reading, progress)
+
+
+def in_groups(paths: Iterable[Path], most: int) -> Iterator[list[Path]]:
+    """Files in groups of up to `most`, in order; an array file, which may hold many examples, alone.
+
+    >>> [[path.name for path in group] for group in in_groups(map(Path, ["a.png", "b.npz", "c.png", "d.png", "e.png"]), 2)]
+    [['a.png'], ['b.npz'], ['c.png', 'd.png'], ['e.png']]
+    """
+    group: list[Path] = []
+    for path in paths:
+        alone = path.suffix.lower() in ARRAYS
+        if group and (alone or len(group) == most):
+            yield group
+            group = []
+        group.append(path)
+        if alone:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def _table_rows(source: Any, reading: Mapping[str, Any]) -> np.ndarray:

@@ -93,36 +93,8 @@ def _bias_and_variance(quick: bool, seed: int) -> Study:
             ),
         ),
         tables=(
-            StudyTable(
-                caption="Polynomials (all in units of y²)",
-                columns=(
-                    "degree",
-                    "training error",
-                    "test error",
-                    "bias²",
-                    "variance",
-                    "bias² + variance + noise",
-                ),
-                rows=tuple(
-                    (d, v["training"], v["test"], v["bias2"], v["variance"], v["sum"])
-                    for d, v in polynomials.items()
-                ),
-            ),
-            StudyTable(
-                caption="Networks",
-                columns=(
-                    "hidden units",
-                    "training error",
-                    "test error",
-                    "bias²",
-                    "variance",
-                    "bias² + variance + noise",
-                ),
-                rows=tuple(
-                    (w, v["training"], v["test"], v["bias2"], v["variance"], v["sum"])
-                    for w, v in nets.items()
-                ),
-            ),
+            _table("Polynomials (all in units of y²)", "degree", polynomials),
+            _table("Networks", "hidden units", nets),
         ),
         numbers={
             "noise2": NOISE**2,
@@ -138,6 +110,16 @@ def _bias_and_variance(quick: bool, seed: int) -> Study:
             "T. Hastie, R. Tibshirani, J. Friedman, The Elements of Statistical Learning (2009), section 7.3, doi:10.1007/978-0-387-84858-7",
             "M. Belkin et al., Proc. Natl. Acad. Sci. 116, 15849 (2019), doi:10.1073/pnas.1903070116: beyond the classical curve",
         ),
+    )
+
+
+def _table(caption: str, capacity: str, found: dict[int, dict[str, float]]) -> StudyTable:
+    """The parts of the error by capacity."""
+    keys = ("training", "test", "bias2", "variance", "sum")
+    return StudyTable(
+        caption=caption,
+        columns=(capacity, "training error", "test error", "bias²", "variance", "bias² + variance + noise"),
+        rows=tuple((size, *(values[key] for key in keys)) for size, values in found.items()),
     )
 
 

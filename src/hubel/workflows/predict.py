@@ -14,6 +14,7 @@ from hubel.core.errors import UnreadableData
 from hubel.core.types import Interval, Prediction
 from hubel.data.feature_table import rows_like
 from hubel.data.images import is_image
+from hubel.data.prediction_input import ARRAYS, in_groups
 from hubel.data.series_files import is_series_file
 from hubel.data.table_pieces import TABLES, is_table
 from hubel.fitting import Ensemble, Run, open_fitted
@@ -22,7 +23,6 @@ from hubel.objectives import OwnTarget
 from hubel.workflows.predict_masks import answers_masks, predict_masks
 from hubel.workflows.predict_text import predict_texts
 
-ARRAYS = (".npy", ".npz")
 CHUNK = 256  # files read and answered at a time
 TOP = 5
 
@@ -78,13 +78,17 @@ def predict_files(
             )
         yield from predict_texts(known, paths, skip_unreadable=skip_unreadable)
         return
-    for part, stored in _read(_together(_files(paths, known.reading)), known.reading, skip=skip_unreadable):
+    for part, stored in _read(
+        in_groups(_files(paths, known.reading), CHUNK), known.reading, skip=skip_unreadable
+    ):
         if isinstance(stored, str):
             yield {"file": str(part[0]), "unreadable": stored}
             continue
         ids = [str(path) for path in part]
         of_series = known.reading["kind"] in ("series", "image series", "forecast")
-        if part[0].suffix in ARRAYS and not (of_series and len(stored) == 1):  # one file holds many examples
+        if part[0].suffix.lower() in ARRAYS and not (
+            of_series and len(stored) == 1
+        ):  # one file holds many examples
             ids = [f"{part[0]}[{row}]" for row in range(len(stored))]
         prediction = known.predict(stored)
         own = isinstance(known.objective, OwnTarget)
@@ -136,22 +140,6 @@ def _read(
                 yield group, str(error)
             else:
                 yield from _read(iter([[path] for path in group]), reading, skip=True)
-
-
-def _together(files: Sequence[Path]) -> Iterator[list[Path]]:
-    """Pictures in groups of up to CHUNK, in order; an array file alone."""
-    group: list[Path] = []
-    for path in files:
-        alone = path.suffix in ARRAYS
-        if group and (alone or len(group) == CHUNK):
-            yield group
-            group = []
-        group.append(path)
-        if alone:
-            yield group
-            group = []
-    if group:
-        yield group
 
 
 def _files(paths: Sequence[Path | str], reading: Mapping[str, Any]) -> list[Path]:

@@ -14,13 +14,13 @@ from hubel.core.errors import UnreadableData
 from hubel.core.types import Prediction
 from hubel.data.images import is_image, look, strict_libraries
 from hubel.data.masks import UNLABELLED, MaskClasses, classes_of_reading
+from hubel.data.prediction_input import ARRAYS, in_groups
 from hubel.data.sizes import unfit_mask
 from hubel.fitting import Ensemble, Run
 from hubel.objectives import PixelCrossEntropy
 
 AT_ONCE = 2**23  # probabilities
 MOST = 16  # pictures
-ARRAYS = (".npy", ".npz")
 
 
 def answers_masks(run: Run | Ensemble) -> bool:
@@ -45,7 +45,7 @@ def predict_masks(
     known = _known(run)
     size = run.reading["shape"]
     together = max(1, min(MOST, AT_ONCE // (len(known.values) * size[-2] * size[-1])))
-    for part in _groups([path for path, _ in named], together):
+    for part in in_groups([path for path, _ in named], together):
         try:
             rows = np.asarray(hubel_data.read_like(part, run.reading))
         except UnreadableData as error:
@@ -123,22 +123,6 @@ def _targets(named: Sequence[tuple[Path, Path]], out: Path) -> dict[Path, Path]:
     out.mkdir(parents=True, exist_ok=True)
     files.refuse_unwritable(out)
     return targets
-
-
-def _groups(paths: Sequence[Path], together: int) -> Iterator[list[Path]]:
-    """Pictures in groups, in order; an array file alone."""
-    group: list[Path] = []
-    for path in paths:
-        alone = path.suffix.lower() in ARRAYS
-        if group and (alone or len(group) == together):
-            yield group
-            group = []
-        group.append(path)
-        if alone:
-            yield group
-            group = []
-    if group:
-        yield group
 
 
 def _in_its_size(numbers: np.ndarray, path: Path, reading: Mapping[str, Any]) -> np.ndarray:
