@@ -185,3 +185,46 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.what}. {self.why} {self.remedy}"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Attribution:
+    """What an explanation found: how much each value of the input did for one number that the network answers.
+
+    `values` has the shape of the input [N, ...], signed and unscaled: it is scaled for drawing only. A method that can not tell channels
+    apart shares each position's value equally among them, so that the sum over channels (`map`) is what the method says. `score` [N] is
+    the number that is explained, `target` [N] its name an example. `baseline` is the input that counts as nothing, where the method
+    has one. `residual` [N] is what is missing to completeness, relative: |sum of values + `absorbed` - (score - score of the baseline)|
+    over the greater of |score - score of the baseline| and of the greatest absolute value; `absorbed` [N] is what biases keep for themselves.
+    Both are None where a method promises nothing. `coarse` is the map at the resolution at which it was computed, where that is another one.
+    `passes` counts forward and backward passes of one example each; `seconds` is wall time.
+    """
+
+    values: Tensor
+    method: str
+    target: tuple[str, ...]
+    score: Tensor
+    baseline: Tensor | None = None
+    residual: Tensor | None = None
+    absorbed: Tensor | None = None
+    coarse: Tensor | None = None
+    passes: int = 0
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def map(self) -> Tensor:
+        """The sum over channels: [N, H, W] of images, [N, D, H, W] of volumes, `values` themselves where there are no channels."""
+        return self.values.sum(1) if self.values.ndim >= 4 else self.values
+
+    def __str__(self) -> str:
+        parts = [
+            f"{self.method} of {', '.join(dict.fromkeys(self.target))}: values {list(self.values.shape)}"
+        ]
+        if self.residual is not None and len(self.residual):
+            parts.append(f"completeness within {float(self.residual.max()):.2g}")
+        parts.append(f"{self.passes} passes, {self.seconds:.3g} s")
+        return ", ".join((*parts, *self.notes))
