@@ -1,4 +1,5 @@
 from . import data as data
+from . import explain as explain
 from . import fitting as fitting
 from . import metrics as metrics
 from . import nets as nets
