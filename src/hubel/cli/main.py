@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from hubel.cli import words
+from hubel.core.errors import UnreadableData
 
 app = typer.Typer(
     name="hubel",
@@ -338,6 +339,12 @@ def predict(
         bool,
         typer.Option("--skip-unreadable", help="Go on where a file can not be read, and say so in its line."),
     ] = False,
+    channels: Annotated[
+        str | None,
+        typer.Option(
+            help='"rgb" or "grey": convert pictures that have other channels than the training data.'
+        ),
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """What the network says of new files: class, probability, top five, or values with their units; a line a file or a row. Of a text, the bits a symbol; of masks, the share of each class."""
@@ -350,8 +357,15 @@ def predict(
     masks = out if answers_masks(known) else None  # a folder for these, a file for all other answers
     if out is not None and masks is None:
         answers.refuse_unwritable(out)
-    found = workflows.predict_files(known, files, skip_unreadable=skip_unreadable, masks=masks)
-    answers.write(found, as_json=as_json, out=None if masks is not None else out)
+    found = workflows.predict_files(
+        known, files, skip_unreadable=skip_unreadable, masks=masks, channels=words.conversion(channels)
+    )
+    try:
+        answers.write(found, as_json=as_json, out=None if masks is not None else out)
+    except UnreadableData as error:
+        if skip_unreadable:
+            raise
+        raise UnreadableData(f"{error}. To go on without such files write --skip-unreadable") from error
 
 
 @app.command(short_help="New examples, made by a generative network.")

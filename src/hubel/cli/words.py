@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hubel.core.errors import nearest
 
@@ -309,3 +309,16 @@ def _size(text: str) -> int | tuple[int, int]:
             f'a size of {text!r} is not understood; expected such as "96" or "96x128" (height x width)'
         )
     return int(match[1]) if match[2] is None else (int(match[1]), int(match[2]))
+
+
+def conversion(word: str | None) -> Literal["rgb", "grey"] | None:
+    """The channels to which pictures are converted.
+
+    >>> conversion("grey")
+    'grey'
+
+    Raises `WrongWords` for another word.
+    """
+    if word not in (None, "rgb", "grey"):
+        raise WrongWords(f"--channels {word}: expected rgb or grey")
+    return word  # type: ignore[return-value]

@@ -92,6 +92,28 @@ def reading_again(reading: Mapping[str, Any], options: Mapping[str, Any]) -> dic
     return changed | {name: options[name] for name in ("resize", "nan") if name in options}
 
 
+def converting(reading: Mapping[str, Any], channels: Convert | None) -> Mapping[str, Any]:
+    """The `reading` under which pictures of other channels are converted to those that it has.
+
+    Raises `ValueError` where these are not the `channels` that were named, or no pictures are read.
+
+    >>> grey = {"kind": "images", "channels": ["grey"], "convert": None}
+    >>> converting(grey, "grey")["convert"]
+    'grey'
+    """
+    if channels is None:
+        return reading
+    if channels not in ("rgb", "grey"):
+        raise ValueError(f'channels={channels!r} is not known for pictures; expected "rgb" or "grey"')
+    has = tuple(reading.get("channels") or ())
+    if has != (RGB if channels == "rgb" else GREY):
+        said = f"pictures with the channels {'+'.join(has)}" if has else "no files of pictures"
+        raise ValueError(
+            f"channels={channels!r} was given, but the network was fitted to {said}: leave channels out"
+        )
+    return {**reading, "convert": channels}
+
+
 def row_of(path: Path, reading: Mapping[str, Any]) -> np.ndarray:
     """The row [C, H, W] of an image file, or [C, D, H, W] of a volume; raises `UnreadableData` with the reason (the caller names the file).
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from hubel.core.types import Interval, Prediction
 from hubel.data.feature_table import rows_like
 from hubel.data.images import is_image
 from hubel.data.prediction_input import ARRAYS, in_groups
+from hubel.data.reading import converting
 from hubel.data.series_files import is_series_file
 from hubel.data.table_pieces import TABLES, is_table
 from hubel.fitting import Ensemble, Run, open_fitted
@@ -34,6 +35,7 @@ def predict_files(
     device: str = "auto",
     skip_unreadable: bool = False,
     masks: Path | str | None = None,
+    channels: Literal["rgb", "grey"] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """An answer a file, in the order given: `{"file", "class", "probability", "top": [[class, probability], …]}`, or `"values"` with
     their `"units"` and `"uncertainties"` (one standard deviation), where the network or the spread of an ensemble says some; where
@@ -44,8 +46,8 @@ def predict_files(
 
     A text is answered by `{"file", "symbols", "unknown", "bits_per_symbol", "perplexity", "accuracy"}`, over all of it.
 
-    Files are read as the training data were (same size, channels, type), and refused where that is not possible. Folders stand
-    for the pictures in them. With `skip_unreadable` a file that can not be read is answered by `{"file", "unreadable": why}`, and every
+    Files are read as the training data were (same size, channels, type), and refused where that is not possible; `channels` ("rgb" or
+    "grey", those of the training data) converts pictures that have others. Folders stand for the pictures in them. With `skip_unreadable` a file that can not be read is answered by `{"file", "unreadable": why}`, and every
     other answer has an empty `unreadable` as well.
 
     Raises `FileNotFoundError` for a file or run that does not exist, `UnreadableData` naming the files that can not be read,
@@ -62,9 +64,10 @@ def predict_files(
     ['new.npy[0]', 'new.npy[1]']
     """
     known = open_fitted(run, device=device) if isinstance(run, (str, Path)) else run
+    reading = converting(known.reading, channels)
     if answers_masks(known):
         out = None if masks is None else Path(masks)
-        yield from predict_masks(known, paths, out=out, skip_unreadable=skip_unreadable)
+        yield from predict_masks(known, paths, out=out, reading=reading, skip_unreadable=skip_unreadable)
         return
     if masks is not None:
         raise ValueError(f"{known.folder} was not fitted to masks, so it answers none: leave masks out")
@@ -78,9 +81,7 @@ def predict_files(
             )
         yield from predict_texts(known, paths, skip_unreadable=skip_unreadable)
         return
-    for part, stored in _read(
-        in_groups(_files(paths, known.reading), CHUNK), known.reading, skip=skip_unreadable
-    ):
+    for part, stored in _read(in_groups(_files(paths, reading), CHUNK), reading, skip=skip_unreadable):
         if isinstance(stored, str):
             yield {"file": str(part[0]), "unreadable": stored}
             continue

@@ -33,28 +33,31 @@ def predict_masks(
     paths: Sequence[Path | str],
     *,
     out: Path | None = None,
+    reading: Mapping[str, Any] | None = None,
     skip_unreadable: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """An answer a picture: `{"file", "mask", "shares": {class: share of the pixels}}`; the mask is written into the folder `out`, where one is
-    named, as a PNG of one channel with the values of the masks from which was learned, in the size of the picture.
+    named, as a PNG of one channel with the values of the masks from which was learned, in the size of the picture. `reading` says how the
+    pictures are read, where that is not as the run did.
 
     Raises `FileExistsError` for a mask that is there already, `ValueError` where two pictures would have one.
     """
     named = _named(paths)
     targets = {} if out is None else _targets(named, out)
     known = _known(run)
-    size = run.reading["shape"]
+    reading = run.reading if reading is None else reading
+    size = reading["shape"]
     together = max(1, min(MOST, AT_ONCE // (len(known.values) * size[-2] * size[-1])))
     for part in in_groups([path for path, _ in named], together):
         try:
-            rows = np.asarray(hubel_data.read_like(part, run.reading))
+            rows = np.asarray(hubel_data.read_like(part, reading))
         except UnreadableData as error:
             if not skip_unreadable:
                 raise
             if len(part) == 1:
                 yield {"file": str(part[0]), "unreadable": str(error)}
             else:
-                yield from _one_by_one(run, part, out, targets)
+                yield from _one_by_one(run, part, out, targets, reading)
             continue
         for first in range(0, len(rows), together):
             prediction = run.predict(rows[first : first + together])
@@ -75,12 +78,16 @@ def predict_masks(
 
 
 def _one_by_one(
-    run: Run | Ensemble, part: Sequence[Path], out: Path | None, targets: Mapping[Path, Path]
+    run: Run | Ensemble,
+    part: Sequence[Path],
+    out: Path | None,
+    targets: Mapping[Path, Path],
+    reading: Mapping[str, Any],
 ) -> Iterator[dict[str, Any]]:
     """Answers to pictures of which some can not be read."""
     for path in part:
         folder = None if out is None else targets[path].parent
-        yield from predict_masks(run, [path], out=folder, skip_unreadable=True)
+        yield from predict_masks(run, [path], out=folder, reading=reading, skip_unreadable=True)
 
 
 def _known(run: Run | Ensemble) -> MaskClasses:
