@@ -42,9 +42,7 @@ HUBEL = (sys.executable, "-c", "from hubel.cli import main; main()")
 PARTS = ("keras", "keras, tf.data", "quarter", "same", "default", "long")
 WANTED = 0.905
 AROUND = 11.0  # seconds: start, reading, probing, the test score, the report
-SPARE = (
-    1 / 6
-)  # of a longer limit: the pace is judged before the first epoch, and a machine's may change by a fifth
+SPARE = 1 / 10  # of a longer limit: the pace is judged before the first epoch, and a machine's may change
 KEPT = (
     "p3-measured.json"  # what was measured so far: the parts take an hour together, and may be run one by one
 )

@@ -185,7 +185,8 @@ def test_predict_goes_on_behind_an_unreadable_file(place, tmp_path, capsys):
         (tmp_path / name).write_bytes(good.read_bytes()[:40])
     files = [tmp_path / "a.png", good, tmp_path / "z.png"]
     assert run(["predict", place / "run", *files]) == 1
-    assert "a.png" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "a.png" in said and "--skip-unreadable" in said
     assert run(["predict", place / "run", *files, "--skip-unreadable"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["file"] for row in rows] == [str(file) for file in files]
@@ -196,6 +197,22 @@ def test_predict_goes_on_behind_an_unreadable_file(place, tmp_path, capsys):
     assert set(first) == {"file", "unreadable"} and second["unreadable"] == ""
     assert run(["predict", place / "run", files[0], "--skip-unreadable"]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "file,unreadable"
+
+
+def test_predict_converts_pictures_of_other_channels_where_asked(place, tmp_path, capsys):
+    grey = place / "photos" / "dark" / "0.png"
+    coloured = tmp_path / "coloured.png"
+    Image.open(grey).convert("RGB").save(coloured)
+    assert run(["predict", place / "run", coloured]) == 1
+    assert "expected grey" in capsys.readouterr().err
+    assert run(["predict", place / "run", grey, "--json"]) == 0
+    expected = json.loads(capsys.readouterr().out)
+    assert run(["predict", place / "run", coloured, "--channels", "grey", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["top"] == expected["top"]
+    assert run(["predict", place / "run", coloured, "--channels", "rgb"]) == 1
+    assert "fitted to pictures with the channels grey" in capsys.readouterr().err
+    assert run(["predict", place / "run", coloured, "--channels", "cmyk"]) == 2
 
 
 def test_predict_values_into_a_file(place, tmp_path):

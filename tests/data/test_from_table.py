@@ -225,7 +225,9 @@ def test_pieces_change_nothing(tmp_path, monkeypatch):
 
 def test_what_is_no_table_of_features(tmp_path):
     (tmp_path / "numbers.csv").write_text("1,2,3\n4,5,6\n")
-    with pytest.raises(UnreadableData, match="the first line holds the numbers 1, 2, 3; expected the names"):
+    with pytest.raises(
+        UnreadableData, match=r"numbers\.csv: the first line holds the numbers 1, 2, 3; expected the names"
+    ):
         load(tmp_path / "numbers.csv")
     with pytest.raises(ValueError, match=r"no column 'label'.*--target"):
         load(csv(tmp_path, {"a": [1, 2], "b": [3, 4]}))

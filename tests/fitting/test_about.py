@@ -8,7 +8,7 @@ import pytest
 
 import hubel
 from hubel.core.errors import DamagedRun
-from hubel.fitting.about import read_about
+from hubel.fitting.about import NEEDED_OF_KIND, read_about
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +94,14 @@ def test_no_json_at_all(tmp_path, text):
 def test_a_reading_that_can_not_be_repeated(run, tmp_path, changes, said):
     reading = {**run.about["data"]["reading"], "shape": [1, 4, 4], **changes}
     with pytest.raises(DamagedRun, match=said):
+        hubel.open_run(with_entry(run, tmp_path, "data.reading", reading))
+
+
+@pytest.mark.parametrize("kind", [*NEEDED_OF_KIND])
+def test_every_kind_of_reading_lacks_nothing(run, tmp_path, kind):
+    reading = {"kind": kind, "shape": [3], "dtype": "float32", **dict.fromkeys(NEEDED_OF_KIND[kind])}
+    del reading[NEEDED_OF_KIND[kind][0]]
+    with pytest.raises(DamagedRun, match=rf"lacks data\.reading\.{NEEDED_OF_KIND[kind][0]}"):
         hubel.open_run(with_entry(run, tmp_path, "data.reading", reading))
 
 

@@ -63,6 +63,7 @@ def test_four_lines(tmp_path, monkeypatch):
     assert np.mean(np.array(prediction.labels) == y) > 0.8
     assert len(run.curves) == 8 and run.recipe.is_resolved
     assert run.predict(x[0]).labels == prediction.labels[:1]  # one example
+    assert len(hubel.show.curves(run).axes) == 2  # a run stands for its folder
     assert {"optimizer", "batch_size", "precision", "epochs"} <= set(run.about["reasons"])
 
 

@@ -182,7 +182,7 @@ def fit(
         int | None, typer.Option(help="Passes over the training part (default: what the budget allows).")
     ] = None,
     budget: Annotated[
-        str | None, typer.Option(help='Training time: "90s", "20m", "2h" (default: 325s).')
+        str | None, typer.Option(help='Training time: "90s", "20m", "2h" (default: 345s).')
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples a step.")] = None,
     optimizer: Annotated[

@@ -90,7 +90,7 @@ class _Csv(Pieces):
         self.header = []
         first = next(self._rows(), None)
         if first is not None:
-            self.header = _named(first[0])
+            self.header = _named(first[0], self.name)
             _refuse_repeated(self.header, self.name)
 
     def pieces(self) -> Iterator[list[Column]]:
@@ -168,7 +168,7 @@ class _Excel(Pieces):
     def __init__(self, path: Path):
         self.path, self.name = path, str(path)
         first = next(self._rows(), None)
-        self.header = [] if first is None else _named(["" if v is None else str(v) for v in first])
+        self.header = [] if first is None else _named(["" if v is None else str(v) for v in first], self.name)
         _refuse_repeated(self.header, self.name)
 
     def pieces(self) -> Iterator[list[Column]]:
@@ -226,12 +226,12 @@ class _Columns(Pieces):
             yield [values[start : start + self.rows] for values in self.columns.values()]
 
 
-def _named(header: Sequence[str]) -> list[str]:
+def _named(header: Sequence[str], table: str) -> list[str]:
     """A header without spaces around, and with a name for every column; one of numbers only is none."""
     header = [name.strip() for name in header]
     if header and all(_is_number(name) for name in header):
         raise UnreadableData(
-            f"the first line holds the numbers {', '.join(header[:5])}; expected the names of the columns: write a header above"
+            f"{table}: the first line holds the numbers {', '.join(header[:5])}; expected the names of the columns: write a header above"
         )
     return [name or f"column {place}" for place, name in enumerate(header, start=1)]
 

@@ -85,6 +85,16 @@ NEEDED_INSIDE = (
 )
 NEEDED_OF_READING = ("kind", "shape", "dtype")
 NEEDED_OF_PICTURES = ("channels", "convert", "size", "resize", "nan")
+NEEDED_OF_KIND = {
+    "features": ("nan",),
+    "arrays": ("nan",),
+    "volumes": ("nan",),
+    "series": ("nan", "ragged"),
+    "image series": ("nan", "ragged"),
+    "forecast": ("nan", "ragged", "horizon", "target_columns"),
+    "table": ("nan", "columns"),
+    "text": ("alphabet", "tokens"),
+}
 NEEDED_OF_MASKS = ("values", "classes", "unlabelled")
 SCORE = {
     "value": float | None,
@@ -157,7 +167,8 @@ def _wrong_reading(data: Mapping[str, Any]) -> str:
     if not reading:
         return ""
     pictures = reading.get("kind") in ("images", "arrays") and len(reading.get("shape", ())) == 3
-    needed = NEEDED_OF_READING + (NEEDED_OF_PICTURES if pictures else ())
+    kind = NEEDED_OF_PICTURES if pictures else NEEDED_OF_KIND.get(str(reading.get("kind")), ())
+    needed = NEEDED_OF_READING + kind
     if missing := [name for name in needed if name not in reading]:
         return f"lacks {', '.join(f'data.reading.{name}' for name in missing)}"
     masks = reading.get("masks")

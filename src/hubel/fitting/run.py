@@ -61,6 +61,9 @@ class Run:
         self.device = machine.device_of(device)
         self.about = read_about(self.folder)
 
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
     def __repr__(self) -> str:
         headline = next(iter(self.about.get("test", {}).items()), None)
         score = (

@@ -21,7 +21,6 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from hubel.layers.activation import Activation
-from hubel.layers.dense_chain import dense_chain
 from hubel.layers.dropout import Dropout
 from hubel.nets.made import Net, made, num_outputs
 
@@ -93,15 +92,6 @@ class MLP(Net):
 
     def features(self, x: Tensor) -> Tensor:
         """The last hidden layer [N, F] (the flattened input where there is none)."""
-        return self.body(self._rows(x))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Raw scores [N, K]."""
-        if not self.training or self.body._forward_hooks or self.body._forward_pre_hooks:
-            return self.head(self.features(x))
-        return dense_chain(self._rows(x), (*self.body, self.head))
-
-    def _rows(self, x: Tensor) -> Tensor:
         if tuple(x.shape[1:]) != self.inputs:
             sizes = ", ".join(map(str, self.inputs))
             first = "body.0" if len(self.body) else "head"
@@ -109,4 +99,8 @@ class MLP(Net):
                 f"mlp expects [N, {sizes}]; received {list(x.shape)}, of which layer {first} would get {math.prod(x.shape[1:])} values, "
                 f"and it was made for {math.prod(self.inputs)}"
             )
-        return x.flatten(1)
+        return self.body(x.flatten(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Raw scores [N, K]."""
+        return self.head(self.features(x))
