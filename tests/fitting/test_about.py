@@ -81,6 +81,8 @@ def test_no_json_at_all(tmp_path, text):
     ("changes", "said"),
     [
         ({"kind": "images"}, r"lacks data\.reading\.channels, .*convert, .*size, .*resize"),
+        ({"shape": []}, r"data\.reading\.shape = \[\]; expected the sizes"),
+        ({"shape": [0]}, r"data\.reading\.shape = \[0\]; expected the sizes"),
         (
             {"kind": "images", "channels": None, "convert": None, "size": [4], "resize": "pad"},
             r"of size \[4\]",

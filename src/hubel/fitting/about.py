@@ -171,6 +171,8 @@ def _wrong_reading(data: Mapping[str, Any]) -> str:
     needed = NEEDED_OF_READING + kind
     if missing := [name for name in needed if name not in reading]:
         return f"lacks {', '.join(f'data.reading.{name}' for name in missing)}"
+    if not reading["shape"] or min(reading["shape"]) < 1:
+        return f"has data.reading.shape = {_short(reading['shape'])}; expected the sizes of an example"
     masks = reading.get("masks")
     if masks and not (
         set(masks) >= set(NEEDED_OF_MASKS) and 1 < len(masks["values"]) == len(masks["classes"])
