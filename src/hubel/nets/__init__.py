@@ -33,6 +33,7 @@ from hubel.nets.perceptron import perceptron
 from hubel.nets.realnvp import realnvp
 from hubel.nets.recurrent import recurrent
 from hubel.nets.resnet import resnet
+from hubel.nets.self_explaining import self_explaining
 from hubel.nets.series_resnet import series_resnet
 from hubel.nets.shape_check import LayerShapes as LayerShapes
 from hubel.nets.shape_check import shape_check as shape_check
@@ -77,6 +78,7 @@ __all__ = [
     "realnvp",
     "recurrent",
     "resnet",
+    "self_explaining",
     "series_resnet",
     "simple_cnn",
     "strided_cnn",

@@ -14,6 +14,7 @@ from hubel.objectives.objective import Objective, Pieces, forward, mean_over_bat
 from hubel.objectives.own_target import OwnTarget as OwnTarget
 from hubel.objectives.pixel_cross_entropy import PixelCrossEntropy
 from hubel.objectives.reconstruction import Reconstruction
+from hubel.objectives.sparse_explanation import SparseExplanation
 from hubel.objectives.squared_error import SquaredError
 from hubel.objectives.squared_log_error import SquaredLogError
 from hubel.objectives.variational import Variational
@@ -32,6 +33,7 @@ __all__ = [
     "Pieces",
     "PixelCrossEntropy",
     "Reconstruction",
+    "SparseExplanation",
     "SquaredError",
     "SquaredLogError",
     "Variational",

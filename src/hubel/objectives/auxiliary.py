@@ -10,20 +10,19 @@ Source: C. Szegedy et al., "Going Deeper with Convolutions", CVPR 2015 (arXiv:14
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hubel.core.errors import ContractError
-from hubel.core.types import Batch, Interval, Loss, Prediction
-from hubel.layers.auxiliary import auxiliary_scores
-from hubel.objectives.objective import Objective, Pieces
+from hubel.core.types import Batch, Loss
+from hubel.layers.auxiliary import AuxiliaryHead, auxiliary_scores
+from hubel.objectives.around import Around
+from hubel.objectives.objective import Objective
 
 
 @dataclass(frozen=True)
-class WithAuxiliary:
+class WithAuxiliary(Around):
     """`objective`, asked of the auxiliary heads of a network too, with `weight`. For networks that were made with such heads.
 
     The loss has the parts "plain", that of the network's own scores (what learning curves show), and "auxiliary", the sum of the
@@ -50,27 +49,17 @@ class WithAuxiliary:
             )
 
     @property
-    def num_outputs(self) -> int:
-        return self.objective.num_outputs
-
-    @property
-    def headline(self) -> str:
-        return self.objective.headline
-
-    @property
-    def better(self) -> Literal["higher", "lower"]:
-        return self.objective.better
-
-    def scores_shape(self, batch: Batch) -> tuple[int, ...]:
-        return self.objective.scores_shape(batch)
-
-    @property
     def headless(self) -> str:
         """What is said of a network without auxiliary heads."""
         return (
             "auxiliary losses were asked for, but the network has no auxiliary heads: make it with auxiliary=True "
             f"(googlenet, inception_v3), or pass {type(self.objective).__name__} without WithAuxiliary"
         )
+
+    def check_net(self, net: nn.Module) -> None:
+        """Raise `ContractError` for a network without auxiliary heads."""
+        if not any(isinstance(module, AuxiliaryHead) for module in net.modules()):
+            raise ContractError(self.headless)
 
     def __call__(self, net: nn.Module, batch: Batch) -> Loss:
         if not net.training:
@@ -86,29 +75,3 @@ class WithAuxiliary:
         auxiliary = torch.stack(others).sum()
         parts = {"plain": loss.total.detach(), **loss.parts, "auxiliary": auxiliary.detach()}
         return Loss(total=loss.total + self.weight * auxiliary, parts=parts)
-
-    def read(self, outputs: Tensor) -> Prediction:
-        return self.objective.read(outputs)
-
-    def score(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
-        return self.objective.score(outputs, targets)
-
-    def scored(self, pieces: Pieces) -> dict[str, float]:
-        return self.objective.scored(pieces)
-
-    def answered(self, pieces: Pieces) -> Prediction:
-        return self.objective.answered(pieces)
-
-    def metrics(
-        self, prediction: Prediction, targets: np.ndarray, groups: np.ndarray | None = None
-    ) -> dict[str, Interval]:
-        return self.objective.metrics(prediction, targets, groups)
-
-    def calibrated(self, outputs: Tensor, targets: Tensor) -> WithAuxiliary:
-        return replace(self, objective=self.objective.calibrated(outputs, targets))
-
-    def check_targets(self, targets: Tensor) -> None:
-        self.objective.check_targets(targets)
-
-    def expected_initial_loss(self, targets: Tensor) -> float:
-        return self.objective.expected_initial_loss(targets)

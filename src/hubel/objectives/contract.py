@@ -18,8 +18,7 @@ from hubel.core.buffers import places_of, put_back
 from hubel.core.capture import entered
 from hubel.core.errors import ContractError, is_out_of_memory
 from hubel.core.types import Batch
-from hubel.layers.auxiliary import AuxiliaryHead
-from hubel.objectives.auxiliary import WithAuxiliary
+from hubel.objectives.around import Around
 from hubel.objectives.binary_cross_entropy import BinaryCrossEntropy
 from hubel.objectives.cross_entropy import CrossEntropy
 from hubel.objectives.ending import BOUNDS, ending
@@ -56,9 +55,8 @@ def check(net: nn.Module, objective: Objective, batch: Batch) -> None:
         ...
     hubel.core.errors.ContractError: the network ends with a softmax, but cross-entropy expects raw scores: ...
     """
-    if isinstance(objective, WithAuxiliary):
-        if not any(isinstance(module, AuxiliaryHead) for module in net.modules()):
-            raise ContractError(objective.headless)
+    if isinstance(objective, Around):
+        objective.check_net(net)
         objective = objective.objective
     _check_batch(batch)
     objective.check_targets(batch.targets)

@@ -36,7 +36,8 @@ from hubel.data.augmentation import (
 from hubel.fitting import Recipe
 from hubel.fitting.penalties import check_penalties
 from hubel.fitting.recipe import default_augmentation
-from hubel.objectives import BinaryCrossEntropy, Hinge, Objective, WithAuxiliary, check
+from hubel.objectives import BinaryCrossEntropy, Hinge, Objective, check
+from hubel.objectives.around import Around
 from hubel.workflows.of_masks import refuse_masks
 from hubel.workflows.prepare import Prepared
 
@@ -48,7 +49,7 @@ def refuse_contradictions(
     prepared: Prepared, objective: Objective, recipe: Recipe, net: nn.Module, first: Batch
 ) -> None:
     """Raise `ContractError` (a `ValueError`) for the first contradiction; `first` is a real batch without augmentation."""
-    plain = objective.objective if isinstance(objective, WithAuxiliary) else objective
+    plain = objective.objective if isinstance(objective, Around) else objective
     _check_all_targets(prepared, plain)
     if prepared.whole.has_masks:
         refuse_masks({name: prepared.part(name) for name in prepared.rows}, net)

@@ -1,0 +1,131 @@
+"""Sensitivity-n: do the values of the map add up to what really happens when n positions are taken away?
+
+    score = mean over n of corr_S( sum of the map over S,  f(x) - f(x without S) ),   S random sets of n positions
+
+The correlation is over sets, an image and an n at a time. It is 1 for every n on a linear network and its exact contributions, and it
+does not change with the scale of the map.
+
+Source: M. Ancona, E. Ceolini, C. Öztireli, M. Gross, "Towards better understanding of gradient-based attribution methods for deep
+neural networks", ICLR 2018 (arXiv:1711.06104), definition 2 and section 4.1: n up to 80 % of the positions, 100 sets each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hubel.core.random import torch_generator
+from hubel.explain.question import Scale, Target
+from hubel.explain.trust import (
+    Explainer,
+    Trust,
+    asked,
+    at_positions,
+    baseline_for,
+    evaluated,
+    judged,
+    over_positions,
+)
+
+SHARE, NUM_SIZES = 0.8, 8
+
+
+def sensitivity_n(
+    net: nn.Module,
+    x: Tensor | np.ndarray,
+    explain: Explainer,
+    *,
+    target: Target = None,
+    sizes: Sequence[int] | None = None,
+    subsets: int = 100,
+    baseline: float | Tensor | None = None,
+    of: Scale = "score",
+    batch_size: int = 256,
+    seed: int = 0,
+) -> Trust:
+    """The mean correlation over `sizes` n (default: 8 from 1 to 80 % of the positions, in equal ratios), of `subsets` sets each.
+
+    What is taken away becomes `baseline` (default: that of the method, else 0). `curve` [N, S] has the correlation at each n, `at` [S]
+    the share n / P.
+
+    Raises `ValueError` where the network's answer does not change whatever is taken away.
+
+    >>> net = nn.Linear(6, 2).double()
+    >>> from hubel.core.types import Attribution
+    >>> def exact(net, x, target=None):
+    ...     return Attribution(values=x * net.weight[target], method="exact", target=("",) * len(x), score=net(x)[:, 0])
+    >>> round(sensitivity_n(net, torch.rand(3, 6).double(), exact, target=1).value.value, 6)
+    1.0
+    """
+    told = asked(net, x, explain, target, of=of, seed=seed)
+    x = told.question.x
+    zero = baseline_for(x, baseline, told.found)
+    maps = {name: over_positions(v).double() for name, v in {"": told.found.values, **told.controls}.items()}
+    count = maps[""].shape[1]
+    sizes = _sizes(count, sizes)
+    if subsets < 3:
+        raise ValueError(f"subsets is {subsets}; a correlation needs at least 3")
+    generator = torch_generator(seed, "sensitivity-n")
+    curves: dict[str, list[np.ndarray]] = {name: [] for name in maps}
+    for size in sizes:
+        chosen = random_sets(subsets, count, size, generator).to(x.device)
+        effect = torch.stack(
+            [
+                told.question.score
+                - evaluated(told.question, torch.where(at_positions(one, x), zero, x), batch_size)
+                for one in chosen
+            ],
+            1,
+        ).double()
+        for name, one in maps.items():
+            curves[name].append(_correlation(one @ chosen.T.double(), effect).cpu().numpy())
+    whole = {name: np.stack(columns, 1) for name, columns in curves.items()}
+    if np.isnan(whole[""]).all():
+        raise ValueError(
+            "the number that is explained does not change whatever is taken away: it does not depend on this input, or the baseline is the input"
+        )
+    scores = {name: _mean(curve) for name, curve in whole.items()}
+    return judged(
+        "sensitivity-n",
+        told.found.method,
+        "higher",
+        scores,
+        curve=whole[""],
+        at=np.array(sizes) / count,
+        seed=seed,
+    )
+
+
+def random_sets(num: int, count: int, size: int, generator: torch.Generator) -> Tensor:
+    """`num` random sets of `size` of `count` positions: [num, count], bool."""
+    drawn = torch.rand(num, count, generator=generator).argsort(1)[:, :size]
+    return torch.zeros(num, count, dtype=torch.bool).scatter_(1, drawn, True)
+
+
+def _sizes(count: int, sizes: Sequence[int] | None) -> list[int]:
+    if sizes is None:
+        most = max(1, int(SHARE * count))
+        return sorted({int(n) for n in np.geomspace(1, most, NUM_SIZES).round()})
+    if not sizes or not all(1 <= n < count for n in sizes):
+        raise ValueError(f"sizes are {list(sizes)}; expected numbers from 1 to {count - 1}")
+    return list(sizes)
+
+
+def _correlation(predicted: Tensor, effect: Tensor) -> Tensor:
+    """Pearson's correlation [N] of rows [N, S]: 0 where the map says always the same, NaN where nothing happens."""
+    a = predicted - predicted.mean(1, keepdim=True)
+    b = effect - effect.mean(1, keepdim=True)
+    size = a.norm(dim=1) * b.norm(dim=1)
+    nothing = b.norm(dim=1) <= 1e-12 * effect.norm(dim=1).clamp_min(1e-300)
+    value = torch.where(size > 0, (a * b).sum(1) / size.clamp_min(1e-300), torch.zeros_like(size))
+    return torch.where(nothing, torch.nan, value)
+
+
+def _mean(curve: np.ndarray) -> np.ndarray:
+    """The mean over sizes at which the correlation exists; NaN where there is none."""
+    counted = np.isfinite(curve)
+    total = np.where(counted, curve, 0.0).sum(1)
+    return np.where(counted.any(1), total / np.maximum(counted.sum(1), 1), np.nan)
