@@ -15,7 +15,8 @@ from typing import Annotated, Any
 
 import typer
 
-from hubel.cli import words
+from hubel.cli import explaining, words
+from hubel.cli.options import Device, Json, Quiet, RunFolder
 from hubel.core.errors import UnreadableData
 
 app = typer.Typer(
@@ -31,18 +32,12 @@ app = typer.Typer(
 Out = Annotated[
     Path | None, typer.Option("--out", "-o", help="Run folder to make (default: runs/DATE-NAME-N).")
 ]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="No progress on stderr; the run folder alone on stdout.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
-Device = Annotated[str, typer.Option(help='"auto", "cpu", "cuda", "cuda:1" or "mps".')]
 DeviceAgain = Annotated[
     str,
     typer.Option(
         help='"auto" is the device on which the run began; another one changes the last bits of the weights.'
     ),
 ]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 Target = Annotated[
     list[str] | None,
     typer.Option(
@@ -410,6 +405,12 @@ def evaluate(
             f"--{next(iter(options)).replace('_', '-')} is for other data: name them, or leave it out"
         )
     answers.scores(workflows.evaluate(run, data, options=options, device=device), as_json=as_json)
+
+
+app.command(short_help="What the network saw: figures and maps of files, filters, units, codes.")(
+    explaining.explain
+)
+app.command(short_help="A photograph that shows more and more of what a layer looks for.")(explaining.dream)
 
 
 @app.command()

@@ -69,6 +69,82 @@ SCHEDULES = {
     "plateau": "Plateau",
     "constant": "Constant",
 }
+METHODS: dict[str, tuple[str, ...]] = {
+    "backpropagation": (
+        "saliency", "gradient_times_input", "smoothgrad", "integrated_gradients", "expected_gradients", "deconvnet", "guided_backprop",
+        "cam", "grad_cam", "grad_cam_plus_plus", "hires_cam", "layer_cam", "lrp", "deeplift",
+    ),
+    "perturbation": (
+        "occlusion", "prediction_difference", "leave_one_feature_out", "meaningful_perturbation", "representation_erasure", "rise", "lime",
+        "shapley_sampling", "shapley_exact",
+    ),
+    "from the network itself": ("intrinsic",),
+    "controls that know nothing": ("random_map", "centre_map"),
+}  # fmt: skip
+"""Methods of `hubel explain --method`: functions of `hubel.explain`, by what they do."""
+DEFAULT_METHODS: dict[str, tuple[str, ...]] = {
+    "pictures": ("occlusion", "integrated_gradients"),
+    "volumes": ("integrated_gradients", "occlusion"),
+    "series": ("integrated_gradients", "occlusion"),
+    "rows": ("integrated_gradients", "leave_one_feature_out"),
+}
+"""What is taken where no method is named, by the kind of examples: the first that there is (docs/explain.md says why)."""
+COMPARED: dict[str, tuple[str, ...]] = {
+    "pictures": (
+        "saliency", "gradient_times_input", "smoothgrad", "integrated_gradients", "guided_backprop", "grad_cam", "hires_cam", "layer_cam",
+        "lrp", "deeplift", "occlusion", "rise", "lime",
+    ),
+    "volumes": ("gradient_times_input", "integrated_gradients", "grad_cam", "hires_cam", "lrp", "deeplift", "occlusion"),
+    "series": ("gradient_times_input", "smoothgrad", "integrated_gradients", "lrp", "deeplift", "occlusion"),
+    "rows": ("gradient_times_input", "smoothgrad", "integrated_gradients", "lrp", "deeplift", "leave_one_feature_out", "shapley_sampling"),
+}  # fmt: skip
+"""What `hubel explain --compare` compares where no method is named."""
+
+
+def methods() -> dict[str, Callable[..., Any]]:
+    """Every method that there is, by its word."""
+    from hubel import explain
+
+    names = [name for group in METHODS.values() for name in group]
+    return {name: getattr(explain, name) for name in names if name in explain.__all__}
+
+
+def method(word: str) -> Callable[..., Any]:
+    """The method of a word, written with `_` or `-`."""
+    known = methods()
+    name = word.replace("-", "_")
+    if name not in known:
+        raise WrongWords(f"there is no method {word!r}.{nearest(name, known)}")
+    return known[name]
+
+
+def default_method(kind: str) -> Callable[..., Any]:
+    """The method for this kind of examples, where none is named."""
+    known = methods()
+    return next(known[name] for name in (*DEFAULT_METHODS[kind], *known) if name in known)
+
+
+def compared(kind: str, chosen: list[str] | None) -> dict[str, Callable[..., Any]]:
+    """The methods that are compared on this kind of examples: those named, or the usual ones."""
+    if chosen:
+        return {method(word).__name__: method(word) for word in chosen}
+    known = methods()
+    return {name: known[name] for name in COMPARED[kind] if name in known}
+
+
+def published_net(word: str, weights: str | None, *, download: bool = False) -> Any:
+    """A network with published weights ("imagenet" of an installed package where none are named), ready to answer."""
+    from hubel import nets
+
+    if word not in NETS:
+        raise WrongWords(
+            f"{word} is no run folder and no network; list the runs that there are with: hubel runs.{nearest(word, NETS)}"
+        )
+    name, arguments = NETS[word]
+    function = getattr(nets, name)
+    if "weights" not in inspect.signature(function).parameters:
+        raise WrongWords(f"there are no published weights for {word}: name the folder of a run")
+    return function(*arguments, weights=weights or "imagenet", download=download).eval()
 
 
 def net_of(

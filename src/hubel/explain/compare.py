@@ -198,30 +198,29 @@ def compare(
     with untouched(net):
         question = Question(net, x, target)
     x, target = question.x, question.target
-    done, total = 0, len(named)
+    settings: dict[str, Any] = {"target": target, "batch_size": batch_size, "seed": seed}
+    perturbed: dict[str, Any] = {"baseline": baseline, **settings}
     found: dict[str, tuple[Attribution, dict[str, Trust], Trust | None]] = {}
     refused: dict[str, str] = {}
-    for name, method in named.items():
+    for number, (name, method) in enumerate(named.items(), start=1):
         try:
             attribution = explained(net, x, method, target)
         except REFUSALS as error:
             refused[name] = str(error)
         else:
             settled = _Settled(name, attribution)
-            common: dict[str, Any] = {"target": target, "batch_size": batch_size, "seed": seed}
             trusts = [
-                deletion(net, x, settled, of=of, **common),
-                insertion(net, x, settled, of=of, **common),
-                sensitivity_n(net, x, settled, baseline=baseline, subsets=max(3, samples), **common),
-                infidelity(net, x, settled, baseline=baseline, samples=samples, **common),
+                deletion(net, x, settled, of=of, **settings),
+                insertion(net, x, settled, of=of, **settings),
+                sensitivity_n(net, x, settled, subsets=max(3, samples), **perturbed),
+                infidelity(net, x, settled, samples=samples, **perturbed),
             ]
             if where is not None:
                 trusts.append(pointing_game(net, x, settled, where, target=target, seed=seed))
             randomized = model_randomization(net, x, method, target=target, seed=seed) if randomize else None
             found[name] = attribution, {trust.measure: trust for trust in trusts}, randomized
-        done += 1
         if progress is not None:
-            progress(done, total)
+            progress(number, len(named))
     mean_ranks = _mean_ranks({name: trusts for name, (_, trusts, _) in found.items()})
     judgements = [
         Judgement(method=name, attribution=a, measures=trusts, randomized=randomized, rank=mean_ranks[name])

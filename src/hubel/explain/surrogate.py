@@ -16,7 +16,7 @@ the sparse linear model is orthogonal matching pursuit, Y. C. Pati et al., Asilo
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from hubel.core.random import numpy_generator
 from hubel.core.types import Interval
-from hubel.data import Series, read_like
+from hubel.data import Dataset, Series, read_like
 from hubel.explain.question import as_input, untouched
 from hubel.fitting import Run
 from hubel.metrics.intervals import bootstrap, wilson
@@ -81,7 +81,7 @@ def surrogate(
 ) -> Surrogate:
     """A tree of at most `depth`, or a linear model of at most `terms` features an output, that says what the network says.
 
-    `x` [N, ...] are examples as they enter `net`, or, for a run, as they were stored (arrays, files, tables). The surrogate reads features
+    `x` [N, ...] are examples as they enter `net`, or, for a run, as they were stored (arrays, files, tables, a `Dataset`). The surrogate reads features
     `on` [N, F] with their `names`; by default the features of rows, of pictures and series the means of at most `patches` parts a side.
     A `held_out` share of the examples judges it.
 
@@ -102,7 +102,7 @@ def surrogate(
             f"depth {depth}, terms {terms} and patches {patches} must be at least 1, held_out {held_out} between 0 and 1"
         )
     stored, scores, known = _answers(net, x, batch_size)
-    features, found, notes = _features(stored, on, names, known.get("names"), patches)
+    features, found, notes = _features(stored, on, names, known.get("columns"), patches)
     num = len(scores)
     if num < 20:
         raise ValueError(
@@ -147,14 +147,15 @@ def surrogate(
 def _answers(net: nn.Module | Run, x: Any, batch_size: int) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Examples as a reader knows them, the network's raw scores [N, K], and what is known of both."""
     if isinstance(net, Run):
-        stored = read_like(x, net.reading)
-        if isinstance(stored, Series):
+        stored = x.inputs if isinstance(x, Dataset) else read_like(x, net.reading)
+        if isinstance(stored, Series) or (isinstance(x, Dataset) and x.lengths is not None):
             raise ValueError(
                 "a surrogate reads series of one length: pass features of them (on=), or cut them to one length"
             )
+        stored = np.asarray(stored)
         outputs = net.outputs(stored, batch_size=batch_size)
         scores = _checked(outputs.double().numpy(), len(stored))
-        return np.asarray(stored), scores, _known(net, outputs)
+        return stored, scores, _known(net, outputs)
     inputs = as_input(net, x)
     was = [(module, module.training) for module in net.modules()]
     with untouched(net), torch.no_grad():
@@ -180,7 +181,7 @@ def _known(run: Run, outputs: Tensor) -> dict[str, Any]:
     classes = about.get("classes")
     names = getattr(run.objective, "target_names", None)
     return {
-        "names": None if columns is None else tuple(str(column["header"]) for column in columns),
+        "columns": columns,
         "outputs": tuple(classes or names or ()) or None,
         "classes": classes is not None and run.objective.read(outputs[:2]).values.ndim == 1,
     }
@@ -190,7 +191,7 @@ def _features(
     stored: np.ndarray,
     on: np.ndarray | None,
     names: Sequence[str] | None,
-    known: Sequence[str] | None,
+    columns: Sequence[Mapping[str, Any]] | None,
     patches: int,
 ) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]:
     """What the surrogate reads [N, F], the names, and what is to be said of it."""
@@ -204,7 +205,9 @@ def _features(
         if stored.dtype.kind not in "fiub":
             raise ValueError(f"examples of {stored.dtype} are no numbers: pass features of them, on=")
         values, notes = stored.astype(np.float64), ()
-        found = names or known or [f"feature {k}" for k in range(values.shape[1])]
+        found = names or [f"feature {k}" for k in range(values.shape[1])]
+        if columns is not None:
+            values, found = _of_columns(values, columns)
     else:
         values, found = patch_means(stored, patches)
         found = names or found
@@ -217,6 +220,20 @@ def _features(
         values = np.where(missing, np.where(np.isfinite(means), means, 0.0), values)
         notes = (*notes, f"{int(missing.sum()):,} missing values were read as the mean of their column.")
     return values, tuple(map(str, found)), notes
+
+
+def _of_columns(values: np.ndarray, columns: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, list[str]]:
+    """Numbers of a table as they are, categories as yes or no a level, with the names of both."""
+    found, names = [], []
+    for k, column in enumerate(columns):
+        if column["kind"] != "category":
+            found.append(values[:, k])
+            names.append(str(column["header"]))
+            continue
+        for number, level in enumerate(column["levels"]):
+            found.append((values[:, k] == number).astype(np.float64))
+            names.append(f"{column['name']} = {level}")
+    return np.stack(found, axis=1), names
 
 
 def patch_means(x: np.ndarray, patches: int) -> tuple[np.ndarray, tuple[str, ...]]:

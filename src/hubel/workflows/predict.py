@@ -81,7 +81,7 @@ def predict_files(
             )
         yield from predict_texts(known, paths, skip_unreadable=skip_unreadable)
         return
-    for part, stored in _read(in_groups(_files(paths, reading), CHUNK), reading, skip=skip_unreadable):
+    for part, stored in _read(in_groups(files_of(paths, reading), CHUNK), reading, skip=skip_unreadable):
         if isinstance(stored, str):
             yield {"file": str(part[0]), "unreadable": stored}
             continue
@@ -143,7 +143,8 @@ def _read(
                 yield from _read(iter([[path] for path in group]), reading, skip=True)
 
 
-def _files(paths: Sequence[Path | str], reading: Mapping[str, Any]) -> list[Path]:
+def files_of(paths: Sequence[Path | str], reading: Mapping[str, Any]) -> list[Path]:
+    """The files that are meant: those named, and the pictures (or series) in the folders that are named."""
     of_series = reading["kind"] in ("series", "image series", "forecast")
     wanted = is_series_file if of_series else is_image
     found: list[Path] = []

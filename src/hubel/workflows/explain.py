@@ -1,0 +1,328 @@
+"""`explain_files`: what a network saw in files, as a figure and as numbers. `compare_methods`: which explanation of them to believe."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hubel.core import files
+from hubel.core.types import Attribution, Prediction
+from hubel.explain.compare import Comparison, compare
+from hubel.explain.question import untouched
+from hubel.explain.trust import Explainer
+from hubel.fitting import Ensemble, Run, open_fitted
+from hubel.workflows.display import Display
+from hubel.workflows.subject import Subject, TargetWord, as_rows, subjects, target_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST = 8
+FOLDER = "explained"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ExplainedFiles:
+    """What was found (`attribution`, of a table by its columns), and the figure and the numbers on disk."""
+
+    attribution: Attribution
+    figure: Path
+    numbers: Path
+    answers: tuple[dict[str, Any], ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        found = self.attribution
+        return {
+            "method": found.method,
+            "figure": str(self.figure),
+            "map": str(self.numbers),
+            "passes": found.passes,
+            "seconds": round(found.seconds, 4),
+            "notes": list(found.notes),
+            "examples": list(self.answers),
+        }
+
+
+def explain_files(
+    run: Run | Path | str | nn.Module,
+    paths: Sequence[Path | str],
+    method: Explainer,
+    *,
+    target: TargetWord = None,
+    out: Path | str | None = None,
+    most: int = MOST,
+    device: str = "auto",
+    quiet: bool = True,
+) -> tuple[ExplainedFiles, ...]:
+    """Explain what `run` (or a network with published weights) says of the examples in files, by `method` of `hubel.explain`.
+
+    `target` is a class by name, or an output by number; by default what the network answers, for each example. The figure
+    `NAME-METHOD.png` and the raw map `NAME-METHOD.npz` are written into `out` (default: the folder `explained` of the run, or the present one).
+    At most `most` examples are explained, all together; series of different lengths one by one, with an answer each.
+
+    Raises what `subjects` and `target_of` raise, `OSError` where nothing can be written, and what the method raises.
+
+    >>> import hubel, tempfile
+    >>> from hubel.explain import random_map
+    >>> x = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
+    >>> recipe = hubel.Recipe(epochs=1, precision=hubel.fitting.Precision())
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = hubel.fit(x, (x[:, 0] > 0).astype(int), recipe=recipe, out=folder + "/run", quiet=True)
+    ...     np.save(folder + "/new.npy", x[:2])
+    ...     (found,) = explain_files(run, [folder + "/new.npy"], random_map)
+    ...     print(found.figure.name, found.figure.exists(), found.attribution.values.shape)
+    new-random_map.png True torch.Size([2, 3])
+    """
+    known = opened(run, device)
+    folder = _folder(known, out)
+    written = []
+    with Display(quiet=quiet) as display:
+        parts = list(subjects(known, paths, most=most))
+        for number, subject in enumerate(parts):
+            wanted = target_of(subject, target)
+            display.say(f"explaining {_counted(subject)} by {word_of(method)}")
+            found = method(subject.net, subject.x, target=wanted)
+            which = f"-{number}" if len(parts) > 1 else ""
+            name = _safe(f"{_stem(subject.ids)}{which}-{word_of(method)}")
+            written.append(_write(subject, found, folder, name))
+    return tuple(written)
+
+
+def compare_methods(
+    run: Run | Path | str | nn.Module,
+    paths: Sequence[Path | str],
+    methods: Mapping[str, Explainer],
+    *,
+    target: TargetWord = None,
+    out: Path | str | None = None,
+    most: int = 40,
+    samples: int = 50,
+    device: str = "auto",
+    quiet: bool = True,
+) -> tuple[Comparison, Path, Path | None]:
+    """Judge several methods on the same examples (see `hubel.explain.compare`); the comparison, the path of its numbers (JSON), and that of
+    a figure with the maps side by side, of pictures.
+
+    Raises what `explain_files` raises, and `ValueError` for series of different lengths.
+    """
+    known = opened(run, device)
+    folder = _folder(known, out)
+    parts = list(subjects(known, paths, most=most))
+    if len(parts) > 1:
+        raise ValueError(
+            "methods are compared on examples of one shape: these are series of different lengths, name one of them"
+        )
+    subject = parts[0]
+    wanted = target_of(subject, target)
+    with Display(quiet=quiet) as display:
+        display.say(
+            f"comparing {len(methods)} methods on {_counted(subject)}{'' if len(subject.x) >= 20 else ': intervals need more, 20 or so'}"
+        )
+        began = time.monotonic()
+
+        def progress(done: int, total: int) -> None:
+            display.say(f"  {done} of {total} methods judged, {time.monotonic() - began:.0f} s")
+
+        found = compare(
+            subject.net,
+            subject.x,
+            methods,
+            target=wanted,
+            of="probability" if _has_probabilities(subject) else "score",
+            samples=samples,
+            progress=progress,
+        )
+    name = _safe(f"{_stem(subject.ids)}-compared")
+    numbers = folder / f"{name}.json"
+    files.write_json(numbers, _finite(found.as_json()))
+    drawn = None
+    if subject.kind == "pictures" and found.judgements:
+        from hubel.show.attribution import side_by_side
+
+        titles = [_title(row) for row in _answers(subject, found.judgements[0].attribution)]
+        ordered = {f"{k}. {j.method}": j.attribution for k, j in enumerate(found.judgements, 1)}
+        drawn = folder / f"{name}.png"
+        write_figure(side_by_side(ordered, subject.shown, titles=titles), drawn)
+    return found, numbers, drawn
+
+
+def opened(run: Run | Ensemble | Path | str | nn.Module, device: str = "auto") -> Run | nn.Module:
+    """The run in a folder; raises `ValueError` for an ensemble, whose members are explained one by one."""
+    known = open_fitted(run, device=device) if isinstance(run, (str, Path)) else run
+    if isinstance(known, Ensemble):
+        raise ValueError(
+            f"{known.folder} is an ensemble, whose members see different things: name the folder of one, such as {known.folder / 'member-1'}"
+        )
+    return known
+
+
+def word_of(method: Explainer) -> str:
+    """The name of a method."""
+    return getattr(method, "__name__", type(method).__name__)
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """The figure as a PNG, whole or not at all."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    files.write_bytes(path, content.getvalue())
+
+
+def write_numbers(path: Path, subject: Subject, found: Attribution) -> None:
+    """`values`, `map`, `score`, `target` and what else an attribution has, with the names of the files, as `.npz`; of a table the values
+    by column as `by_column`.
+    """
+    arrays: dict[str, np.ndarray] = {
+        "values": _array(found.values),
+        "map": _array(found.map),
+        "score": _array(found.score),
+        "target": np.array(found.target),
+        "method": np.array(found.method),
+        "files": np.array(subject.ids),
+    }
+    for name in ("baseline", "residual", "absorbed", "coarse"):
+        value = getattr(found, name)
+        if value is not None:
+            arrays[name] = _array(value)
+    if subject.columns is not None:
+        arrays["by_column"] = _array(as_rows(subject, found.values))
+        arrays["columns"] = np.array(subject.features or ())
+    with files.replacing(path) as file:
+        np.savez_compressed(file, **arrays)
+
+
+def _write(subject: Subject, found: Attribution, folder: Path, name: str) -> ExplainedFiles:
+    """The figure and the numbers of one attribution."""
+    from hubel.show.attribution import attribution
+
+    answers = _answers(subject, found)
+    shown = _by_column(subject, found)
+    figure = attribution(
+        shown,
+        subject.shown,
+        titles=[_title(row) for row in answers],
+        names=subject.features,
+        values=subject.written,
+        most=len(found),
+    )
+    drawn, numbers = folder / f"{name}.png", folder / f"{name}.npz"
+    write_figure(figure, drawn)
+    write_numbers(numbers, subject, found)
+    return ExplainedFiles(attribution=shown, figure=drawn, numbers=numbers, answers=tuple(answers))
+
+
+def _by_column(subject: Subject, found: Attribution) -> Attribution:
+    """Of a table, what the numbers that enter the network did for the columns that they were made from."""
+    if subject.columns is None:
+        return found
+    return replace(found, values=as_rows(subject, found.values), baseline=None)
+
+
+@torch.no_grad()
+def _predicted(subject: Subject) -> tuple[Prediction, int]:
+    """What the network answers, and its number of raw scores."""
+    with untouched(subject.net):
+        outputs = subject.net(subject.x)
+    return subject.read(outputs.float().cpu()), int(outputs.shape[1])
+
+
+def _has_probabilities(subject: Subject) -> bool:
+    return not subject.per_pixel and _predicted(subject)[0].probabilities is not None
+
+
+def _title(row: Mapping[str, Any]) -> str:
+    """What is explained, and what else was answered."""
+    what = str(row["target"])
+    if "probability" in row:
+        what = f"{what}, {_share(row['probability'])}"
+    elif "value" in row:
+        what = f"{what} = {row['value']:.4g}"
+    else:
+        what = f"{what}: {row['score']:.4g}"
+    if row.get("class") not in (None, row["target"]):
+        what += f" (answer: {row['class']})"
+    return what
+
+
+def _answers(subject: Subject, found: Attribution) -> list[dict[str, Any]]:
+    """For each example the file, what is explained by its name, its score, its probability or value, and what the network answers."""
+    prediction, outputs = (None, 0) if subject.per_pixel else _predicted(subject)
+    rows = []
+    for k, (file, name) in enumerate(zip(subject.ids, found.target, strict=True)):
+        row: dict[str, Any] = {"file": file, "target": name, "score": float(found.score[k])}
+        number = re.fullmatch(r"(?:\S+ of )?output (\d+)", name)
+        if number is not None and prediction is not None:
+            row |= _said(subject, prediction, outputs, k, int(number[1]))
+        if found.residual is not None:
+            row["residual"] = float(found.residual[k])
+        rows.append(row)
+    return rows
+
+
+def _said(subject: Subject, prediction: Prediction, outputs: int, k: int, number: int) -> dict[str, Any]:
+    names = subject.classes
+    shares = prediction.probabilities
+    if shares is None:
+        value = np.atleast_2d(prediction.values.reshape(len(subject.x), -1))[k]
+        found: dict[str, Any] = {"value": float(value[number])} if number < len(value) else {}
+        return found | ({"target": names[number]} if names and number < len(names) else {})
+    one_score = prediction.values.ndim == 1 and shares.shape[1] == 2 and number == 0 and outputs == 1
+    column = 1 if one_score else number  # a single score speaks for the second class
+    found = {"target": names[column]} if names and column < len(names) else {}
+    found["probability"] = float(shares[k, column])
+    if prediction.values.ndim == 1:
+        answer = int(prediction.values[k])
+        found["class"] = names[answer] if names else str(answer)
+    return found
+
+
+def _folder(known: Run | nn.Module, out: Path | str | None) -> Path:
+    """Where to; made where it is not there yet, and refused at once where it can not be written into."""
+    folder = Path(out) if out is not None else known.folder / FOLDER if isinstance(known, Run) else Path()
+    files.refuse_unwritable(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _counted(subject: Subject) -> str:
+    num = len(subject.x)
+    what = {"pictures": "picture", "volumes": "volume", "series": "series", "rows": "row"}[subject.kind]
+    return f"{num:,} {what}{'' if num == 1 or what == 'series' else 's'}"
+
+
+def _stem(ids: Sequence[str]) -> str:
+    """A name for the files: that of the first example, and how many others there are."""
+    first = re.sub(r"\[\d+\]$", "", str(ids[0]))
+    others = len({re.sub(r"\[\d+\]$", "", str(one)) for one in ids}) - 1
+    return f"{Path(first).stem}{f'-and-{others}-more' if others else ''}"
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "explained"
+
+
+def _share(value: float) -> str:
+    percent = 100 * value
+    return (
+        f"{percent:.1f} %" if 0.1 <= percent <= 99.9 else f"{percent:.2g} %" if percent < 0.1 else "> 99.9 %"
+    )
+
+
+def _array(value: Tensor) -> np.ndarray:
+    return value.detach().cpu().numpy()
+
+
+def _finite(value: Any) -> Any:
+    """`value` with null for what JSON has no number for."""
+    return json.loads(json.dumps(value), parse_constant=lambda word: None)

@@ -1,0 +1,276 @@
+"""Inside a fitted network, written as figures: its layers, filters, maps, what excites a unit, codes, a surrogate, the loss around its weights."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hubel import explain
+from hubel.core.capture import captured
+from hubel.core.errors import nearest
+from hubel.data import Dataset
+from hubel.data.batches import Batches
+from hubel.explain import Surrogate, Unit
+from hubel.explain.question import untouched
+from hubel.fitting import Run
+from hubel.fitting.evaluation import own_test
+from hubel.workflows.display import Display
+from hubel.workflows.explain import write_figure
+from hubel.workflows.predict import files_of
+from hubel.workflows.subject import subjects
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_CODES, MOST_FOR_LANDSCAPE, MOST_FOR_SURROGATE = 1_000, 1_024, 20_000
+
+
+def layers(known: Run | nn.Module) -> list[dict[str, Any]]:
+    """A dict a layer: its name, kind, parameters of its own and below it, and the shape of what it answers for one example, where it is called."""
+    net = known.net if isinstance(known, Run) else known
+    shapes: dict[str, list[int]] = {}
+    example = example_of(known)
+    if example is not None:
+        with untouched(net), torch.no_grad(), captured(net) as calls:
+            net(example)
+        for name, _, _, answered in calls:
+            value = answered[0] if isinstance(answered, tuple) and answered else answered
+            if isinstance(value, Tensor):
+                shapes[name] = list(value.shape[1:])
+    return [
+        {
+            "layer": name,
+            "kind": type(module).__name__,
+            "parameters": sum(p.numel() for p in module.parameters()),
+            "answers": shapes.get(name),
+        }
+        for name, module in net.named_modules()
+        if name
+    ]
+
+
+def tree(known: Run | nn.Module, most: int = 80) -> str:
+    """The layers as a tree, a line each."""
+    rows = layers(known)
+    lines = []
+    for row in rows[:most]:
+        depth = row["layer"].count(".")
+        shape = "" if row["answers"] is None else "  → " + " × ".join(map(str, row["answers"]))
+        counted = f"  {row['parameters']:,}" if row["parameters"] else ""
+        lines.append(f"{'  ' * depth}{row['layer']}  {row['kind']}{counted}{shape}")
+    if len(rows) > most:
+        lines.append(f"… and {len(rows) - most} more (hubel explain RUN --layers)")
+    return "\n".join(lines)
+
+
+def layer_of(known: Run | nn.Module, word: str) -> str:
+    """The layer of this name; raises `ValueError` with the nearest names and the tree of layers."""
+    net = known.net if isinstance(known, Run) else known
+    names = [name for name, _ in net.named_modules() if name]
+    if word not in names:
+        close = nearest(word, names).split(" There are:")[0]
+        raise ValueError(f"the network has no layer {word!r}.{close} Its layers:\n{tree(known)}")
+    return word
+
+
+def unit_of(known: Run | nn.Module, word: str) -> Any:
+    """The target that a word means: "LAYER:CHANNEL" or "LAYER:CHANNEL:ROW,COLUMN" a unit; else a class by name, or an output by number.
+
+    Raises `ValueError` where it means nothing.
+    """
+    match = re.fullmatch(r"(?P<layer>[^:]+):(?P<channel>\d+)(?::(?P<position>\d+(?:,\d+)*))?", word)
+    if match is not None:
+        at = None if match["position"] is None else tuple(map(int, match["position"].split(",")))
+        return Unit(layer=layer_of(known, match["layer"]), channel=int(match["channel"]), position=at)
+    names = _classes(known)
+    if word in names:
+        return names.index(word)
+    if not word.isdigit():
+        raise ValueError(
+            f"unit {word!r} is not understood; expected LAYER:CHANNEL such as conv2:5, a class, or an output's number.{nearest(word, names)}"
+        )
+    return int(word)
+
+
+def example_of(known: Run | nn.Module) -> Tensor | None:
+    """Two examples of zeros as they would enter the network; None where their shape is not known."""
+    if isinstance(known, Run):
+        stored = torch.zeros(
+            2, *known.scaling.shape, dtype=getattr(torch, known.scaling.dtype, torch.float32)
+        )
+        return known.scaling(stored.to(known.device))
+    shape = inputs_of(known)
+    where = next(known.parameters())
+    return None if shape is None else torch.zeros(2, *shape, device=where.device, dtype=where.dtype)
+
+
+def inputs_of(known: Run | nn.Module) -> tuple[int, ...] | None:
+    """The shape of one example as it enters the network."""
+    if isinstance(known, Run):
+        found = example_of(known)
+        assert found is not None
+        return tuple(found.shape[1:])
+    shape = getattr(known, "inputs", None)
+    made = getattr(known, "made_by", None)
+    if shape is None and made is not None:
+        shape = made.arguments.get("inputs")
+    return tuple(shape) if isinstance(shape, (tuple, list)) else None
+
+
+def draw_filters(known: Run | nn.Module, layer: str | None, out: Path) -> Path:
+    """The weights of a convolution as pictures (default: the first one)."""
+    from hubel.show import inside
+
+    net = known.net if isinstance(known, Run) else known
+    found = explain.filters(net, None if layer is None else layer_of(known, layer))
+    return _drawn(inside.filters(found), out, f"filters-{found.layer}")
+
+
+def draw_feature_maps(known: Run | nn.Module, layer: str, paths: Sequence[Path | str], out: Path) -> Path:
+    """What a layer makes of the first example in files."""
+    from hubel.show import inside
+
+    layer = layer_of(known, layer)
+    subject = next(iter(subjects(known, paths, most=1)))
+    found = explain.feature_maps(subject.net, subject.x, layer)
+    return _drawn(inside.feature_maps(found), out, f"features-{layer}-{Path(subject.ids[0]).stem}")
+
+
+def draw_maximized(known: Run | nn.Module, word: str, out: Path, *, steps: int = 256, seed: int = 0) -> Path:
+    """The input that excites a unit most, found by climbing its gradient."""
+    from hubel.show import inside
+
+    net = known.net if isinstance(known, Run) else known
+    shape = inputs_of(known)
+    if shape is None:
+        raise ValueError(
+            "the size of the network's inputs is not known: use hubel.explain.maximize(net, target, inputs=...)"
+        )
+    found = explain.maximize(net, unit_of(known, word), inputs=shape, steps=steps, seed=seed)
+    return _drawn(inside.gallery(found), out, f"maximize-{word}")
+
+
+def draw_codes(
+    known: Run | nn.Module,
+    paths: Sequence[Path | str],
+    out: Path,
+    *,
+    layer: str | None = None,
+    method: Literal["tsne", "umap", "pca"] = "tsne",
+    seed: int = 0,
+) -> Path:
+    """A map of examples by what the network makes of them, drawn with the pictures; without files of the run's test part."""
+    from hubel.show import inside
+
+    layer = None if layer is None else layer_of(known, layer)
+    labels = None
+    if paths:
+        (subject, *others) = subjects(known, paths, most=MOST_CODES)
+        if others:
+            raise ValueError(
+                "a map of codes needs examples of one length: these are series of different lengths"
+            )
+        net, x, shown, ids = subject.net, subject.x, subject.shown, subject.ids
+        folders = [Path(one).parent.name for one in ids]
+        labels = folders if 1 < len(set(folders)) < len(ids) else None
+    elif isinstance(known, Run):
+        part = _some(own_test(known), MOST_CODES)
+        net, shown = known.net, np.asarray(part.inputs)
+        x = known.scaling(torch.from_numpy(np.array(shown)).to(known.device))
+        if part.classes is not None and np.ndim(part.targets) == 1:
+            labels = [part.classes[int(k)] for k in np.asarray(part.targets)]
+    else:
+        raise ValueError("name the pictures (files or folders) that are to be on the map")
+    found = explain.codes_map(net, x, layer, method=method, labels=labels, seed=seed)
+    pictures = shown if shown.ndim == 4 else None
+    return _drawn(inside.codes_map(found, pictures, labels=labels), out, f"codes-{method}")
+
+
+def draw_text(
+    run: Run,
+    path: Path | str,
+    out: Path,
+    *,
+    units: Sequence[int] = (),
+    layer: str | None = None,
+    most: int = 2_000,
+) -> Path:
+    """A text whose symbols are coloured by recurrent units; without `units` by those that follow best the place in the line."""
+    from hubel.data.text import read_text
+    from hubel.show import inside
+
+    if run.reading["kind"] != "text":
+        raise ValueError(
+            f"{run.folder} was not fitted to a text, so none of its units can be coloured over one"
+        )
+    text = read_text(path)[:most]
+    if not units:
+        search = explain.find_units(run, text, explain.position_in_line, layer=layer, count=1)
+        units = tuple(int(k) for k in search.units)
+    found = explain.units_over_text(run, text, list(units), layer=layer)
+    return _drawn(inside.text_units(found), out, f"text-{Path(path).stem}-units-{'-'.join(map(str, units))}")
+
+
+def draw_landscape(run: Run, out: Path, *, points: int = 21, seed: int = 0, quiet: bool = True) -> Path:
+    """The loss around the fitted weights in two random directions, on the run's test part (1,024 examples of it at most)."""
+    from hubel.show import inside
+
+    part = _some(own_test(run), MOST_FOR_LANDSCAPE)
+    batches = Batches(data=part, scaling=run.scaling, batch_size=256, device=run.device)
+    with Display(quiet=quiet) as display:
+        display.say(f"the loss at {points} × {points} points, on {len(part):,} examples of the test part")
+        found = explain.loss_landscape(
+            run.net,
+            run.objective,
+            list(batches.in_order()),
+            points=points,
+            seed=seed,
+            progress=display.counting("points"),
+        )
+    return _drawn(inside.landscape(found), out, "landscape")
+
+
+def surrogate_of(
+    known: Run,
+    paths: Sequence[Path | str] = (),
+    *,
+    kind: Literal["tree", "linear"] = "tree",
+    depth: int = 4,
+    seed: int = 0,
+) -> Surrogate:
+    """A small tree (or sparse linear model) that says what the network says, judged on examples that it has not seen: those in files, or the
+    run's test part.
+    """
+    if paths:
+        of_table = known.reading["kind"] == "table"
+        x: Any = [Path(p) for p in paths] if of_table else files_of(paths, known.reading)
+    else:
+        x = _some(own_test(known), MOST_FOR_SURROGATE)
+    return explain.surrogate(known, x, kind, depth=depth, seed=seed)
+
+
+def _some(part: Dataset, most: int) -> Dataset:
+    """Evenly many of the examples."""
+    rows = np.linspace(0, len(part) - 1, min(most, len(part))).astype(np.int64)
+    return part.view(rows) if len(rows) < len(part) else part
+
+
+def _classes(known: Run | nn.Module) -> tuple[str, ...]:
+    if isinstance(known, Run):
+        return tuple(
+            known.about["data"].get("classes") or getattr(known.objective, "target_names", None) or ()
+        )
+    return getattr(getattr(known, "published", None), "classes", None) or ()
+
+
+def _drawn(figure: Figure, folder: Path, name: str) -> Path:
+    safe = re.sub(r"[^\w.-]+", "-", name).strip("-.")
+    path = folder / f"{safe}.png"
+    write_figure(figure, path)
+    return path
