@@ -30,6 +30,7 @@ VARIANTS = {
     "mobilenet_v1": [{"width": 0.5}],
     "nin": [{}, {"batch_norm": True}],
     "resnet": [{"depth": 20}, {"depth": 18}, {"depth": 20, "skips": False}],  # bottlenecks: test_resnet.py
+    "self_explaining": [{"kind": kind} for kind in ("class_activation", "attention", "mask")],
     "symmetrized": [MIRRORED],
     "vgg": [{"depth": 11, "hidden": 64}, {"depth": 11, "hidden": 64, "batch_norm": True}],
     "vision_transformer": [{"width": 32, "layers": 2, "heads": 2}],

@@ -129,7 +129,7 @@ def explain(
     of files:    hubel explain RUN image.png [--method WORD] [--target CLASS] [--compare]
     inside:      --layers, --filters LAYER, --features LAYER, --maximize UNIT, --text FILE
     as a whole:  --map, --surrogate, --landscape
-    """
+    """  # noqa: D301 - the backspace keeps the lines apart
     asked = {
         "--compare": compare,
         "--layers": layers,
