@@ -21,6 +21,7 @@ LATENT = ("autoencoder", "conv_autoencoder", "variational_autoencoder", "dcgan")
 NETS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "compact": ("compact", ()),
     "self_explaining": ("self_explaining", ()),
+    "attention_pooling": ("self_explaining", ("attention",)),
     **{kind: ("recurrent", (kind,)) for kind in ("rnn", "lstm", "peephole_lstm", "gru")},
     "transformer": ("transformer", ()),
     "series_resnet": ("series_resnet", ()),

@@ -2,7 +2,7 @@
 
 from hubel.core.types import Attribution
 from hubel.explain.compare import Comparison, compare
-from hubel.explain.completeness import completeness
+from hubel.explain.completeness_of_maps import completeness
 from hubel.explain.controls import centre_map, random_map
 from hubel.explain.deletion_insertion import deletion, insertion
 from hubel.explain.infidelity import infidelity, max_sensitivity

@@ -107,6 +107,11 @@ def count_look(run: Run | Ensemble) -> None:
 
 def own_test(run: Run) -> Dataset:
     """The test part of the run, read again from where it came."""
+    return own_part(run, "test")
+
+
+def own_part(run: Run, name: str) -> Dataset:
+    """A part of the run's data ("train", "validation" or "test"), read again from where it came."""
     loading = run.about["loading"]
     if loading.get("source") is None:
         raise ValueError(
@@ -115,11 +120,11 @@ def own_test(run: Run) -> Dataset:
     whole = run.grouped(dataset_of(loading["source"], options=recorded_options(run)))
     if whole.fingerprint != run.about["data"]["fingerprint"]:
         raise ValueError(
-            f"the data at {loading['source']} have changed since {run.folder} was fitted: its test part can not be found again"
+            f"the data at {loading['source']} have changed since {run.folder} was fitted: its {name} part can not be found again"
         )
-    rows = run.split["test"]
+    rows = run.split[name]
     if len(rows) == 0:
-        raise ValueError(f"{run.folder} has no test part: pass labelled data")
+        raise ValueError(f"{run.folder} has no {name} part: pass labelled data")
     return whole.view(rows)
 
 

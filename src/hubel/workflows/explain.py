@@ -23,6 +23,7 @@ from hubel.explain.trust import Explainer
 from hubel.fitting import Ensemble, Run, open_fitted
 from hubel.workflows.display import Display
 from hubel.workflows.subject import Subject, TargetWord, as_rows, subjects, target_of
+from hubel.workflows.suited import suited
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,7 +93,8 @@ def explain_files(
         for number, subject in enumerate(parts):
             wanted = target_of(subject, target)
             display.say(f"explaining {_counted(subject)} by {word_of(method)}")
-            found = method(subject.net, subject.x, target=wanted)
+            chosen = suited(method, subject, known, progress=display.counting(word_of(method)))
+            found = chosen(subject.net, subject.x, target=wanted)
             which = f"-{number}" if len(parts) > 1 else ""
             name = _safe(f"{_stem(subject.ids)}{which}-{word_of(method)}")
             written.append(_write(subject, found, folder, name))
@@ -130,6 +132,12 @@ def compare_methods(
             f"comparing {len(methods)} methods on {_counted(subject)}{'' if len(subject.x) >= 20 else ': intervals need more, 20 or so'}"
         )
         began = time.monotonic()
+        usable, unusable = {}, {}
+        for name, method in methods.items():
+            try:
+                usable[name] = suited(method, subject, known)
+            except ValueError as error:
+                unusable[name] = str(error)
 
         def progress(done: int, total: int) -> None:
             display.say(f"  {done} of {total} methods judged, {time.monotonic() - began:.0f} s")
@@ -137,12 +145,13 @@ def compare_methods(
         found = compare(
             subject.net,
             subject.x,
-            methods,
+            usable,
             target=wanted,
             of="probability" if _has_probabilities(subject) else "score",
             samples=samples,
             progress=progress,
         )
+    found = replace(found, refused={**found.refused, **unusable})
     name = _safe(f"{_stem(subject.ids)}-compared")
     numbers = folder / f"{name}.json"
     files.write_json(numbers, _finite(found.as_json()))

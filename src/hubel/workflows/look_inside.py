@@ -212,7 +212,7 @@ def draw_text(
     text = read_text(path)[:most]
     if not units:
         search = explain.find_units(run, text, explain.position_in_line, layer=layer, count=1)
-        units = tuple(int(k) for k in search.units)
+        units, layer = search.units[:1], search.layers[0]
     found = explain.units_over_text(run, text, list(units), layer=layer)
     return _drawn(inside.text_units(found), out, f"text-{Path(path).stem}-units-{'-'.join(map(str, units))}")
 
