@@ -66,7 +66,7 @@ def test_comparing(place, capsys):
     arguments = ["-m", "intrinsic", "-m", "random_map", "--most", "4"]
     assert run(["explain", place / "run", place / "photos", "--compare", *arguments]) == 0
     out, err = capsys.readouterr()
-    assert "1. " in out and "4 images" in out and "2 of 2 methods judged" in err
+    assert "1. " in out and "4 images" in out and "2 of 2 methods asked" in err
     assert run(["explain", place / "run", place / "photos", "--compare", "--json", "-q", *arguments]) == 0
     assert {m["method"] for m in json.loads(capsys.readouterr().out)["methods"]} == {
         "intrinsic",

@@ -22,16 +22,17 @@ import torch
 from torch import Tensor, nn
 
 from hubel.core.types import Attribution, Interval
-from hubel.explain.deletion_insertion import deletion, insertion
-from hubel.explain.infidelity import infidelity
+from hubel.explain.controls import CONTROLS, controls
+from hubel.explain.deletion_insertion import areas, deletion_curves, insertion_curves
+from hubel.explain.infidelity import missed
 from hubel.explain.pointing_game import pointing_game
 from hubel.explain.question import Question, Scale, Target, untouched
 from hubel.explain.randomization import model_randomization
-from hubel.explain.sensitivity_n import sensitivity_n
-from hubel.explain.trust import Explainer, Trust, explained
+from hubel.explain.sensitivity_n import correlations, mean_correlation
+from hubel.explain.trust import Explainer, Trust, explained, judged
 
 Progress = Callable[[int, int], None]
-ALIKE = 0.5  # rank correlation with the map of a randomized network from which on a method is said to show the picture
+ALIKE = 0.5  # rank correlation with the map of a randomized network from which on a method is said not to show the network
 REFUSALS = (ValueError, TypeError, NotImplementedError)
 """What a method raises that does not suit a network."""
 
@@ -52,7 +53,7 @@ class Judgement:
         return tuple(name for name, trust in self.measures.items() if trust.beats_all)
 
     @property
-    def shows_the_picture(self) -> bool:
+    def ignores_the_network(self) -> bool:
         """Whether its map hardly changes when the weights are randomized."""
         return self.randomized is not None and self.randomized.value.value > ALIKE
 
@@ -60,10 +61,10 @@ class Judgement:
     def why(self) -> str:
         """In words."""
         num = len(self.measures)
-        if self.shows_the_picture and self.randomized is not None:
+        if self.ignores_the_network and self.randomized is not None:
             return (
                 f"its map stays when the weights are randomized (rank correlation {self.randomized.value.value:.2f}): "
-                "it shows the picture, not the network"
+                "it does not show what the network has learned"
             )
         if not self.beaten:
             return f"no better than a map that knows nothing in any of {num} measures"
@@ -86,7 +87,7 @@ class Comparison:
     def best(self) -> Judgement | None:
         """The method to believe first; None where none beats the controls in half of the measures."""
         for judgement in self.judgements:
-            if not judgement.shows_the_picture and 2 * len(judgement.beaten) >= len(judgement.measures):
+            if not judgement.ignores_the_network and 2 * len(judgement.beaten) >= len(judgement.measures):
                 return judgement
         return None
 
@@ -198,38 +199,71 @@ def compare(
     with untouched(net):
         question = Question(net, x, target)
     x, target = question.x, question.target
-    settings: dict[str, Any] = {"target": target, "batch_size": batch_size, "seed": seed}
-    perturbed: dict[str, Any] = {"baseline": baseline, **settings}
-    found: dict[str, tuple[Attribution, dict[str, Trust], Trust | None]] = {}
+    if not x.is_floating_point():
+        raise TypeError(
+            "methods are compared by changing values of the input, and x holds symbol numbers: pass the part of the network that begins behind "
+            "the embedding, and the embedded symbols"
+        )
+    found: dict[str, tuple[Attribution, Trust | None]] = {}
     refused: dict[str, str] = {}
     for number, (name, method) in enumerate(named.items(), start=1):
         try:
             attribution = explained(net, x, method, target)
+            randomized = model_randomization(net, x, method, target=target, seed=seed) if randomize else None
+            found[name] = attribution, randomized
         except REFUSALS as error:
             refused[name] = str(error)
-        else:
-            settled = _Settled(name, attribution)
-            trusts = [
-                deletion(net, x, settled, of=of, **settings),
-                insertion(net, x, settled, of=of, **settings),
-                sensitivity_n(net, x, settled, subsets=max(3, samples), **perturbed),
-                infidelity(net, x, settled, samples=samples, **perturbed),
-            ]
-            if where is not None:
-                trusts.append(pointing_game(net, x, settled, where, target=target, seed=seed))
-            randomized = model_randomization(net, x, method, target=target, seed=seed) if randomize else None
-            found[name] = attribution, {trust.measure: trust for trust in trusts}, randomized
         if progress is not None:
-            progress(number, len(named))
-    mean_ranks = _mean_ranks({name: trusts for name, (_, trusts, _) in found.items()})
+            progress(number, len(named) + 1)
+    maps = {name: attribution.values for name, (attribution, _) in found.items()}
+    measures = _measured(net, x, target, maps, of, baseline, samples, where, batch_size, seed) if maps else {}
+    if progress is not None:
+        progress(len(named) + 1, len(named) + 1)
+    mean_ranks = _mean_ranks(measures)
     judgements = [
-        Judgement(method=name, attribution=a, measures=trusts, randomized=randomized, rank=mean_ranks[name])
-        for name, (a, trusts, randomized) in found.items()
+        Judgement(method=name, attribution=a, measures=measures[name], randomized=r, rank=mean_ranks[name])
+        for name, (a, r) in found.items()
     ]
-    judgements.sort(key=lambda j: (j.shows_the_picture, -len(j.beaten), j.rank))
+    judgements.sort(key=lambda j: (j.ignores_the_network, -len(j.beaten), j.rank))
     return Comparison(
         judgements=tuple(judgements), refused=refused, images=len(x), target=tuple(question.names)
     )
+
+
+def _measured(
+    net: nn.Module,
+    x: Tensor,
+    target: Target,
+    maps: Mapping[str, Tensor],
+    of: Scale,
+    baseline: float | Tensor,
+    samples: int,
+    where: Any,
+    batch_size: int,
+    seed: int,
+) -> dict[str, dict[str, Trust]]:
+    """Every measure of every method. All are held to the same perturbations, so these are made once, for the maps that know nothing too."""
+    with untouched(net):
+        watched, scored = Question(net, x, target, of=of), Question(net, x, target)
+    zero = torch.as_tensor(baseline, dtype=x.dtype, device=x.device).expand(x.shape)
+    all_maps = {**maps, **controls(x, seed=seed)}
+    common: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
+    down, up = deletion_curves(watched, all_maps, **common), insertion_curves(watched, all_maps, **common)
+    sums = correlations(scored, all_maps, zero, subsets=max(3, samples), **common)
+    errors = missed(scored, all_maps, zero, samples=samples, **common)
+    found: dict[str, dict[str, Trust]] = {}
+    for name, values in maps.items():
+        own_errors = {"": errors[name], **{c: errors[c] for c in CONTROLS if c in errors}}
+        trusts = [
+            areas("deletion", name, down, own=name, seed=seed),
+            areas("insertion", name, up, own=name, seed=seed),
+            mean_correlation(name, sums, own=name, seed=seed),
+            judged("infidelity", name, "lower", own_errors, seed=seed),
+        ]
+        if where is not None:
+            trusts.append(pointing_game(net, x, _Settled(name, values), where, target=target, seed=seed))
+        found[name] = {trust.measure: trust for trust in trusts}
+    return found
 
 
 def named_methods(methods: Mapping[str, Explainer] | Sequence[Explainer]) -> dict[str, Explainer]:
@@ -256,14 +290,14 @@ def trust_of(comparison: Comparison, measure: str) -> Trust:
 
 
 class _Settled:
-    """An attribution that was made already, as a function."""
+    """A map that was made already, as a function."""
 
-    def __init__(self, name: str, attribution: Attribution):
-        self.__name__, self.attribution = name, attribution
+    def __init__(self, name: str, values: Tensor):
+        self.__name__, self.values = name, values
 
     def __call__(self, net: nn.Module, x: Tensor, *, target: Target = None) -> Attribution:
-        assert x.shape == self.attribution.values.shape
-        return self.attribution
+        score = torch.zeros(len(x), dtype=x.dtype)
+        return Attribution(values=self.values, method=self.__name__, target=("",) * len(x), score=score)
 
 
 def _mean_ranks(found: Mapping[str, Mapping[str, Trust]]) -> dict[str, float]:

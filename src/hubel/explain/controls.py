@@ -20,6 +20,7 @@ from hubel.core.types import Attribution
 from hubel.explain.question import Question, Target, untouched
 
 RANDOM, CENTRE = "random map", "centre map"
+CONTROLS = (RANDOM, CENTRE)
 
 
 def random_map(

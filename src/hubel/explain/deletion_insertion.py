@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from hubel.core.random import torch_generator
+from hubel.explain.controls import CONTROLS
 from hubel.explain.question import Question, Scale, Target
 from hubel.explain.trust import (
     Explainer,
@@ -34,6 +35,8 @@ from hubel.explain.trust import (
 
 STEPS = 28
 BLUR = 11, 5.0
+Curves = dict[str, tuple[np.ndarray, np.ndarray]]
+"""By the name of a map the number that is explained [N, S], and the share [S] of positions that were changed."""
 Substrate = Literal["zero", "blur"] | float | Tensor
 """What stands where nothing is shown: 0 (the mean of the training data, in what enters a fitted network), a number, the blurred
 picture, or a tensor that meets x."""
@@ -65,11 +68,8 @@ def deletion(
     [10.0, 6.0, 3.0, 1.0, 0.0]
     """
     told = asked(net, x, explain, target, of=of, seed=seed)
-    gone = substrate_for(told.question.x, substrate)
-    curves = _curves(
-        told.question, told.found.values, told.controls, told.question.x, gone, step, batch_size, seed
-    )
-    return _areas("deletion", "lower", told.found.method, curves, seed)
+    curves = deletion_curves(told.question, told.maps, substrate, step=step, batch_size=batch_size, seed=seed)
+    return areas("deletion", told.found.method, curves, seed=seed)
 
 
 def insertion(
@@ -89,10 +89,52 @@ def insertion(
     Features [N, F] can not be blurred: they begin from 0 unless `substrate` says otherwise.
     """
     told = asked(net, x, explain, target, of=of, seed=seed)
-    x = told.question.x
-    start = substrate_for(x, 0.0 if substrate == "blur" and x.ndim < 3 else substrate)
-    curves = _curves(told.question, told.found.values, told.controls, start, x, step, batch_size, seed)
-    return _areas("insertion", "higher", told.found.method, curves, seed)
+    curves = insertion_curves(
+        told.question, told.maps, substrate, step=step, batch_size=batch_size, seed=seed
+    )
+    return areas("insertion", told.found.method, curves, seed=seed)
+
+
+def deletion_curves(
+    question: Question,
+    maps: Mapping[str, Tensor],
+    substrate: Substrate = "zero",
+    *,
+    step: int | None = None,
+    batch_size: int = 256,
+    seed: int = 0,
+) -> Curves:
+    """The curve of deletion of every map [N, ...], by the name of the map."""
+    x = question.x
+    return _curves(question, maps, x, substrate_for(x, substrate), step, batch_size, seed)
+
+
+def insertion_curves(
+    question: Question,
+    maps: Mapping[str, Tensor],
+    substrate: Substrate = "blur",
+    *,
+    step: int | None = None,
+    batch_size: int = 256,
+    seed: int = 0,
+) -> Curves:
+    """The curve of insertion of every map [N, ...], by the name of the map."""
+    x = question.x
+    start = substrate_for(
+        x, 0.0 if isinstance(substrate, str) and substrate == "blur" and x.ndim < 3 else substrate
+    )
+    return _curves(question, maps, start, x, step, batch_size, seed)
+
+
+def areas(
+    measure: Literal["deletion", "insertion"], method: str, curves: Curves, *, own: str = "", seed: int = 0
+) -> Trust:
+    """The areas under the curves of the map called `own` and of the maps that know nothing."""
+    shown = {"": curves[own], **{name: curves[name] for name in CONTROLS if name in curves}}
+    scores = {name: np.trapezoid(curve, at, axis=1) for name, (curve, at) in shown.items()}
+    curve, at = curves[own]
+    better = "lower" if measure == "deletion" else "higher"
+    return judged(measure, method, better, scores, curve=curve, at=at, seed=seed)
 
 
 def substrate_for(x: Tensor, substrate: Substrate) -> Tensor:
@@ -138,22 +180,21 @@ def blurred(x: Tensor, size: int = BLUR[0], sigma: float = BLUR[1]) -> Tensor:
 
 def _curves(
     question: Question,
-    values: Tensor,
-    controls: Mapping[str, Tensor],
+    maps: Mapping[str, Tensor],
     start: Tensor,
     end: Tensor,
     step: int | None,
     batch_size: int,
     seed: int,
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """For each map the number that is explained [N, S] and the share [S] of positions that are as in `end`."""
-    count = over_positions(values[:1]).shape[1]
+) -> Curves:
+    """For each map the number that is explained as more and more positions are as in `end`."""
+    count = over_positions(end[:1]).shape[1]
     step = -(-count // STEPS) if step is None else step
     if not 1 <= step <= count:
         raise ValueError(f"step is {step}; expected 1 to {count}, the number of positions")
     edges = [*range(0, count, step), count]
     found = {}
-    for name, one in {"": values, **controls}.items():
+    for name, one in maps.items():
         rank = ranks(over_positions(one), seed)
         columns = [
             evaluated(question, torch.where(at_positions(rank < edge, end), end, start), batch_size)
@@ -175,15 +216,3 @@ def ranks(maps: Tensor, seed: int) -> Tensor:
     order = shuffled[maps[:, shuffled].argsort(1, descending=True, stable=True)]
     places = torch.arange(maps.shape[1], device=maps.device).expand_as(order)
     return torch.empty_like(order).scatter_(1, order, places)
-
-
-def _areas(
-    measure: str,
-    better: Literal["higher", "lower"],
-    method: str,
-    curves: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    seed: int,
-) -> Trust:
-    areas = {name: np.trapezoid(curve, at, axis=1) for name, (curve, at) in curves.items()}
-    curve, at = curves[""]
-    return judged(measure, method, better, areas, curve=curve, at=at, seed=seed)

@@ -16,6 +16,7 @@ Source: C.-K. Yeh et al., "On the (in)fidelity and sensitivity of explanations",
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 
 from hubel.core.random import torch_generator
 from hubel.explain.controls import CENTRE, RANDOM, random_values
-from hubel.explain.question import Scale, Target
+from hubel.explain.question import Question, Scale, Target
 from hubel.explain.sensitivity_n import random_sets
 from hubel.explain.trust import (
     Explainer,
@@ -66,37 +67,61 @@ def infidelity(
     >>> round(infidelity(net, torch.rand(3, 6).double(), exact, target=1, scaled=False).value.value, 9)
     0.0
     """
+    told = asked(net, x, explain, target, of=of, seed=seed)
+    found = missed(
+        told.question,
+        told.maps,
+        baseline_for(told.question.x, baseline, told.found),
+        perturbation=perturbation,
+        noise=noise,
+        samples=samples,
+        scaled=scaled,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    return judged("infidelity", told.found.method, "lower", found, seed=seed)
+
+
+def missed(
+    question: Question,
+    maps: Mapping[str, Tensor],
+    zero: Tensor,
+    *,
+    perturbation: Literal["patches", "noise"] = "patches",
+    noise: float = 0.2,
+    samples: int = 100,
+    scaled: bool = True,
+    batch_size: int = 256,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """The infidelity [N] of every map [N, ...], by the name of the map; all maps are held to the same perturbations."""
     if perturbation not in ("patches", "noise"):
         raise ValueError(f"perturbation must be patches or noise; received {perturbation!r}")
     if samples < 1 or not noise > 0:
         raise ValueError(
             f"samples is {samples} and noise {noise}; expected at least 1, and a positive number"
         )
-    told = asked(net, x, explain, target, of=of, seed=seed)
-    x = told.question.x
-    zero = baseline_for(x, baseline, told.found)
-    values = {"": told.found.values, **told.controls}
+    x = question.x
     generator = torch_generator(seed, "infidelity")
     effects: list[Tensor] = []
-    foretold: dict[str, list[Tensor]] = {name: [] for name in values}
+    foretold: dict[str, list[Tensor]] = {name: [] for name in maps}
     for _ in range(samples):
         if perturbation == "noise":
             change = noise * torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
             changed = x - change
-            for name, one in values.items():
+            for name, one in maps.items():
                 foretold[name].append((change * one).flatten(1).sum(1))
         else:
             inside = _patch(x, generator)
             changed = torch.where(at_positions(inside, x), zero, x)
-            for name, one in values.items():
+            for name, one in maps.items():
                 foretold[name].append((over_positions(one) * inside).sum(1))
-        effects.append(told.question.score - evaluated(told.question, changed, batch_size))
+        effects.append(question.score - evaluated(question, changed, batch_size))
     effect = torch.stack(effects, 1).double()
-    scores = {
+    return {
         name: _missed(torch.stack(columns, 1).double(), effect, scaled).cpu().numpy()
         for name, columns in foretold.items()
     }
-    return judged("infidelity", told.found.method, "lower", scores, seed=seed)
 
 
 def max_sensitivity(

@@ -11,14 +11,16 @@ neural networks", ICLR 2018 (arXiv:1711.06104), definition 2 and section 4.1: n 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hubel.core.random import torch_generator
-from hubel.explain.question import Scale, Target
+from hubel.explain.controls import CONTROLS
+from hubel.explain.deletion_insertion import Curves
+from hubel.explain.question import Question, Scale, Target
 from hubel.explain.trust import (
     Explainer,
     Trust,
@@ -61,42 +63,58 @@ def sensitivity_n(
     1.0
     """
     told = asked(net, x, explain, target, of=of, seed=seed)
-    x = told.question.x
-    zero = baseline_for(x, baseline, told.found)
-    maps = {name: over_positions(v).double() for name, v in {"": told.found.values, **told.controls}.items()}
-    count = maps[""].shape[1]
+    zero = baseline_for(told.question.x, baseline, told.found)
+    curves = correlations(
+        told.question, told.maps, zero, sizes=sizes, subsets=subsets, batch_size=batch_size, seed=seed
+    )
+    return mean_correlation(told.found.method, curves, seed=seed)
+
+
+def correlations(
+    question: Question,
+    maps: Mapping[str, Tensor],
+    zero: Tensor,
+    *,
+    sizes: Sequence[int] | None = None,
+    subsets: int = 100,
+    batch_size: int = 256,
+    seed: int = 0,
+) -> Curves:
+    """The correlations [N, S] of every map [N, ...] at each n, by the name of the map; all maps are held to the same sets.
+
+    Raises `ValueError` for sizes out of range, and where the network's answer never changes.
+    """
+    x = question.x
+    flat = {name: over_positions(values).double() for name, values in maps.items()}
+    count = over_positions(x[:1]).shape[1]
     sizes = _sizes(count, sizes)
     if subsets < 3:
         raise ValueError(f"subsets is {subsets}; a correlation needs at least 3")
     generator = torch_generator(seed, "sensitivity-n")
-    curves: dict[str, list[np.ndarray]] = {name: [] for name in maps}
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in maps}
     for size in sizes:
         chosen = random_sets(subsets, count, size, generator).to(x.device)
-        effect = torch.stack(
-            [
-                told.question.score
-                - evaluated(told.question, torch.where(at_positions(one, x), zero, x), batch_size)
-                for one in chosen
-            ],
-            1,
-        ).double()
-        for name, one in maps.items():
-            curves[name].append(_correlation(one @ chosen.T.double(), effect).cpu().numpy())
-    whole = {name: np.stack(columns, 1) for name, columns in curves.items()}
-    if np.isnan(whole[""]).all():
+        effects = [
+            question.score - evaluated(question, torch.where(at_positions(one, x), zero, x), batch_size)
+            for one in chosen
+        ]
+        effect = torch.stack(effects, 1).double()
+        for name, one in flat.items():
+            columns[name].append(_correlation(one @ chosen.T.double(), effect).cpu().numpy())
+    found = {name: (np.stack(values, 1), np.array(sizes) / count) for name, values in columns.items()}
+    if any(np.isnan(curve).all() for curve, _ in found.values()):
         raise ValueError(
             "the number that is explained does not change whatever is taken away: it does not depend on this input, or the baseline is the input"
         )
-    scores = {name: _mean(curve) for name, curve in whole.items()}
-    return judged(
-        "sensitivity-n",
-        told.found.method,
-        "higher",
-        scores,
-        curve=whole[""],
-        at=np.array(sizes) / count,
-        seed=seed,
-    )
+    return found
+
+
+def mean_correlation(method: str, curves: Curves, *, own: str = "", seed: int = 0) -> Trust:
+    """The mean over sizes of the correlations of the map called `own` and of the maps that know nothing."""
+    shown = {"": curves[own], **{name: curves[name] for name in CONTROLS if name in curves}}
+    scores = {name: _mean(curve) for name, (curve, _) in shown.items()}
+    curve, at = curves[own]
+    return judged("sensitivity-n", method, "higher", scores, curve=curve, at=at, seed=seed)
 
 
 def random_sets(num: int, count: int, size: int, generator: torch.Generator) -> Tensor:

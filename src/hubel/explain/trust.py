@@ -68,6 +68,11 @@ class Asked:
     found: Attribution
     controls: Mapping[str, Tensor]
 
+    @property
+    def maps(self) -> dict[str, Tensor]:
+        """The map of the method under the name "", those that know nothing under theirs."""
+        return {"": self.found.values, **self.controls}
+
 
 def asked(
     net: nn.Module,

@@ -140,7 +140,8 @@ def compare_methods(
                 unusable[name] = str(error)
 
         def progress(done: int, total: int) -> None:
-            display.say(f"  {done} of {total} methods judged, {time.monotonic() - began:.0f} s")
+            what = "all measured" if done == total else f"{done} of {total - 1} methods asked"
+            display.say(f"  {what}, {time.monotonic() - began:.0f} s")
 
         found = compare(
             subject.net,
