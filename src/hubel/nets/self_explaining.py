@@ -105,7 +105,7 @@ class ClassActivation(SelfExplaining):
         return Explained(scores=self.fc(maps.mean(dim=(2, 3))), maps=parts, absorbed=self.fc.bias)
 
     def _maps(self, x: Tensor) -> Tensor:
-        check_images(x, self.inputs, "self_explaining", smallest=4)
+        check_images(x, self.inputs, "self_explaining")
         return self.trunk(x)
 
 
@@ -144,7 +144,7 @@ class AttentionPooling(SelfExplaining):
         return Explained(scores=self.fc(weighted.sum(dim=(2, 3))), maps=parts, absorbed=self.fc.bias)
 
     def _maps(self, x: Tensor) -> Tensor:
-        check_images(x, self.inputs, "self_explaining", smallest=4)
+        check_images(x, self.inputs, "self_explaining")
         return self.trunk(x)
 
 
@@ -176,7 +176,7 @@ class MaskedInput(SelfExplaining):
         return Explained(scores=self.fc(self._features(x, mask)), maps=mask, absorbed=None)
 
     def _mask(self, x: Tensor) -> Tensor:
-        check_images(x, self.inputs, "self_explaining", smallest=4)
+        check_images(x, self.inputs, "self_explaining")
         return self.mask(self.choose(self.selector(x)))
 
     def _features(self, x: Tensor, mask: Tensor) -> Tensor:
