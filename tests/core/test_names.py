@@ -38,6 +38,7 @@ GIVEN = {
     "Activity": lambda: fitting.Activity(strength=0.1, layers=("body.1",), power=2.0),
     "Step": lambda: fitting.Step(every=30, reduce=0.5),
     "WithAuxiliary": lambda: objectives.WithAuxiliary(objectives.CrossEntropy(3), weight=0.4),
+    "SparseExplanation": lambda: objectives.SparseExplanation(objectives.CrossEntropy(3), weight=0.4),
     "NextSymbol": lambda: objectives.NextSymbol(3, alphabet=("a", "b", "c")),
     "PixelCrossEntropy": lambda: objectives.PixelCrossEntropy(
         3, classes=("a", "b", "c"), class_weights=(1.0, 2.0, 0.5), dice=1.0
