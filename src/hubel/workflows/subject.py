@@ -139,6 +139,10 @@ def _refuse_other_questions(run: Run) -> None:
             f"{run.folder} was fitted to give its input back, so there is no class or value to explain: use hubel.explain in Python with "
             "target=lambda outputs: ..., one number an example"
         )
+    if run.reading["kind"] == "image series":
+        raise ValueError(
+            f"{run.folder} was fitted to series of pictures, of which there is no figure: use hubel.explain in Python"
+        )
     if run.reading["kind"] == "text":
         raise ValueError(
             f"{run.folder} was fitted to foretell a text: see what its units do with hubel explain {run.folder} --text FILE"
