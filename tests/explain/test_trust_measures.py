@@ -143,7 +143,7 @@ class TestDeletionAndInsertion:
             for place in [None, *order[row].tolist()]:
                 if place is not None:
                     gone[place] = 0
-                values.append(float(net(gone[None]).softmax(1)[0, 2]))
+                values.append(net(gone[None]).softmax(1)[0, 2].item())
             np.testing.assert_allclose(found.curve[row], values)
             trapezoids = [(a + b) / 2 / 4 for a, b in itertools.pairwise(values)]
             assert found.each[row] == pytest.approx(sum(trapezoids))
@@ -229,8 +229,9 @@ class TestPointingGame:
             values[:, 0, 0, 0] = 1
             return attribution(values, net, x, target, "corner")
 
+        net, x = linear(1, 9, 9), inputs(5, 1, 9, 9)
         for tolerance, hits in ((4.9, 0.0), (5, 1.0)):  # from (0, 0) to (3, 4)
-            found = explain.pointing_game(NET, X, corner, [[(3, 4, 6, 6)]] * 5, target=0, tolerance=tolerance)
+            found = explain.pointing_game(net, x, corner, [[(3, 4, 6, 6)]] * 5, target=0, tolerance=tolerance)
             assert found.value.value == hits
 
     def test_ties_count_by_their_share(self):

@@ -117,7 +117,9 @@ def test_every_objective_is_here():
         if inspect.isclass(getattr(objectives, name)) and dataclasses.is_dataclass(getattr(objectives, name))
     }
     found.remove(objectives.WithAuxiliary)  # one of these, asked of several heads: test_auxiliary.py
-    found.remove(objectives.SparseExplanation)  # one of these, with a price on a mask: test_sparse_explanation.py
+    found.remove(
+        objectives.SparseExplanation
+    )  # one of these, with a price on a mask: test_sparse_explanation.py
     found = {kind for kind in found if not issubclass(kind, objectives.OwnTarget)}  # test_own_target.py
     assert found == {type(objective) for objective, _ in CASES.values()}
 

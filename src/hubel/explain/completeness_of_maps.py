@@ -43,7 +43,7 @@ def completeness(
     x, found = told.question.x, told.found
     zero = baseline_for(x, baseline, found)
     difference = (told.question.score - evaluated(told.question, zero, batch_size)).double()
-    absorbed = 0.0 if found.absorbed is None else found.absorbed.double()
+    absorbed = 0.0 if found.absorbed is None else found.absorbed.detach().double()
     size = found.values.double().abs().flatten(1).sum(1)
 
     def residual(values: Tensor, kept: Tensor | float) -> np.ndarray:

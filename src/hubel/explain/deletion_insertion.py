@@ -213,6 +213,6 @@ def ranks(maps: Tensor, seed: int) -> Tensor:
     shuffled = torch.randperm(maps.shape[1], generator=torch_generator(seed, "equal positions")).to(
         maps.device
     )
-    order = shuffled[maps[:, shuffled].argsort(1, descending=True, stable=True)]
+    order = shuffled[maps[:, shuffled].argsort(dim=1, descending=True, stable=True)]
     places = torch.arange(maps.shape[1], device=maps.device).expand_as(order)
     return torch.empty_like(order).scatter_(1, order, places)

@@ -31,7 +31,7 @@ def pointing_game(
     where: Tensor | np.ndarray | Sequence[Sequence[Sequence[float]]],
     *,
     target: Target = None,
-    tolerance: int = 0,
+    tolerance: float = 0,
     seed: int = 0,
 ) -> Trust:
     """The share of images whose greatest value hits, with Wilson's interval; higher is better.
@@ -98,7 +98,7 @@ def _masks(
     return masks
 
 
-def _grown(masks: Tensor, tolerance: int, sizes: tuple[int, ...]) -> Tensor:
+def _grown(masks: Tensor, tolerance: float, sizes: tuple[int, ...]) -> Tensor:
     """Masks and all positions within `tolerance` of them (Euclidean)."""
     if tolerance < 0:
         raise ValueError(f"tolerance is {tolerance}; expected 0 or a positive number of pixels")

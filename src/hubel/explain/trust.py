@@ -8,7 +8,7 @@ it looks. So every measure here is taken of three maps on the same images: that 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -107,7 +107,7 @@ def explained(net: nn.Module, x: Tensor, explain: Explainer, target: Target) -> 
         )
     if not bool(torch.isfinite(found.values).all()):
         raise ValueError(f"{name} answered NaN or infinite values: such a map can not be judged")
-    return found
+    return replace(found, values=found.values.detach())
 
 
 def judged(

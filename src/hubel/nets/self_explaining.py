@@ -11,7 +11,8 @@ strided stem). The mask is trained together with the task by `hubel.objectives.S
 
 Sources: B. Zhou et al., "Learning deep features for discriminative localization", CVPR 2016 (arXiv:1512.04150), equation 2; M. Ilse,
 J. Tomczak, M. Welling, "Attention-based deep multiple instance learning", ICML 2018 (arXiv:1802.04712), equations 7 and 9; J. Chen et al.,
-"Learning to explain", ICML 2018 (arXiv:1802.07814). The trunk's blocks are those of `compact`.
+"Learning to explain", ICML 2018 (arXiv:1802.07814); that the network behind the mask learns from random masks, N. Jethani et al., "Have we
+learned to explain?", AISTATS 2021 (arXiv:2103.01890), section 5. The trunk's blocks are those of `compact`.
 """
 
 from __future__ import annotations
@@ -149,7 +150,11 @@ class AttentionPooling(SelfExplaining):
 
 
 class MaskedInput(SelfExplaining):
-    """A branch that chooses what is seen, and a network that sees nothing else."""
+    """A branch that chooses what is seen, and a network that sees nothing else.
+
+    In training every second row is shown through a random mask, and teaches the network what any part of a picture says; the others are shown
+    through the mask that was chosen, and teach the branch alone. So both can not agree on a code by which the shape of the mask tells the class.
+    """
 
     def __init__(self, width: int, inputs: tuple[int, int, int], outputs: int):
         super().__init__()
@@ -157,30 +162,54 @@ class MaskedInput(SelfExplaining):
         self.selector = Trunk(inputs, max(8, width // 2))
         self.choose = nn.Conv2d(2 * max(8, width // 2), 1, 1)
         self.mask = RelaxedMask()
-        self.trunk = Trunk(inputs, width)
-        self.fc = nn.Linear(2 * width, outputs)
+        self.seeing = Seeing(inputs, width, outputs)
         assert self.choose.bias is not None
         nn.init.constant_(self.choose.bias, OPEN)
 
     def features(self, x: Tensor) -> Tensor:
         """The mean of every channel over positions of what the mask lets through: [N, F]."""
-        return self._features(x, self._mask(x))
+        return self.seeing.features(x * over_picture(self._mask(x), x))
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw scores [N, K]."""
-        return self.fc(self.features(x))
+        if not self.training or len(x) < 2:
+            return self.seeing(x * over_picture(self._mask(x), x))
+        chosen, others = x[::2], x[1::2]
+        mask = self._mask(chosen)
+        fixed = {name: parameter.detach() for name, parameter in self.seeing.named_parameters()}
+        taught = torch.func.functional_call(self.seeing, fixed, (chosen * over_picture(mask, chosen),))
+        shown = random_masks(len(others), mask)
+        learned = self.seeing(others * over_picture(shown, others))
+        scores = learned.new_empty(len(x), learned.shape[1])
+        return scores.index_put((torch.arange(0, len(x), 2, device=x.device),), taught).index_put(
+            (torch.arange(1, len(x), 2, device=x.device),), learned
+        )
 
     def explanation(self, x: Tensor) -> Explained:
         """The mask [N, 1, h, w], 0 to 1: how much of each part of the picture was seen."""
         mask = self._mask(x)
-        return Explained(scores=self.fc(self._features(x, mask)), maps=mask, absorbed=None)
+        return Explained(scores=self.seeing(x * over_picture(mask, x)), maps=mask, absorbed=None)
 
     def _mask(self, x: Tensor) -> Tensor:
         check_images(x, self.inputs, "self_explaining")
         return self.mask(self.choose(self.selector(x)))
 
-    def _features(self, x: Tensor, mask: Tensor) -> Tensor:
-        return self.trunk(x * over_picture(mask, x)).mean(dim=(2, 3))
+
+class Seeing(nn.Module):
+    """The network behind the mask: a trunk, the mean over positions, a linear layer."""
+
+    def __init__(self, inputs: tuple[int, int, int], width: int, outputs: int):
+        super().__init__()
+        self.trunk = Trunk(inputs, width)
+        self.fc = nn.Linear(2 * width, outputs)
+
+    def features(self, x: Tensor) -> Tensor:
+        """The mean of every channel over positions: [N, F]."""
+        return self.trunk(x).mean(dim=(2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Raw scores [N, K]."""
+        return self.fc(self.features(x))
 
 
 KINDS: dict[str, type[SelfExplaining]] = {
@@ -193,6 +222,12 @@ KINDS: dict[str, type[SelfExplaining]] = {
 def over_picture(mask: Tensor, x: Tensor) -> Tensor:
     """A mask [N, 1, h, w] at the resolution of pictures [N, C, H, W], as the network applies it."""
     return F.interpolate(mask, size=x.shape[2:], mode="bilinear", align_corners=False).to(x.dtype)
+
+
+def random_masks(num: int, like: Tensor) -> Tensor:
+    """Masks [num, 1, h, w] of 0 and 1 in the size of `like`, each with a share of ones that is itself drawn from 0 to 1."""
+    drawn = torch.rand(num, 1, *like.shape[2:], device=like.device)
+    return (drawn < torch.rand(num, 1, 1, 1, device=like.device)).to(like.dtype)
 
 
 class Trunk(nn.Module):

@@ -5,8 +5,9 @@
 The first term makes the mask sufficient: the scores come from nothing but what it lets through. The second makes it sparse. In training
 mode only; reading, scores and metrics are those of the question itself.
 
-A network may learn to say the class by the shape of its mask rather than by what it shows (N. Jethani et al., AISTATS 2021,
-arXiv:2103.01890): judge the masks like other explanations (`hubel.explain.compare`).
+Trained like this alone, a network says the class by the shape of its mask (nothing shown: the first class) rather than by what it shows;
+so the part behind the mask learns from random masks only, see `hubel.nets.self_explaining` (N. Jethani et al., AISTATS 2021,
+arXiv:2103.01890). All the same, judge the masks as other explanations are judged (`hubel.explain.compare`).
 
 Source: J. Chen, L. Song, M. Wainwright, M. Jordan, "Learning to explain", ICML 2018 (arXiv:1802.07814), equation 5, with a price on the
 mask in place of a fixed number of features, as T. Lei, R. Barzilay, T. Jaakkola, "Rationalizing neural predictions", EMNLP 2016
