@@ -229,7 +229,7 @@ class TestPointingGame:
             values[:, 0, 0, 0] = 1
             return attribution(values, net, x, target, "corner")
 
-        net, x = linear(1, 9, 9), inputs(5, 1, 9, 9)
+        net, x = linear(1, 20, 20), inputs(5, 1, 20, 20)
         for tolerance, hits in ((4.9, 0.0), (5, 1.0)):  # from (0, 0) to (3, 4)
             found = explain.pointing_game(net, x, corner, [[(3, 4, 6, 6)]] * 5, target=0, tolerance=tolerance)
             assert found.value.value == hits

@@ -96,9 +96,9 @@ def test_pictures_of_other_size_and_depth(place, run, tmp_path):
     Image.new("RGB", (40, 33), (200, 10, 10)).save(tmp_path / "large.png")
     (found,) = explain_files(run, [tmp_path / "large.png"], gradient, out=tmp_path / "new" / "folder")
     assert found.attribution.values.shape == (1, 3, 12, 14)  # resized as the training data were
-    Image.new("L", (14, 12), 9).save(tmp_path / "grey.png")
-    with pytest.raises(ValueError, match=r"grey.png.*channel"):
-        explain_files(run, [tmp_path / "grey.png"], gradient)
+    np.save(tmp_path / "deep.npy", np.zeros((2, 5, 12, 14), np.uint8))
+    with pytest.raises(ValueError, match=r"deep.npy has shape \(2, 5, 12, 14\)"):
+        explain_files(run, [tmp_path / "deep.npy"], gradient)
     with pytest.raises(FileNotFoundError, match="absent"):
         explain_files(run, [tmp_path / "absent.png"], gradient)
     with pytest.raises(ValueError, match="no files are named"):
