@@ -316,10 +316,11 @@ def _linear(
     ):  # features that depend on each other end the pursuit early, with what was found
         warnings.filterwarnings("ignore", message="\\s*Orthogonal matching pursuit ended prematurely")
         model.fit(x, scores)
-    scaler, fitted = model[0], model[1].estimators_
+    scaler: Any = model[0]
+    fitted: Any = model[1]
     used: set[int] = set()
     lines = []
-    for name, one in zip(outputs, fitted, strict=True):
+    for name, one in zip(outputs, fitted.estimators_, strict=True):
         weights = np.ravel(one.coef_) / scaler.scale_
         constant = float(np.ravel(one.intercept_)[0] - weights @ scaler.mean_)
         chosen = [int(k) for k in np.argsort(-abs(np.ravel(one.coef_)), kind="stable") if weights[k] != 0]

@@ -189,7 +189,7 @@ def _series(
     num, length, features = maps.shape
     lines = min(features, MOST_LINES)
     figure = _figure(8.4, num * (0.35 + 1.25 * lines))
-    axes = figure.subplots(num * lines, 1, squeeze=False)[:, 0]
+    axes: list[Axes] = list(figure.subplots(num * lines, 1, squeeze=False)[:, 0])
     for row in range(num):
         limit, beyond = limit_of(maps[row])
         for line in range(lines):
@@ -217,7 +217,7 @@ def _series(
                     f"{titles[row]}   {head}{more}", fontsize=8, color=INK, parse_math=False, loc="left"
                 )
         axes[(row + 1) * lines - 1].set_xlabel("step", fontsize=8, color=SOFT)
-        _bar(figure, _scale(limit), list(axes[row * lines : (row + 1) * lines]), beyond)
+        _bar(figure, _scale(limit), axes[row * lines : (row + 1) * lines], beyond)
     return figure
 
 
@@ -233,7 +233,7 @@ def _rows(
     num, features = maps.shape
     bars = min(features, MOST_BARS)
     figure = _figure(7.6, num * (0.75 + 0.24 * bars))
-    axes = figure.subplots(num, 1, squeeze=False)[:, 0]
+    axes: list[Axes] = list(figure.subplots(num, 1, squeeze=False)[:, 0])
     for row, ax in enumerate(axes):
         order = np.argsort(-np.abs(maps[row]), kind="stable")[:bars]
         sizes = maps[row][order]

@@ -193,7 +193,7 @@ def write_numbers(path: Path, subject: Subject, found: Attribution) -> None:
     """`values`, `map`, `score`, `target` and what else an attribution has, with the names of the files, as `.npz`; of a table the values
     by column as `by_column`.
     """
-    arrays: dict[str, np.ndarray] = {
+    arrays: dict[str, Any] = {
         "values": _array(found.values),
         "map": _array(found.map),
         "score": _array(found.score),
