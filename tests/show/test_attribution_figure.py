@@ -67,7 +67,7 @@ def test_rows_are_bars_the_greatest_on_top():
     assert [label.get_text() for label in ax.get_yticklabels()] == ["age = 2.5", "speed = 7", "mass = 1"]
     assert [bar.get_width() for bar in ax.patches] == [-3.0, 1.0, 0.5]
     assert [to_hex(bar.get_facecolor()) for bar in ax.patches] == [AGAINST, FOR, FOR]
-    assert ax.yaxis_inverted() and "lime (coarse)" in texts(figure)
+    assert ax.yaxis_inverted() and "lime" in texts(figure) and figure.get_supxlabel() == "coarse"
     many = attribution(found(1, 50), np.zeros((1, 50)))
     assert len(many.axes[0].patches) == 20 and "30 others" in texts(many)
     written = attribution(one, np.zeros((1, 3)), names=("a", "b", "c"), values=[["x", "missing", "y"]])

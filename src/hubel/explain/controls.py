@@ -11,6 +11,8 @@ doi:10.1007/s11263-017-1059-x, table 1.
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -27,6 +29,8 @@ def random_map(
     net: nn.Module, x: Tensor | np.ndarray, *, target: Target = None, seed: int = 0
 ) -> Attribution:
     """A standard normal number a position of `x` [N, ...], shared equally among channels.
+
+    Raises what `Question` raises.
 
     >>> random_map(nn.Linear(3, 2), torch.ones(4, 3)).values.shape
     torch.Size([4, 3])
@@ -81,9 +85,15 @@ def _real(x: Tensor) -> torch.dtype:
 def _known_to_nobody(
     net: nn.Module, x: Tensor | np.ndarray, target: Target, name: str, seed: int
 ) -> Attribution:
+    began = time.perf_counter()
     with untouched(net):
         question = Question(net, x, target)
     values = random_values(question.x, seed) if name == RANDOM else centre_values(question.x)
     return Attribution(
-        values=values, method=name, target=question.names, score=question.score, passes=question.calls
+        values=values,
+        method=name,
+        target=question.names,
+        score=question.score,
+        passes=question.calls,
+        seconds=time.perf_counter() - began,
     )

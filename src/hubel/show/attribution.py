@@ -8,6 +8,7 @@ pointed end. The raw numbers belong into the `.npz` beside the figure.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -61,21 +62,26 @@ def attribution(
         raise ValueError(
             f"{len(inputs)} inputs and {len(said)} titles for {len(maps)} examples: give one of each an example"
         )
-    head = f"{found.method}{'' if not found.notes else ' (' + '; '.join(found.notes) + ')'}"
+    head, inputs = found.method, np.asarray(inputs)
     if symbols is not None:
-        return _texts(maps[:num], symbols, said, head)
-    inputs = np.asarray(inputs)
-    if found.values.ndim == 4:
-        return _pictures({head: maps[:num]}, inputs, said)
-    if found.values.ndim == 5:
-        return _volumes(maps[:num], inputs, said, head)
-    if found.values.ndim == 3:
-        return _series(maps[:num], inputs, said, names, head)
-    if found.values.ndim == 2:
-        return _rows(maps[:num], inputs, said, names, values, head)
-    raise ValueError(
-        f"values {list(found.values.shape)} are no pictures, volumes, series or rows: there is no figure of them"
-    )
+        figure = _texts(maps[:num], symbols, said, head)
+    elif found.values.ndim == 4:
+        figure = _pictures({head: maps[:num]}, inputs, said)
+    elif found.values.ndim == 5:
+        figure = _volumes(maps[:num], inputs, said, head)
+    elif found.values.ndim == 3:
+        figure = _series(maps[:num], inputs, said, names, head)
+    elif found.values.ndim == 2:
+        figure = _rows(maps[:num], inputs, said, names, values, head)
+    else:
+        raise ValueError(
+            f"values {list(found.values.shape)} are no pictures, volumes, series or rows: there is no figure of them"
+        )
+    if found.notes:
+        figure.supxlabel(
+            "\n".join(textwrap.wrap(". ".join(found.notes), 130)), fontsize=6, color=SOFT, parse_math=False
+        )
+    return figure
 
 
 def side_by_side(
