@@ -94,13 +94,13 @@ DEFAULT_METHODS: dict[str, tuple[str, ...]] = {
 COMPARED: dict[str, tuple[str, ...]] = {
     "pictures": (
         "saliency", "gradient_times_input", "smoothgrad", "integrated_gradients", "guided_backprop", "grad_cam", "hires_cam", "layer_cam",
-        "lrp", "deeplift", "occlusion", "rise", "lime",
+        "lrp", "deeplift", "occlusion",
     ),
     "volumes": ("gradient_times_input", "integrated_gradients", "grad_cam", "hires_cam", "lrp", "deeplift", "occlusion"),
     "series": ("gradient_times_input", "smoothgrad", "integrated_gradients", "lrp", "deeplift", "occlusion"),
     "rows": ("gradient_times_input", "smoothgrad", "integrated_gradients", "lrp", "deeplift", "leave_one_feature_out", "shapley_sampling"),
 }  # fmt: skip
-"""What `hubel explain --compare` compares where no method is named."""
+"""What `hubel explain --compare` compares where no method is named: without those that take thousands of passes a picture."""
 
 
 def methods() -> dict[str, Callable[..., Any]]:

@@ -180,7 +180,7 @@ def compare(
     """Judge `methods` (functions, or names to functions) on inputs [N, ...] in network units. Print the answer.
 
     `of` is what deletion and insertion watch; sensitivity-n and infidelity, with `samples` perturbations, watch the score. `where` is what
-    the pointing game needs. `randomize=False` leaves out the check by randomization, which explains each image up to eight times again.
+    the pointing game needs. `randomize=False` leaves out the check by randomization, which explains each image once more.
     A method that refuses the network is listed with its reason.
 
     Raises `ValueError` where no methods are given, two have one name, or the question is wrong (see `Question`).
@@ -209,7 +209,9 @@ def compare(
     for number, (name, method) in enumerate(named.items(), start=1):
         try:
             attribution = explained(net, x, method, target)
-            randomized = model_randomization(net, x, method, target=target, seed=seed) if randomize else None
+            randomized = None
+            if randomize:  # all weights at once: where a cascade ends
+                randomized = model_randomization(net, x, method, target=target, steps=1, seed=seed)
             found[name] = attribution, randomized
         except REFUSALS as error:
             refused[name] = str(error)
