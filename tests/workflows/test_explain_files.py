@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,7 +73,11 @@ def test_the_figure_and_the_raw_map_are_those_of_the_method(place, run, tmp_path
 def test_folders_and_numbers_and_the_own_answer(place, run):
     (found,) = explain_files(run, [place / "photos"], explain.intrinsic, most=5)
     assert len(found.attribution) == 5 and found.figure.parent == place / "run" / "explained"
-    answers = run.predict([place / "photos" / "dark" / f"{k}.png" for k in (0, 1, 10, 11, 2)]).labels
+    named = [row["file"] for row in found.answers]
+    assert [Path(name).parent.name for name in named] == ["dark"] * 3 + [
+        "light"
+    ] * 2  # evenly over the folder
+    answers = run.predict(named).labels
     assert [row["target"] for row in found.answers] == answers
     assert "residual" in found.answers[0]
     (by_number,) = explain_files(run, [place / "photos"], explain.intrinsic, target=1, most=1)

@@ -85,7 +85,7 @@ METHODS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Methods of `hubel explain --method`: functions of `hubel.explain`, by what they do."""
 DEFAULT_METHODS: dict[str, tuple[str, ...]] = {
-    "pictures": ("occlusion", "integrated_gradients"),
+    "pictures": ("integrated_gradients", "occlusion"),
     "volumes": ("integrated_gradients", "occlusion"),
     "series": ("integrated_gradients", "occlusion"),
     "rows": ("integrated_gradients", "leave_one_feature_out"),

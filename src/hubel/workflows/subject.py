@@ -68,7 +68,7 @@ class Subject:
 def subjects(
     known: Run | nn.Module, paths: Sequence[Path | str], *, most: int | None = None
 ) -> Iterator[Subject]:
-    """The examples in files, at most `most`, for a run or a network with published weights; series one by one, each at its own length.
+    """The examples in files, at most `most` (evenly many of them), for a run or a network with published weights; series one by one, each at its own length.
 
     Raises `FileNotFoundError`, `UnreadableData` or `ValueError` where files can not be read as those of the network were, and `ValueError`
     for a network whose answers are not scores of classes or values.
@@ -80,8 +80,6 @@ def subjects(
         whole, lengths = _of_run(known, paths, most)
     else:
         whole, lengths = _of_published(known, paths, most), None
-    if most is not None:
-        whole = whole.rows(slice(0, most))
     if lengths is None:
         yield whole
         return
@@ -154,19 +152,19 @@ def _of_run(run: Run, paths: Sequence[Path | str], most: int | None) -> tuple[Su
     reading, lengths = run.reading, None
     of_table = reading["kind"] == "table"
     found: list[Path] = [Path(p) for p in paths] if of_table else files_of(paths, reading)
-    if most is not None and all(is_image(path) for path in found):
-        found = found[:most]
+    if all(is_image(path) for path in found):
+        found = [found[k] for k in _evenly(len(found), most)]
     stored = read_like(found, reading)
     if isinstance(stored, Series):
         stored, lengths = stored.values, stored.lengths
     if len(stored) == 0:
         raise ValueError(f"{found[0]} has no examples: there is nothing to explain")
-    if most is not None:
-        stored = stored[:most]
-    lengths = None if lengths is None else lengths[: len(stored)]
     ids = [str(path) for path in found]
     if len(ids) != len(stored):
         ids = [f"{found[0]}[{row}]" for row in range(len(stored))]
+    some = _evenly(len(stored), most)
+    stored, ids = stored[some], [ids[row] for row in some]
+    lengths = None if lengths is None else lengths[some]
     steps = None if lengths is None else torch.from_numpy(np.array(lengths)).to(run.device)
     x = run.scaling(torch.from_numpy(np.array(stored)).to(run.device), steps)
     columns = reading.get("columns") if of_table else None
@@ -200,7 +198,8 @@ def _of_published(net: nn.Module, paths: Sequence[Path | str], most: int | None)
     found = [Path(p) for p in paths]
     if absent := [str(p) for p in found if not os.path.exists(p)]:
         raise FileNotFoundError(f"{absent[0]} does not exist")
-    found = files_of(found, {"kind": "images"})[:most]
+    found = files_of(found, {"kind": "images"})
+    found = [found[k] for k in _evenly(len(found), most)]
     where = next(net.parameters()).device
     x = torch.stack([published_input(path, published) for path in found])
     mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (published.mean, published.std))
@@ -213,6 +212,13 @@ def _of_published(net: nn.Module, paths: Sequence[Path | str], most: int | None)
         classes=published.classes,
         read=lambda outputs: _as_classes(outputs, published.classes),
     )
+
+
+def _evenly(num: int, most: int | None) -> list[int]:
+    """At most so many of `num` places, evenly from the first to the last."""
+    if most is None or num <= most:
+        return list(range(num))
+    return np.linspace(0, num - 1, most).astype(int).tolist()
 
 
 def _as_classes(outputs: Tensor, classes: tuple[str, ...] | None) -> Prediction:
