@@ -75,6 +75,7 @@ class Question:
 
     `rows` says to which example each row of a larger batch belongs (several perturbed copies of an example), so that each is asked about
     its own target. `also` are further arguments of the network, such as lengths [N]. `calls` counts the rows that went through the network.
+    With `graph` the first pass keeps its graph, which ends at a copy of `x`, and `answer` [N] is the number that was read from it.
 
     >>> question = Question(nn.Linear(2, 3), torch.ones(4, 2), 1)
     >>> question(question.x).shape, question.names[0], question.calls
@@ -92,6 +93,7 @@ class Question:
         *,
         of: Scale = "score",
         also: tuple[Tensor, ...] = (),
+        graph: bool = False,
     ):
         _refuse_scripted(net)
         refuse_training(net)
@@ -102,10 +104,15 @@ class Question:
         if isinstance(target, Unit):
             layer_named(net, target.layer)
         self.target: Any = target
-        with torch.no_grad():
-            outputs = self._outputs(self.x, torch.arange(len(self.x), device=self.x.device))
+        rows = torch.arange(len(self.x), device=self.x.device)
+        with torch.set_grad_enabled(graph):
+            outputs = self._outputs(
+                self.x.detach().requires_grad_(graph and self.x.is_floating_point()), rows
+            )
             self._settle(outputs)
-            self.score = self._read(outputs, torch.arange(len(self.x), device=self.x.device)).detach()
+            answer = self._read(outputs, rows)
+        self.answer = answer if graph else None
+        self.score = answer.detach()
         if not bool(torch.isfinite(self.score).all()):
             raise ValueError(
                 f"the network answers NaN or infinite values for example {int((~torch.isfinite(self.score)).nonzero()[0])}: "
@@ -135,10 +142,10 @@ class Question:
             value[rows] if isinstance(value, Tensor) and value.ndim else value for value in self.also
         )
         if not isinstance(self.target, Unit):
-            return self.net(x, *also)
+            return self.net(x.clone(), *also)  # what a network does to its input in place stays in the copy
         layer = self.target.layer
         with captured(self.net, lambda name, module: name == layer) as calls:
-            self.net(x, *also)
+            self.net(x.clone(), *also)
         if not calls:
             raise ValueError(f"layer {layer} is not called when the network answers: choose another one")
         return calls[-1][3]
