@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from hubel.core.capture import entered
+from hubel.explain.operation_names import BOOKKEEPING, REARRANGED, SAME, STILL
 
 _KEY = "_hubel_mark"
 
@@ -173,11 +174,11 @@ class Interception(TorchFunctionMode):
         *,
         careful: bool = False,
     ):
-        from hubel.explain.operations import REARRANGED, TABLE
+        from hubel.explain.operations import TABLE
 
         super().__init__()
         self.rules, self.modules, self.careful = rules, modules, careful
-        self.table, self.views = TABLE, REARRANGED
+        self.table = TABLE
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -206,7 +207,7 @@ class Interception(TorchFunctionMode):
         if in_place or plain == "setitem" or kwargs.get("inplace"):
             return self._replace(func, plain, args, kwargs)
         kwargs = {key: value for key, value in kwargs.items() if key != "inplace"}
-        if self.careful and plain not in self.views:
+        if self.careful and plain not in REARRANGED:
             args = tuple(self._copy(value) for value in args)
         result = self.table[plain](Call(engine=self, name=plain, function=func, args=args, kwargs=kwargs))
         self._note(result, Mark(owner=self, still=not torch.is_grad_enabled()))
@@ -278,11 +279,6 @@ class Interception(TorchFunctionMode):
                 tensor.__dict__[_KEY] = replace(mark, still=still)
 
 
-def words(text: str) -> frozenset[str]:
-    """The words of a text, as a set."""
-    return frozenset(text.split())
-
-
 def setitem(target: Tensor, index: Any, value: Any) -> Tensor:
     """A copy of `target` with `target[index] = value`."""
     changed = target.clone()
@@ -342,64 +338,4 @@ def _name(func: Any) -> str:
         return (
             attribute if name == "__get__" else f"{attribute}=" if attribute != "requires_grad" else attribute
         )
-    return _SAME.get(name, name)
-
-
-_SAME = {
-    "__rsub__": "rsub",
-    "__rpow__": "rpow",
-    "__rdiv__": "rdiv",
-    "__rtruediv__": "rdiv",
-    "__div__": "div",
-    "__idiv__": "div_",
-    "__truediv__": "div",
-    "__itruediv__": "div_",
-    "__add__": "add",
-    "__radd__": "add",
-    "__iadd__": "add_",
-    "__sub__": "sub",
-    "__isub__": "sub_",
-    "__mul__": "mul",
-    "__rmul__": "mul",
-    "__imul__": "mul_",
-    "__pow__": "pow",
-    "__ipow__": "pow_",
-    "__neg__": "neg",
-    "__abs__": "abs",
-    "__matmul__": "matmul",
-    "__rmatmul__": "rmatmul",
-    "subtract": "sub",
-    "subtract_": "sub_",
-    "multiply": "mul",
-    "multiply_": "mul_",
-    "divide": "div",
-    "divide_": "div_",
-    "true_divide": "div",
-    "true_divide_": "div_",
-    "negative": "neg",
-    "absolute": "abs",
-    "concat": "cat",
-    "concatenate": "cat",
-    "clip": "clamp",
-    "clip_": "clamp_",
-    "fix": "trunc",
-}
-
-BOOKKEEPING = words(
-    "size dim ndimension ndim shape numel nelement __len__ stride storage_offset is_contiguous is_floating_point is_complex "
-    "is_signed is_cuda is_cpu is_mps is_xpu is_meta is_sparse is_sparse_csr is_mkldnn is_quantized is_nested is_inference is_neg is_conj "
-    "is_leaf is_pinned is_shared is_tensor is_storage is_same_size is_nonzero is_set_to dtype device layout names requires_grad "
-    "requires_grad_ retain_grad retains_grad grad grad_fn grad_dtype output_nr name element_size itemsize nbytes data_ptr untyped_storage "
-    "storage get_device _version version _base _is_view register_hook __hash__ __repr__ __str__ __format__ __bool__ __int__ __index__ "
-    "__float__ __contains__ __dir__ item tolist numpy __array__ equal allclose result_type can_cast promote_types zeros_like ones_like "
-    "empty_like full_like rand_like randn_like new_zeros new_ones new_empty new_full new_tensor backward has_names "
-    "__deepcopy__ __reduce_ex__ __setstate__ type_of _assert _assert_async is_distributed"
-)
-"""What asks about a tensor, or makes another one of its kind, and hands no values on."""
-
-STILL = words(
-    "eq ne lt le gt ge __eq__ __ne__ __lt__ __le__ __gt__ __ge__ less less_equal greater greater_equal not_equal isnan isinf isfinite "
-    "isposinf isneginf isclose isreal any all logical_and logical_or logical_xor logical_not argmax argmin argsort nonzero count_nonzero "
-    "searchsorted bucketize long int short byte char bool heaviside sign floor ceil round trunc detach one_hot unique bincount"
-)
-"""What depends on the input without a slope: comparisons, places, whole numbers."""
+    return SAME.get(name, name)

@@ -26,11 +26,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hubel.explain.intercept import Call, LinearMap, Rules, tensors_in, with_gradient, words
+from hubel.explain.intercept import Call, LinearMap, Rules, tensors_in, with_gradient
 from hubel.explain.lrp_rules import Composite, Epsilon, Rule
-
-HOMOGENEOUS = words("relu leaky_relu rrelu prelu abs")
-"""Functions with g(x) = x g'(x): the ordinary gradient is the ratio y / x."""
+from hubel.explain.operation_names import HOMOGENEOUS, SHIFTING
 
 
 class Relevance(Rules):
@@ -47,8 +45,6 @@ class Relevance(Rules):
         self.counting = True
 
     def affine(self, call: Call) -> Any:
-        from hubel.explain.operations import SHIFTING
-
         result = call.run()
         if call.name not in SHIFTING or not isinstance(result, Tensor) or not result.is_floating_point():
             return result
