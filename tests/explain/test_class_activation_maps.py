@@ -68,7 +68,7 @@ def test_grad_cam_relatives_by_hand():
 
 def test_functional_reused_and_in_place_code_is_explained_as_modules_are():
     net = pooled_net()
-    layers = dict(a=net[0], n=net[1], b=net[3], c=net[7])
+    layers = {"a": net[0], "n": net[1], "b": net[3], "c": net[7]}
 
     def written_out(self, x):
         x = self.n(self.a(x))
