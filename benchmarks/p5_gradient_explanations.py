@@ -10,6 +10,7 @@ Captum counts nothing as absorbed. Integrated gradients take 50 steps on both si
 
 from __future__ import annotations
 
+import itertools
 import sys
 from typing import Any
 
@@ -209,7 +210,7 @@ def networks(size: int, addition: bool) -> dict[str, Any]:
             super().__init__()
             layers: list[nn.Module] = []
             widths = (3, 32, 32, 64, 64, 128, 128, 256, 256)
-            for number, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+            for number, (a, b) in enumerate(itertools.pairwise(widths)):
                 layers += [nn.Conv2d(a, b, 3, padding=1), nn.ReLU()]
                 if number % 2:
                     layers.append(nn.MaxPool2d(2))

@@ -52,8 +52,8 @@ class Entry:
         """What was found at the points [N, ...], in the input's shape."""
         return found.detach().sum(-1) if self.of_symbols else found.detach()
 
-    def baseline(self, baseline: Baseline) -> tuple[Tensor, Tensor]:
-        """The points [N, ...] of the input that counts as nothing, and that input: zero unless given.
+    def baseline(self, baseline: Baseline) -> tuple[Tensor, Tensor | None]:
+        """The points [N, ...] of the input that counts as nothing, and that input (None where there is none): zero unless given.
 
         Of real inputs a number, or an array of the shape of the input or of one example; of symbols numbers of symbols, such as that of
         padding, and unless given an embedding of zeros.
@@ -62,7 +62,7 @@ class Entry:
         """
         x = self.question.x
         if self.of_symbols and baseline is None:
-            return torch.zeros_like(self.point), torch.zeros_like(x)
+            return torch.zeros_like(self.point), None
         if not isinstance(baseline, (Tensor, np.ndarray, float, int, type(None))) or isinstance(
             baseline, bool
         ):

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hubel.core.capture import captured
+from hubel.core.capture import branched
 from hubel.core.errors import nearest
 
 Scale = Literal["score", "probability", "log_probability"]
@@ -144,11 +144,11 @@ class Question:
         if not isinstance(self.target, Unit):
             return self.net(x.clone(), *also)  # what a network does to its input in place stays in the copy
         layer = self.target.layer
-        with captured(self.net, lambda name, module: name == layer) as calls:
+        with branched(self.net, layer) as answered:
             self.net(x.clone(), *also)
-        if not calls:
+        if not answered:
             raise ValueError(f"layer {layer} is not called when the network answers: choose another one")
-        return calls[-1][3]
+        return answered[-1]
 
     def _settle(self, outputs: Any) -> None:
         """Make the target concrete: output numbers [N], or a `Unit`, or a function."""
