@@ -150,7 +150,9 @@ class Relevance(Rules):
                 self._keep(kept)
                 return sent
 
-            return with_gradient(z, damped, raw)
+            return with_gradient(
+                z.clone(), damped, raw
+            )  # z itself stays as it is, whatever the network does in place
 
         def dealt(g: Tensor) -> Tensor | None:
             relevance = g * z
@@ -161,7 +163,7 @@ class Relevance(Rules):
             self.direct.append((linear.source, shares.direct))
             return torch.zeros_like(linear.source)
 
-        return with_gradient(z, dealt, linear.source, reads=True)
+        return with_gradient(z.clone(), dealt, linear.source, reads=True)
 
     def _expanded(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
         """`function(x)` by its ordinary gradient; what the tangent does not explain is kept."""
@@ -174,7 +176,7 @@ class Relevance(Rules):
             self._keep(_times(g, y.detach()), _times(slope, leaf.detach()))
             return slope
 
-        return with_gradient(y, pull, x)
+        return with_gradient(y.detach().clone(), pull, x)
 
     def _keeping(self, result: Tensor, constant: Tensor) -> Tensor:
         """`result`, of which the part `constant` keeps its relevance for itself."""
