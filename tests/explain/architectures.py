@@ -309,7 +309,7 @@ def all_nets():
             (6,),
         ),
         "lstm": (
-            Function(last_step, r=nn.LSTM(3, 4, 2, batch_first=True, bidirectional=True), c=head(24)),
+            Function(last_step, r=nn.LSTM(3, 4, 2, batch_first=True, bidirectional=True), c=head(12)),
             (5, 3),
         ),
         "gru": (Function(last_step, r=nn.GRU(3, 4, batch_first=True), c=head(8)), (5, 3)),

@@ -80,6 +80,10 @@ class Rules(ABC):
     takes_still = True
     """Whether masks and choices that depend on the input may be taken as constants."""
 
+    def constant(self, tensor: Tensor) -> Tensor | None:
+        """The constant `tensor` with a gradient, for methods that count what constants get; None for others."""
+        return None
+
     @abstractmethod
     def affine(self, call: Call) -> Any:
         """An operation that is linear, or linear and a constant, in all that depends on the input together."""
@@ -187,6 +191,8 @@ class Interception(TorchFunctionMode):
         name = _name(func)
         marks = [mark for mark in map(self.mark_of, tensors_in((args, kwargs))) if mark is not None]
         if not marks or name in BOOKKEEPING:
+            if name in ("__float__", "__int__", "__index__"):  # torch warns of numbers that had a slope
+                args = (args[0].detach(), *args[1:])
             return func(*args, **kwargs)
         if "out" in kwargs and kwargs["out"] is not None:
             raise self.no_rule(name, "with out=")
@@ -241,13 +247,17 @@ class Interception(TorchFunctionMode):
 
     def _replace(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Done in new memory, then written over the first argument."""
-        target = args[0]
+        target, rest = args[0], args[1:]
+        if self.careful:
+            rest = tuple(self._copy(value) for value in rest)
+        if self.mark_of(target) is None:
+            self._constant(target if target._base is None else target._base)
         fresh, mark = target.clone(), self.mark_of(target)
         if mark is not None:
             fresh.__dict__[_KEY] = mark
         kwargs = {key: value for key, value in kwargs.items() if key != "inplace"}
         function = func if func.__name__ == name else getattr(Tensor, name, None) or getattr(F, name, setitem)
-        call = Call(engine=self, name=name, function=function, args=(fresh, *args[1:]), kwargs=kwargs)
+        call = Call(engine=self, name=name, function=function, args=(fresh, *rest), kwargs=kwargs)
         result = self.table[name](call)
         if result.shape != target.shape:
             raise self.no_rule(name, "in place")
@@ -255,12 +265,20 @@ class Interception(TorchFunctionMode):
         mark = self.mark_of(result)
         if mark is None and name in ("fill", "zero"):
             target.__dict__.pop(_KEY, None)
+            self._constant(target)
             return target
         mark = mark or Mark(owner=self, still=not torch.is_grad_enabled())
         target.__dict__[_KEY] = mark
         if target._base is not None:
             target._base.__dict__[_KEY] = Mark(owner=self, still=mark.still)
         return target
+
+    def _constant(self, tensor: Tensor) -> None:
+        """What is constant in `tensor`, into which something that depends on the input may be written, becomes known to the rules."""
+        known = self.rules.constant(tensor)
+        if known is not None:
+            tensor.copy_(known)
+            tensor.__dict__[_KEY] = Mark(owner=self)
 
     def _copy(self, value: Any) -> Any:
         mark = self.mark_of(value)

@@ -101,6 +101,7 @@ def _propagated(
         rules = Relevance(composite, len(rows), point)
         leaf = point.detach().clone().requires_grad_()
         with torch.enable_grad():
+            rules.anchor = leaf.flatten()[0]
             with intercepted(entry.question.net, rules, careful=careful) as engine:
                 y = entry(engine.marked(leaf, itself=True), rows)
             check_unchanged(y, entry.question.score[rows], "lrp")

@@ -27,6 +27,11 @@ from torch import Tensor
 from hubel.explain.intercept import LinearMap
 
 
+def _check(fine: bool, expected: str, received: object) -> None:
+    if not fine:
+        raise ValueError(f"{expected}; received {received!r}")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Shares:
     """What a rule deals out: `ratio`, relevance over value for every element of the source; or `direct`, the relevance itself;
@@ -269,8 +274,3 @@ def _by_weights(linear: LinearMap, weight: Tensor, relevance: Tensor) -> Shares:
 def _over(relevance: Tensor, total: Tensor) -> Tensor:
     """Relevance / total, and zero where the total is."""
     return torch.where(total == 0, 0, relevance / total.masked_fill(total == 0, 1))
-
-
-def _check(fine: bool, expected: str, received: object) -> None:
-    if not fine:
-        raise ValueError(f"{expected}; received {received!r}")

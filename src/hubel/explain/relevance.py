@@ -43,6 +43,8 @@ class Relevance(Rules):
         self.direct: list[tuple[Tensor, Tensor]] = []
         self.at_input = False
         self.counting = True
+        self.anchor: Tensor | None = None
+        """A number that depends on the input, to which constants are tied, so that the way back comes past them."""
 
     def affine(self, call: Call) -> Any:
         result = call.run()
@@ -126,6 +128,17 @@ class Relevance(Rules):
     def standardized(self, call: Call, x: Tensor, dims: tuple[int, ...], eps: float) -> Tensor:
         centred = x - x.mean(dims, keepdim=True)
         return centred * (centred.detach().square().mean(dims, keepdim=True) + eps).rsqrt()
+
+    def constant(self, tensor: Tensor) -> Tensor | None:
+        if self.anchor is None or not tensor.is_floating_point() or not bool((tensor != 0).any()):
+            return None
+        value = tensor.detach().clone()
+
+        def pull(g: Tensor) -> Tensor:
+            self._keep(_times(g, value))
+            return g.new_zeros(())
+
+        return with_gradient(value.clone(), pull, self.anchor)
 
     def carried_to(self, leaf: Tensor) -> Tensor | None:
         """The relevance that rules for inputs dealt out directly, brought to `leaf`, of which their sources are rearrangements."""
