@@ -171,6 +171,7 @@ def test_a_network_that_changes_its_input_does_not_change_ours(name):
     assert torch.equal(x, kept)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # while torch.compile is imported
 @every_explainer
 def test_wrong_questions_are_refused(name):
     net, x = small(), inputs(IMAGE, 2)

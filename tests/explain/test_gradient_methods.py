@@ -60,8 +60,8 @@ def test_integrated_gradients_of_a_cubic_in_closed_form():
 def test_integrated_gradients_refine_only_what_is_not_complete():
     net = Function(lambda net, x: torch.sin(5 * x).sum(1, keepdim=True))
     x = torch.tensor([[0.001, 0.0], [9.0, -7.5]]).double()
-    found = explain.integrated_gradients(net, x, target=0, tolerance=1e-5)
-    assert found.residual.max() <= 1e-5
+    found = explain.integrated_gradients(net, x, target=0, tolerance=1e-4)
+    assert found.residual.max() <= 1e-4
     assert found.notes[0].startswith("7 to ")
     few = explain.integrated_gradients(net, x, target=0, tolerance=1e-12, max_steps=21)
     assert few.notes == ("21 steps", "2 of 2 examples are not within 1e-12: allow more with max_steps")

@@ -224,14 +224,14 @@ class Interception(TorchFunctionMode):
         if not isinstance(value, Tensor):
             return None
         for tensor in (value, value._base):
-            mark = None if tensor is None else tensor.__dict__.get(_KEY)
+            mark = None if tensor is None else vars(tensor).get(_KEY)
             if mark is not None and mark.owner is self:
                 return mark if tensor is value else Mark(owner=self, still=mark.still)
         return None
 
     def marked(self, tensor: Tensor, **flags: Any) -> Tensor:
         """`tensor`, of which is known from now on that it depends on the input."""
-        tensor.__dict__[_KEY] = Mark(owner=self, **flags)
+        vars(tensor)[_KEY] = Mark(owner=self, **flags)
         return tensor
 
     def no_rule(self, operation: str, why: str = "") -> TypeError:
@@ -254,7 +254,7 @@ class Interception(TorchFunctionMode):
             self._constant(target if target._base is None else target._base)
         fresh, mark = target.clone(), self.mark_of(target)
         if mark is not None:
-            fresh.__dict__[_KEY] = mark
+            vars(fresh)[_KEY] = mark
         kwargs = {key: value for key, value in kwargs.items() if key != "inplace"}
         function = func if func.__name__ == name else getattr(Tensor, name, None) or getattr(F, name, setitem)
         call = Call(engine=self, name=name, function=function, args=(fresh, *rest), kwargs=kwargs)
@@ -264,13 +264,13 @@ class Interception(TorchFunctionMode):
         target.copy_(result)
         mark = self.mark_of(result)
         if mark is None and name in ("fill", "zero"):
-            target.__dict__.pop(_KEY, None)
+            vars(target).pop(_KEY, None)
             self._constant(target)
             return target
         mark = mark or Mark(owner=self, still=not torch.is_grad_enabled())
-        target.__dict__[_KEY] = mark
+        vars(target)[_KEY] = mark
         if target._base is not None:
-            target._base.__dict__[_KEY] = Mark(owner=self, still=mark.still)
+            vars(target._base)[_KEY] = Mark(owner=self, still=mark.still)
         return target
 
     def _constant(self, tensor: Tensor) -> None:
@@ -278,23 +278,23 @@ class Interception(TorchFunctionMode):
         known = self.rules.constant(tensor)
         if known is not None:
             tensor.copy_(known)
-            tensor.__dict__[_KEY] = Mark(owner=self)
+            vars(tensor)[_KEY] = Mark(owner=self)
 
     def _copy(self, value: Any) -> Any:
         mark = self.mark_of(value)
         if mark is None:
             return value
         copy = value.clone()
-        copy.__dict__[_KEY] = mark
+        vars(copy)[_KEY] = mark
         return copy
 
     def _note(self, result: Any, mark: Mark) -> None:
         """Mark the tensors of a result that no rule has marked; those that are no real numbers have no slope."""
         for tensor in tensors_in(result):
-            kept = tensor.__dict__.get(_KEY)
+            kept = vars(tensor).get(_KEY)
             if kept is None or kept.owner is not self or mark.still:
                 still = mark.still or not tensor.is_floating_point()
-                tensor.__dict__[_KEY] = replace(mark, still=still)
+                vars(tensor)[_KEY] = replace(mark, still=still)
 
 
 def setitem(target: Tensor, index: Any, value: Any) -> Tensor:

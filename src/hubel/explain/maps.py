@@ -197,10 +197,10 @@ class _Watch(TorchFunctionMode):
         if name == "linear" and isinstance(result, Tensor):
             named = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
             self.linear = (named["input"], named["weight"], named.get("bias"), result)
-        kept = name not in RESHAPING and any(t.__dict__.get(_KEY) is self for t in inputs)
+        kept = name not in RESHAPING and any(vars(t).get(_KEY) is self for t in inputs)
         for part in tensors_in(result):
             if self._are_maps(part, makes, inputs if kept else []):
-                part.__dict__[_KEY] = self
+                vars(part)[_KEY] = self
                 self.last, self.number = part, self.number + 1
                 if self.number == self.empty:
                     with torch.no_grad():
@@ -212,4 +212,4 @@ class _Watch(TorchFunctionMode):
             return False
         if part.shape[0] != self.shape[0] or math.prod(part.shape[2:]) < 2:
             return False
-        return makes or any(t.ndim == part.ndim for t in inputs if t.__dict__.get(_KEY) is self)
+        return makes or any(t.ndim == part.ndim for t in inputs if vars(t).get(_KEY) is self)

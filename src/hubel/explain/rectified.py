@@ -39,6 +39,7 @@ def deconvnet(
 ) -> Attribution:
     """The deconvolution [N, ...] of the score, or with a `Unit` as target of that unit, to the input `x` [N, ...].
 
+    >>> import torch
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> deconvnet(net, torch.ones(1, 2)).values.shape
     torch.Size([1, 2])
@@ -59,6 +60,7 @@ def guided_backprop(
 ) -> Attribution:
     """Guided backpropagation [N, ...] of the score to the input `x` [N, ...]. It fails sanity checks: see above.
 
+    >>> import torch
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> guided_backprop(net, torch.ones(1, 2)).notes
     ('fails sanity checks: it changes little when the weights are randomized (Adebayo et al. 2018)',)
