@@ -61,7 +61,7 @@ def main() -> None:
         "rows": [{**r, "name": f"{r['name']}, {r['network']}"} for r in rows],
         "targets": targets,
         "notes": [
-            f"Integrated gradients: {STEPS} steps on both sides. Each side explains the batch once before it is measured, and is not told the scores.",
+            f"Integrated gradients: {STEPS} steps on both sides, in batches of 64 and 16. Each side explains the batch once before it is measured, and is not told the scores.",
             "Residuals are of the whole batch, the worst example; Captum counts nothing as absorbed, so that its relevances need not sum to the "
             "score where there are biases.",
         ],
@@ -138,6 +138,10 @@ def prepare(side: str, net: str, images: int, size: int) -> dict[str, Any]:
         if value.is_floating_point() and value.ndim == 1:
             noise = torch.rand(value.shape, generator=generator)
             value.data = noise + 0.5 if "var" in name or name.endswith("weight") else (noise - 0.5) * 0.2
+        elif value.ndim == 4:
+            torch.nn.init.kaiming_normal_(
+                value, mode="fan_out", nonlinearity="relu"
+            )  # signals keep their size
     STATE["x"] = torch.randn(images, 3, size, size, generator=generator)
     STATE["baseline"] = torch.randn(1, 3, size, size, generator=generator).expand(images, -1, -1, -1) * 0.2
     for parameter in STATE["net"].parameters():
@@ -263,7 +267,7 @@ def _by_captum(method: str) -> dict[str, Any]:
 
     work = {
         "integrated gradients": lambda: attr.IntegratedGradients(net).attribute(
-            x, baseline, target=3, n_steps=STEPS, internal_batch_size=None if x.shape[-1] < 100 else 32
+            x, baseline, target=3, n_steps=STEPS, internal_batch_size=64 if x.shape[-1] < 100 else 16
         ),
         "DeepLIFT": lambda: attr.DeepLift(net).attribute(x, baseline, target=3),
         "LRP": lambda: attr.LRP(net).attribute(x, target=3),

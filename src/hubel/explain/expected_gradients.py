@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from hubel.core.random import torch_generator
 from hubel.core.types import Attribution
 from hubel.explain.completeness import completeness_residual
-from hubel.explain.entry import Entry, batches, positive
+from hubel.explain.entry import Entry, batches, positive, rows_at_once
 from hubel.explain.gradient import gradient
 from hubel.explain.question import Question, Scale, Target, as_input, untouched
 
@@ -33,7 +33,7 @@ def expected_gradients(
     target: Target = None,
     samples: int = 200,
     seed: int = 0,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     of: Scale = "score",
     also: tuple[Tensor, ...] = (),
 ) -> Attribution:
@@ -51,11 +51,12 @@ def expected_gradients(
     output that does not depend on the input, and a gradient that is not finite; `TypeError` for symbols, whose way to another symbol
     leads nowhere.
     """
-    samples, batch_size = positive(samples, "samples"), positive(batch_size, "batch_size")
+    samples = positive(samples, "samples")
     start = time.perf_counter()
     with untouched(net):
         question = Question(net, x, target, of=of, also=also)
         entry = Entry(question)
+        batch_size = rows_at_once(entry.point, batch_size)
         if entry.of_symbols:
             raise TypeError("expected_gradients needs real numbers; for symbols use integrated_gradients")
         others = as_input(net, background).to(question.x.dtype)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from hubel.core.types import Attribution
 from hubel.explain.completeness import completeness_residual
-from hubel.explain.entry import Baseline, Entry, batches, positive
+from hubel.explain.entry import Baseline, Entry, batches, positive, rows_at_once
 from hubel.explain.gradient import gradient
 from hubel.explain.question import Question, Scale, Target, untouched
 
@@ -37,7 +37,7 @@ def integrated_gradients(
     tolerance: float = 0.01,
     max_steps: int = 1701,
     steps: int | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     of: Scale = "score",
     also: tuple[Tensor, ...] = (),
 ) -> Attribution:
@@ -55,11 +55,12 @@ def integrated_gradients(
     """
     if not (isinstance(tolerance, (int, float)) and 0 < tolerance < math.inf):
         raise ValueError(f"tolerance must be a positive number; received {tolerance!r}")
-    max_steps, batch_size = positive(max_steps, "max_steps"), positive(batch_size, "batch_size")
+    max_steps = positive(max_steps, "max_steps")
     start = time.perf_counter()
     with untouched(net):
         question = Question(net, x, target, of=of, also=also)
         entry = Entry(question)
+        batch_size = rows_at_once(entry.point, batch_size)
         point0, shown = entry.baseline(baseline)
         with torch.no_grad():
             difference = question.score.double() - entry(point0).double()

@@ -84,7 +84,7 @@ def seen_maps(
     """
     if layer is not None:
         layer_named(net, layer)
-    watch = _Watch(x.shape if isinstance(x, (Tensor, np.ndarray)) else ())
+    watch = _Watch(x.shape if isinstance(x, (Tensor, np.ndarray)) else (), lazy=layer is None)
     with _branch(net, layer) as kept, watch:
         question = Question(net, x, target, of=of, also=also, graph=True)
     assert question.answer is not None
@@ -119,8 +119,8 @@ def score_without(seen: Seen, layer: str | None) -> Tensor:
     if layer is not None:
         with torch.no_grad(), branched(question.net, layer, torch.zeros_like):
             return question(question.x)
-    with torch.enable_grad(), _Watch(question.x.shape, empty=seen.number):
-        return question(question.x.detach().requires_grad_(question.x.is_floating_point())).detach()
+    with torch.no_grad(), _Watch(question.x.shape, empty=seen.number):
+        return question(question.x)
 
 
 def spread(coarse: Tensor, x: Tensor, *, steps_first: bool) -> Tensor:
@@ -165,12 +165,12 @@ def _branch(net: nn.Module, layer: str | None) -> Iterator[list[Any]]:
 
 class _Watch(TorchFunctionMode):
     """Remembers the last maps, the last linear layer, and on which axis the first convolution has its channels; the maps of number `empty`
-    are made zero.
+    are made zero. `lazy`: the graph begins at the last maps, so that nothing before them is kept.
     """
 
-    def __init__(self, shape: tuple[int, ...], empty: int | None = None):
+    def __init__(self, shape: tuple[int, ...], *, lazy: bool = False, empty: int | None = None):
         super().__init__()
-        self.number, self.empty = 0, empty
+        self.number, self.empty, self.lazy = 0, empty, lazy
         self.shape = tuple(shape)
         self.last: Tensor | None = None
         self.linear: tuple[Tensor, Tensor, Tensor | None, Tensor] | None = None
@@ -190,26 +190,42 @@ class _Watch(TorchFunctionMode):
                 self.steps_first = read.shape[1] != self.shape[1] and read.shape[1] == self.shape[2]
                 if self.shape[1] == self.shape[2]:
                     self.steps_first = not read.is_contiguous()
-        inputs = list(tensors_in((args, kwargs)))
-        result = func(*args, **kwargs)
-        if name == "embedding" and isinstance(result, Tensor) and not result.requires_grad:
-            result = result.detach().requires_grad_().clone()  # symbols: the graph begins here
+        axes = {t.ndim for t in tensors_in((args, kwargs)) if vars(t).get(_KEY) is self}
+        kept = bool(axes) and name not in RESHAPING
+        if not (makes or kept):  # switching gradients on and off comes here too, and must not be undone
+            return self._linear_seen(name, func(*args, **kwargs), args, kwargs)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.lazy):
+            result = func(*args, **kwargs)
+        found = [t for t in tensors_in(result) if self._are_maps(t) and (makes or t.ndim in axes)]
+        if self.lazy and not found and not _in_place(func, kwargs):
+            # what comes after the maps, such as their mean, needs its gradient
+            result = func(*args, **kwargs)
+        for part in found:
+            vars(part)[_KEY] = self
+            if self.lazy:
+                part.requires_grad_()
+            self.last, self.number = part, self.number + 1
+            if self.number == self.empty:
+                with torch.no_grad():
+                    part.zero_()
+        return result
+
+    def _linear_seen(self, name: str, result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if name == "linear" and isinstance(result, Tensor):
             named = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
             self.linear = (named["input"], named["weight"], named.get("bias"), result)
-        kept = name not in RESHAPING and any(vars(t).get(_KEY) is self for t in inputs)
-        for part in tensors_in(result):
-            if self._are_maps(part, makes, inputs if kept else []):
-                vars(part)[_KEY] = self
-                self.last, self.number = part, self.number + 1
-                if self.number == self.empty:
-                    with torch.no_grad():
-                        part.zero_()
         return result
 
-    def _are_maps(self, part: Tensor, makes: bool, inputs: list[Tensor]) -> bool:
-        if not part.requires_grad or not part.is_floating_point() or part.ndim < 3:
+    def _are_maps(self, part: Tensor) -> bool:
+        if not part.is_floating_point() or part.ndim < 3:
             return False
-        if part.shape[0] != self.shape[0] or math.prod(part.shape[2:]) < 2:
-            return False
-        return makes or any(t.ndim == part.ndim for t in inputs if vars(t).get(_KEY) is self)
+        return part.shape[0] == self.shape[0] and math.prod(part.shape[2:]) > 1
+
+
+def _in_place(func: Any, kwargs: dict[str, Any]) -> bool:
+    name = getattr(func, "__name__", "")
+    return (
+        name == "__setitem__"
+        or (name.endswith("_") and not name.endswith("__"))
+        or bool(kwargs.get("inplace"))
+    )

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from hubel.core.random import torch_generator
 from hubel.core.types import Attribution
-from hubel.explain.entry import Entry, batches, positive
+from hubel.explain.entry import Entry, batches, positive, rows_at_once
 from hubel.explain.gradient import gradient
 from hubel.explain.question import Question, Scale, Target, untouched
 
@@ -33,7 +33,7 @@ def smoothgrad(
     samples: int = 50,
     squared: bool = False,
     seed: int = 0,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     of: Scale = "score",
     also: tuple[Tensor, ...] = (),
 ) -> Attribution:
@@ -50,11 +50,12 @@ def smoothgrad(
     """
     if not (isinstance(noise, (int, float)) and 0 < noise < math.inf):
         raise ValueError(f"noise must be a positive fraction of the input's range; received {noise!r}")
-    samples, batch_size = positive(samples, "samples"), positive(batch_size, "batch_size")
+    samples = positive(samples, "samples")
     start = time.perf_counter()
     with untouched(net):
         question = Question(net, x, target, of=of, also=also)
         entry = Entry(question)
+        batch_size = rows_at_once(entry.point, batch_size)
         point = entry.point
         flat = point.flatten(1)
         shape = (-1, *[1] * (point.ndim - 1))
