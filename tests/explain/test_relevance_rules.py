@@ -190,6 +190,11 @@ def test_gates_get_nothing_and_signals_all():
     torch.testing.assert_close(
         found.values, torch.tensor([[0.0, 2.0 * torch.sigmoid(x[0, 0]).item(), 0.0]]).double()
     )
+    turned = Function(lambda net, x: x[:, 1:2] * (1 - torch.sigmoid(x[:, :1])))
+    torch.testing.assert_close(
+        explain.lrp(turned, x).values,
+        torch.tensor([[0.0, 2.0 * torch.sigmoid(-x[0, 0]).item(), 0.0]]).double(),
+    )
     both = Function(lambda net, x: x[:, :1] * x[:, 1:2])
     torch.testing.assert_close(explain.lrp(both, x).values, torch.tensor([[0.7, 0.7, 0.0]]).double())
 

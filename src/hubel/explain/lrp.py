@@ -69,10 +69,10 @@ def lrp(
         question = Question(net, x, target, of=of, also=also)
         entry = Entry(question)
         rows = torch.arange(len(entry), device=question.x.device)
-        found, absorbed, unclear, notes = _propagated(entry, composite, rows)
+        found, absorbed, notes = _propagated(entry, composite, rows)
         residual = completeness_residual(found, question.score, absorbed)
         loose = 1e-3 if question.score.dtype != torch.float64 else 1e-6
-        if len(rows) > 1 and (unclear or bool((residual > loose).any())):
+        if len(rows) > 1 and bool((residual > loose).any()):
             # the examples do not stand in the first axis everywhere: one after the other there is no doubt whose share it is
             parts = [_propagated(entry, composite, rows[i : i + 1]) for i in range(len(rows))]
             found = torch.cat([part[0] for part in parts])
@@ -91,10 +91,8 @@ def lrp(
     )
 
 
-def _propagated(
-    entry: Entry, composite: Composite, rows: Tensor
-) -> tuple[Tensor, Tensor, bool, tuple[str, ...]]:
-    """Relevances of the points of some rows, what was absorbed [len(rows)], whether it is unclear by whom, and remarks."""
+def _propagated(entry: Entry, composite: Composite, rows: Tensor) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """Relevances of the points of some rows, what was absorbed [len(rows)], and remarks."""
     point = entry.point[rows]
 
     def attempt(careful: bool) -> tuple[Tensor, Relevance]:
@@ -114,4 +112,4 @@ def _propagated(
     notes: tuple[str, ...] = ()
     if composite.input is not None and not rules.at_input:
         notes = ("no operation with a weight reads the input itself: the rule for the input was not used",)
-    return found, rules.absorbed, rules.unclear, notes
+    return found, rules.absorbed, notes

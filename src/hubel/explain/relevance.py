@@ -39,7 +39,6 @@ class Relevance(Rules):
     def __init__(self, composite: Composite, num: int, like: Tensor):
         self.composite = composite
         self.absorbed = like.new_zeros(num, dtype=torch.float64)
-        self.unclear = False
         self.direct: list[tuple[Tensor, Tensor]] = []
         self.at_input = False
         self.counting = True
@@ -233,7 +232,6 @@ class Relevance(Rules):
             if num == 1 or (part.ndim and part.shape[0] % num == 0 and part.shape[0]):
                 self.absorbed += sign * total.reshape(num, -1).sum(1)
             else:
-                self.unclear = True
                 self.absorbed += sign * total.sum() / num
 
 
