@@ -70,13 +70,11 @@ def expected_gradients(
         alphas = (torch.arange(samples) + torch.rand(num, samples, generator=drawn)) / samples
         rows = torch.arange(num).repeat_interleave(samples).to(point.device)
         picked, places = choice.flatten().to(point.device), alphas.flatten().to(point.device, point.dtype)
-        found, baselines = torch.zeros_like(point), point.new_zeros(num, dtype=torch.float64)
+        found, baselines = torch.zeros_like(point), _mean_score(entry, others, rows, picked, batch_size)
         ones = [1] * (point.ndim - 1)
         for part in batches(len(rows), batch_size):
             mine, start0 = rows[part], others[picked[part]]
             way = point[mine] - start0
-            with torch.no_grad():
-                baselines.index_add_(0, mine, entry(start0, mine).double())
             _, slope = gradient(
                 lambda p, mine=mine: entry(p, mine), start0 + places[part].view(-1, *ones) * way
             )
@@ -88,12 +86,23 @@ def expected_gradients(
         method="expected gradients",
         target=question.names,
         score=question.score,
-        residual=completeness_residual(found, question.score.double() - baselines / samples),
+        residual=completeness_residual(found, question.score.double() - baselines),
         absorbed=torch.zeros_like(question.score),
         passes=entry.passes,
         seconds=time.perf_counter() - start,
         notes=(f"{samples} samples against {len(others)} baselines",),
     )
+
+
+def _mean_score(entry: Entry, others: Tensor, rows: Tensor, picked: Tensor, batch_size: int) -> Tensor:
+    """The mean score [N] of the baselines that were picked for each example; each pair is computed once."""
+    pairs, counts = torch.unique(rows * len(others) + picked, return_counts=True)
+    total = torch.zeros(len(entry), dtype=torch.float64, device=rows.device)
+    for part in batches(len(pairs), batch_size):
+        mine, other = pairs[part] // len(others), pairs[part] % len(others)
+        with torch.no_grad():
+            total.index_add_(0, mine, entry(others[other], mine).double() * counts[part])
+    return total * len(entry) / len(rows)
 
 
 def _choices(num: int, samples: int, count: int, drawn: torch.Generator) -> Tensor:

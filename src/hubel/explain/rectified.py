@@ -6,11 +6,13 @@
 
 Max pooling sends R to the place of the maximum (the "switches"), convolutions are transposed. ReLUs are found wherever they are called: as
 modules, functions, methods, in place, and as a clamp at zero. Both draw sharp edges, and say more about the picture than about the
-network: with random weights in its last layers, guided backpropagation draws nearly the same (Adebayo et al. 2018). The notes say so.
+network: they recover parts of the picture (Nie et al. 2018), and with random weights in its last layers guided backpropagation draws nearly
+the same (Adebayo et al. 2018). The notes say so.
 
 Source: M. D. Zeiler, R. Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014 (arXiv:1311.2901), section 2.1;
 J. T. Springenberg, A. Dosovitskiy, T. Brox, M. Riedmiller, "Striving for Simplicity: The All Convolutional Net" (2014), arXiv:1412.6806;
-J. Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018 (arXiv:1810.03292).
+J. Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018 (arXiv:1810.03292); W. Nie, Y. Zhang, A. Patel, "A Theoretical Explanation
+for Perplexing Behaviors of Backpropagation-based Visualizations", ICML 2018 (arXiv:1805.07039).
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from hubel.explain.entry import Entry
 from hubel.explain.gradient import gradient
 from hubel.explain.intercept import with_gradient
 from hubel.explain.question import Question, Scale, Target, untouched
+
+FAILS = "fails sanity checks: it changes little when the weights are randomized (Adebayo et al. 2018)"
 
 
 def deconvnet(
@@ -105,7 +109,7 @@ def _rectified(
         passes=entry.passes,
         seconds=time.perf_counter() - start,
         notes=(
-            "fails sanity checks: it changes little when the weights are randomized (Adebayo et al. 2018)",
+            FAILS if guided else "recovers the picture rather than reasons for the score (Nie et al. 2018)",
         ),
     )
 
