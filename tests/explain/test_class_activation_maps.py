@@ -90,9 +90,9 @@ def test_functional_reused_and_in_place_code_is_explained_as_modules_are():
 
 def test_a_named_layer_is_what_it_answered_before_anything_was_done_to_it_in_place():
     net, x = pooled_net(), inputs(IMAGE)
-    found = explain.hires_cam(net, x, target=0, layer="1")  # batch norm, before the ReLU in place
+    found = explain.grad_cam(net, x, target=0, layer="1")  # batch norm, before the ReLU in place
     copy = nn.Sequential(*net[:2], nn.ReLU(), *net[3:])
-    torch.testing.assert_close(found.values, explain.hires_cam(copy, x, target=0, layer="1").values)
+    torch.testing.assert_close(found.values, explain.grad_cam(copy, x, target=0, layer="1").values)
     assert found.notes == ("maps of 1",)
     assert found.coarse.shape == (3, 8, 8)
 

@@ -192,8 +192,12 @@ OF_GRADIENTS = [n for n in EXPLAINERS if sys.modules[getattr(explain, n).__modul
 def test_an_output_that_does_not_depend_on_the_input_is_refused(name):
     constant = Function(lambda net, x: net.a(torch.relu(x)).detach() + net.b, a=nn.Linear(3, 2))
     constant.b = nn.Parameter(torch.zeros(2))
-    with pytest.raises(ValueError, match=r"does not depend on the input|calls no ReLU"):
-        explained(name, constant.double(), inputs((3,), 2), target=0)
+    of_its_own = Function(lambda net, x: net.weight.relu().expand(len(x), 2))
+    of_its_own.weight = torch.ones(2, dtype=torch.float64, requires_grad=True)  # no parameter, and it needs a gradient
+    of_its_own.weight = of_its_own.weight * 2
+    for net in (constant.double(), of_its_own):
+        with pytest.raises(ValueError, match=r"does not depend on the input|calls no ReLU"):
+            explained(name, net, inputs((3,), 2), target=0)
 
 
 @pytest.mark.parametrize("name", ["saliency", "gradient_times_input", "integrated_gradients"])
@@ -201,6 +205,16 @@ def test_a_gradient_that_is_not_finite_is_refused(name):
     net = Function(lambda net, x: net.a((x * 0).sqrt()), a=nn.Linear(3, 2)).double()
     with pytest.raises(ValueError, match="the gradient for row 0 holds NaN or infinite"):
         explained(name, net, inputs((3,), 2), target=0)
+
+
+@every_explainer
+def test_where_gradients_are_switched_off_the_answer_is_the_same(name):
+    net, x = small(), inputs(IMAGE, 2)
+    expected = explained(name, net, x).values
+    with torch.no_grad():
+        torch.testing.assert_close(explained(name, net, x).values, expected)
+    with torch.inference_mode():
+        torch.testing.assert_close(explained(name, net, x.clone()).values, expected)
 
 
 @every_explainer
@@ -259,7 +273,7 @@ def test_networks_of_pictures_are_explained(name):
     relevance = explain.lrp(net, x, **asked)
     assert relevance.residual.max() <= 1e-6
     if name == "enet":
-        with pytest.raises(TypeError, match="max_unpool2d that reads a choice"):
+        with pytest.raises(ValueError, match="max_unpool2d that reads a choice"):
             explain.deeplift(net, x, **asked)
     else:
         assert explain.deeplift(net, x, baseline=0.1, **asked).residual.max() <= 1e-10

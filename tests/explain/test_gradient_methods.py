@@ -60,21 +60,40 @@ def test_integrated_gradients_of_a_cubic_in_closed_form():
 def test_integrated_gradients_refine_only_what_is_not_complete():
     net = Function(lambda net, x: torch.sin(5 * x).sum(1, keepdim=True))
     x = torch.tensor([[0.001, 0.0], [9.0, -7.5]]).double()
-    found = explain.integrated_gradients(net, x, target=0, tolerance=1e-4)
-    assert found.residual.max() <= 1e-4
-    assert found.notes[0].startswith("7 to ")
-    few = explain.integrated_gradients(net, x, target=0, tolerance=1e-12, max_steps=21)
-    assert few.notes == ("21 steps", "2 of 2 examples are not within 1e-12: allow more with max_steps")
+    found = explain.integrated_gradients(net, x, target=0, tolerance=1e-3)
+    assert found.residual.max() <= 1e-3
+    assert found.notes[0].startswith("14 to ")
+    few = explain.integrated_gradients(net, x, target=0, tolerance=1e-12, max_steps=42)
+    assert few.notes == ("42 steps", "2 of 2 examples are not within 1e-12: allow more with max_steps")
     assert explain.integrated_gradients(net, x, target=0, steps=5).notes == ("5 steps",)
 
 
-def test_pieces_that_are_refined_are_those_of_a_fine_sum():
-    """7, 21, 63 pieces in turn, with all middles kept, are 63 pieces at once."""
+def test_pieces_that_are_refined_keep_their_middles():
+    """All pieces cut three times as fine are the sum over the middles of 3, 3, 9 and 27 parts."""
     net, shape = NETS["sequential"]
-    x = inputs(shape)
-    grown = explain.integrated_gradients(net, x, target=0, baseline=0.3, tolerance=1e-15, max_steps=63)
-    at_once = explain.integrated_gradients(net, x, target=0, baseline=0.3, steps=63, batch_size=7)
-    torch.testing.assert_close(grown.values, at_once.values)
+    x = inputs(shape, 1)
+    grown = explain.integrated_gradients(
+        net, x, target=0, baseline=0.3, tolerance=1e-15, max_steps=42, batch_size=5
+    )
+    edges = [0, 1 / 64, 1 / 16, 1 / 4, 1]
+    total = torch.zeros_like(x)
+    for count, start, end in zip((3, 3, 9, 27), edges[:-1], edges[1:], strict=True):
+        for number in range(count):
+            place = start + (number + 0.5) / count * (end - start)
+            slope = explain.saliency(net, 0.3 + place * (x - 0.3), target=0).values
+            total += slope * (end - start) / count
+    torch.testing.assert_close(grown.values, total * (x - 0.3))
+
+
+def test_what_happens_next_to_the_baseline_is_found():
+    """Behind a layer norm the score jumps where the input leaves zero: 1701 equal steps lack 5 %, and a few hundred do when they are put there."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.LayerNorm(6, eps=1e-8), nn.Linear(6, 2)).double()
+    x = inputs((6,), 2)
+    assert explain.integrated_gradients(net, x, target=0, steps=1701).residual.max() > 0.05
+    found = explain.integrated_gradients(net, x, target=0, tolerance=0.01)
+    assert found.residual.max() <= 0.01
+    assert found.passes < 1500
 
 
 def test_no_more_than_a_batch_is_computed_at_once():

@@ -184,16 +184,28 @@ def test_an_operation_without_a_rule_names_itself_and_its_place():
     )
     for method in (explain.deeplift, explain.lrp):
         with pytest.raises(
-            TypeError, match=r"has no rule for the operation fft_fft, which is called in 1 \(Function\)"
+            ValueError, match=r"has no rule for the operation fft_fft, which is called in 1 \(Function\)"
         ):
             method(net, inputs(IMAGE), target=0)
 
 
 def test_a_choice_by_value_has_no_rule_in_deeplift():
     net = Function(lambda net, x: net.a(torch.where(x > 0, x, 0.1 * x)), a=nn.Linear(4, 2)).double()
-    with pytest.raises(TypeError, match="operation where that reads a choice"):
+    with pytest.raises(ValueError, match="operation where that reads a choice"):
         explain.deeplift(net, inputs((4,)), target=0)
     assert explain.lrp(net, inputs((4,)), target=0).residual.max() < 1e-9
+
+
+def test_an_operator_without_a_rule_keeps_its_error():
+    """Python would make "unsupported operand" of a TypeError inside of `-`."""
+
+    def forward(net, x):
+        with torch.no_grad():
+            middle = x.mean()
+        return net.a(x - middle)
+
+    with pytest.raises(ValueError, match="deeplift has no rule for the operation sub that reads a choice"):
+        explain.deeplift(Function(forward, a=nn.Linear(4, 2)).double(), inputs((4,)), target=0)
 
 
 def test_control_flow_by_value_is_fine():
@@ -208,7 +220,7 @@ def test_control_flow_by_value_is_fine():
 
 def test_different_operations_for_the_baseline_are_refused():
     net = Function(lambda net, x: net.a(x.relu() if x.sum() > 0 else x.tanh()), a=nn.Linear(4, 2)).double()
-    with pytest.raises(TypeError, match="does different things for the input and for the baseline"):
+    with pytest.raises(ValueError, match="does different things for the input and for the baseline"):
         explain.deeplift(net, torch.ones(1, 4), target=0, baseline=-1.0)
 
 
@@ -226,12 +238,12 @@ def test_a_rule_that_changes_the_answer_is_found(monkeypatch):
 
 def test_batch_statistics_and_packed_sequences_are_refused():
     net = nn.Sequential(nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 2)).double().eval()
-    with pytest.raises(TypeError, match="with the statistics of the batch"):
+    with pytest.raises(ValueError, match="with the statistics of the batch"):
         explain.deeplift(net, inputs((4,)), target=0)
 
     def packed(net, x):
         out, _ = net.r(nn.utils.rnn.pack_padded_sequence(x, torch.tensor([5, 4, 2]), batch_first=True))
         return nn.utils.rnn.pad_packed_sequence(out, batch_first=True)[0][:, 0]
 
-    with pytest.raises(TypeError, match="has no rule for the operation"):
+    with pytest.raises(ValueError, match="has no rule for the operation"):
         explain.lrp(Function(packed, r=nn.LSTM(3, 4)).double(), inputs((5, 3)), target=0)

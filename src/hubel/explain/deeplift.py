@@ -51,8 +51,8 @@ def deeplift(
     >>> found.values.shape, bool(found.residual.max() < 1e-5)
     (torch.Size([1, 2]), True)
 
-    Raises `TypeError` for an operation without a rule, naming it and its place, and `ValueError` as `Question` does, for a wrong
-    `baseline` or `rule`, and for an output that does not depend on the input.
+    Raises `ValueError` for an operation without a rule, naming it and its place, as `Question` does, for a wrong `baseline` or `rule`, and
+    for an output that does not depend on the input.
     """
     if rule not in ("rescale", "reveal_cancel"):
         raise ValueError(f'rule must be "rescale" or "reveal_cancel"; received {rule!r}')

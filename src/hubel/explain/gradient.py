@@ -34,7 +34,7 @@ def slope_at(y: Tensor, leaf: Tensor, *, keep: bool = False) -> Tensor:
     """∂ Σ y / ∂ leaf; `keep` leaves the graph for another pass. Errors as in `gradient`."""
     if not y.requires_grad:
         raise independent()
-    (slope,) = torch.autograd.grad(y.sum(), leaf, retain_graph=keep, allow_unused=True)
+    (slope,) = torch.autograd.grad(y, leaf, torch.ones_like(y), retain_graph=keep, allow_unused=True)
     if slope is None:
         raise independent()
     if not bool(torch.isfinite(slope).all()):

@@ -159,7 +159,7 @@ class Call:
         """The operation as it is, with torch's own gradient."""
         return self.function(*self.args, **self.kwargs)
 
-    def no_rule(self, why: str = "") -> TypeError:
+    def no_rule(self, why: str = "") -> ValueError:
         """The error that names the operation and the place."""
         return self.engine.no_rule(self.name, why)
 
@@ -234,13 +234,13 @@ class Interception(TorchFunctionMode):
         vars(tensor)[_KEY] = Mark(owner=self, **flags)
         return tensor
 
-    def no_rule(self, operation: str, why: str = "") -> TypeError:
-        """The error for an operation without a rule."""
+    def no_rule(self, operation: str, why: str = "") -> ValueError:
+        """The error for an operation without a rule. (Python takes a `TypeError` inside of an operator for a number that does not fit.)"""
         place = "the target's own function"
         if self.modules:
             name, module, _ = self.modules[-1]
             place = f"{name or 'the network'} ({type(module).__name__})"
-        return TypeError(
+        return ValueError(
             f"{self.rules.name} has no rule for the operation {operation}{' ' + why if why else ''}, which is called in {place}: "
             "write it with other operations, or use integrated_gradients or occlusion, which need no rules"
         )

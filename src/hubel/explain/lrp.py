@@ -51,8 +51,8 @@ def lrp(
     >>> found.values.shape, bool(found.residual.max() < 1e-4)
     (torch.Size([1, 2]), True)
 
-    Raises `TypeError` for an operation without a rule, naming it and its place, and for a `rule` that is none; `ValueError` as `Question`
-    does, for a rule for inputs that stands elsewhere, and for an output that does not depend on the input.
+    Raises `ValueError` for an operation without a rule, naming it and its place, as `Question` does, for a rule for inputs that stands
+    elsewhere, and for an output that does not depend on the input; `TypeError` for a `rule` that is none.
     """
     if isinstance(rule, Rule):
         if rule.at_input:

@@ -207,6 +207,8 @@ def as_input(net: nn.Module, x: Tensor | np.ndarray) -> Tensor:
     if isinstance(x, np.ndarray) and x.dtype.kind not in "fiub":
         raise TypeError(f"x must hold numbers; received an array of {x.dtype}")
     tensor = torch.as_tensor(x).detach()
+    if tensor.is_inference():  # made under torch.inference_mode, it could have no gradient
+        tensor = tensor.clone()
     if tensor.ndim < 2:
         raise ValueError(
             f"x must have one row an example, [N, ...]; received shape {list(tensor.shape)}. Of one example pass x[None]"
@@ -268,7 +270,7 @@ def untouched(net: nn.Module) -> Iterator[None]:
     flags = [(parameter, parameter.requires_grad, parameter.grad) for parameter in net.parameters()]
     modes = [(module, module.training) for module in net.modules()]
     devices = sorted({p.device.index or 0 for p in net.parameters() if p.device.type == "cuda"})
-    with torch.random.fork_rng(devices):
+    with torch.inference_mode(False), torch.random.fork_rng(devices):
         try:
             for parameter, _, _ in flags:
                 parameter.requires_grad_(False)
