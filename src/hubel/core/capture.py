@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 @contextmanager
@@ -52,3 +52,27 @@ def entered(net: nn.Module) -> Iterator[list[tuple[str, nn.Module, tuple[Any, ..
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def branched(
+    net: nn.Module, name: str, change: Callable[[Tensor], Tensor] | None = None
+) -> Iterator[list[Any]]:
+    """Collect what the module `name` returns; the network goes on with a copy (or, of tensors, with what `change` makes of them), so that
+    nothing which it does in place reaches what was collected. Of a tuple it is the first part.
+    """
+    kept: list[Any] = []
+
+    def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+        first = output[0] if isinstance(output, tuple) else output
+        kept.append(first)
+        goes_on = first
+        if hasattr(first, "clone"):
+            goes_on = first.clone() if change is None else change(first)
+        return (goes_on, *output[1:]) if isinstance(output, tuple) else goes_on
+
+    handle = net.get_submodule(name).register_forward_hook(hook)
+    try:
+        yield kept
+    finally:
+        handle.remove()

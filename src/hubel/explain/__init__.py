@@ -34,4 +34,61 @@ __all__ = [
     "random_map",
     "sensitivity_n",
     "surrogate",
+from hubel.explain.cam import cam
+from hubel.explain.deeplift import deeplift
+from hubel.explain.expected_gradients import expected_gradients
+from hubel.explain.grad_cam import grad_cam, grad_cam_plus_plus, hires_cam, layer_cam
+from hubel.explain.gradient_times_input import gradient_times_input
+from hubel.explain.integrated_gradients import integrated_gradients
+from hubel.explain.lrp import lrp
+from hubel.explain.lrp_rules import (
+    EPSILON_ALPHA2_BETA1,
+    EPSILON_ALPHA2_BETA1_FLAT,
+    EPSILON_GAMMA,
+    EPSILON_PLUS,
+    EPSILON_PLUS_FLAT,
+    AlphaBeta,
+    Box,
+    Composite,
+    Epsilon,
+    Flat,
+    Gamma,
+    WSquare,
+    ZPlus,
+)
+from hubel.explain.question import Unit
+from hubel.explain.rectified import deconvnet, guided_backprop
+from hubel.explain.saliency import saliency
+from hubel.explain.smoothgrad import smoothgrad
+
+__all__ = [
+    "EPSILON_ALPHA2_BETA1",
+    "EPSILON_ALPHA2_BETA1_FLAT",
+    "EPSILON_GAMMA",
+    "EPSILON_PLUS",
+    "EPSILON_PLUS_FLAT",
+    "AlphaBeta",
+    "Attribution",
+    "Box",
+    "Composite",
+    "Epsilon",
+    "Flat",
+    "Gamma",
+    "Unit",
+    "WSquare",
+    "ZPlus",
+    "cam",
+    "deconvnet",
+    "deeplift",
+    "expected_gradients",
+    "grad_cam",
+    "grad_cam_plus_plus",
+    "gradient_times_input",
+    "guided_backprop",
+    "hires_cam",
+    "integrated_gradients",
+    "layer_cam",
+    "lrp",
+    "saliency",
+    "smoothgrad",
 ]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hubel.core.capture import captured
+from hubel.core.capture import branched
 from hubel.core.errors import nearest
 
 Scale = Literal["score", "probability", "log_probability"]
@@ -75,6 +75,7 @@ class Question:
 
     `rows` says to which example each row of a larger batch belongs (several perturbed copies of an example), so that each is asked about
     its own target. `also` are further arguments of the network, such as lengths [N]. `calls` counts the rows that went through the network.
+    With `graph` the first pass keeps its graph, which ends at a copy of `x`, and `answer` [N] is the number that was read from it.
 
     >>> question = Question(nn.Linear(2, 3), torch.ones(4, 2), 1)
     >>> question(question.x).shape, question.names[0], question.calls
@@ -92,6 +93,7 @@ class Question:
         *,
         of: Scale = "score",
         also: tuple[Tensor, ...] = (),
+        graph: bool = False,
     ):
         _refuse_scripted(net)
         refuse_training(net)
@@ -102,10 +104,15 @@ class Question:
         if isinstance(target, Unit):
             layer_named(net, target.layer)
         self.target: Any = target
-        with torch.no_grad():
-            outputs = self._outputs(self.x, torch.arange(len(self.x), device=self.x.device))
+        rows = torch.arange(len(self.x), device=self.x.device)
+        with torch.set_grad_enabled(graph):
+            outputs = self._outputs(
+                self.x.detach().requires_grad_(graph and self.x.is_floating_point()), rows
+            )
             self._settle(outputs)
-            self.score = self._read(outputs, torch.arange(len(self.x), device=self.x.device)).detach()
+            answer = self._read(outputs, rows)
+        self.answer = answer if graph else None
+        self.score = answer.detach()
         if not bool(torch.isfinite(self.score).all()):
             raise ValueError(
                 f"the network answers NaN or infinite values for example {int((~torch.isfinite(self.score)).nonzero()[0])}: "
@@ -135,13 +142,13 @@ class Question:
             value[rows] if isinstance(value, Tensor) and value.ndim else value for value in self.also
         )
         if not isinstance(self.target, Unit):
-            return self.net(x, *also)
+            return self.net(x.clone(), *also)  # what a network does to its input in place stays in the copy
         layer = self.target.layer
-        with captured(self.net, lambda name, module: name == layer) as calls:
-            self.net(x, *also)
-        if not calls:
+        with branched(self.net, layer) as answered:
+            self.net(x.clone(), *also)
+        if not answered:
             raise ValueError(f"layer {layer} is not called when the network answers: choose another one")
-        return calls[-1][3]
+        return answered[-1]
 
     def _settle(self, outputs: Any) -> None:
         """Make the target concrete: output numbers [N], or a `Unit`, or a function."""
@@ -200,6 +207,8 @@ def as_input(net: nn.Module, x: Tensor | np.ndarray) -> Tensor:
     if isinstance(x, np.ndarray) and x.dtype.kind not in "fiub":
         raise TypeError(f"x must hold numbers; received an array of {x.dtype}")
     tensor = torch.as_tensor(x).detach()
+    if tensor.is_inference():  # made under torch.inference_mode, it could have no gradient
+        tensor = tensor.clone()
     if tensor.ndim < 2:
         raise ValueError(
             f"x must have one row an example, [N, ...]; received shape {list(tensor.shape)}. Of one example pass x[None]"
@@ -261,7 +270,7 @@ def untouched(net: nn.Module) -> Iterator[None]:
     flags = [(parameter, parameter.requires_grad, parameter.grad) for parameter in net.parameters()]
     modes = [(module, module.training) for module in net.modules()]
     devices = sorted({p.device.index or 0 for p in net.parameters() if p.device.type == "cuda"})
-    with torch.random.fork_rng(devices):
+    with torch.inference_mode(False), torch.random.fork_rng(devices):
         try:
             for parameter, _, _ in flags:
                 parameter.requires_grad_(False)
