@@ -6,6 +6,7 @@ operations can be followed. `scores_of` is for versions that differ anywhere. Bo
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -94,8 +95,28 @@ class Versions:
             "boxes inside the example"
         )
 
+    def estimate(self, starts: np.ndarray, crops: Tensor) -> tuple[float, int]:
+        """Seconds and bytes that `scores` will take, from one recorded pass and counted operations."""
+        begun = time.perf_counter()
+        with torch.no_grad():
+            expected = self._record(starts, crops)
+        seconds = (time.perf_counter() - begun) / 2 * len(starts)
+        if self._engine is None or expected is None:
+            return seconds, self.budget
+        plans = self._engine.plans(np.unique(starts, axis=0), tuple(crops.shape[-len(self.axes) :]))
+        share = sum(p.cost * len(p.rows) for p in plans) / sum(p.full_cost * len(p.rows) for p in plans)
+        kept = sum(value.numel() * value.element_size() for value in self._engine.tape.values.values())
+        return share * seconds, kept + min(self.budget, len(starts) * max(plan.row_bytes for plan in plans))
+
     def _begin(self, starts: np.ndarray, crops: Tensor, progress: Progress) -> Tensor | None:
         """Record a pass of the example and of one version, and compute all; None where that can not be done incrementally."""
+        expected = self._record(starts, crops)
+        if self._engine is None or expected is None:
+            return None
+        return self._incremental(self._engine, starts, crops, progress, (len(starts) // 2, expected))
+
+    def _record(self, starts: np.ndarray, crops: Tensor) -> list[Tensor] | None:
+        """Have a tape made of the example and of the version in the middle; what the network answers for that one, or None where it can not be replayed."""
         dims = len(self.axes)
         trailing = tuple(range(self.example.ndim - dims, self.example.ndim))
         if self.example.ndim < 2 or self.axes != trailing or not self.example.is_floating_point():
@@ -112,8 +133,7 @@ class Versions:
         if not self._engine.num_rules:
             self._decline("no operation at its beginning works on neighbouring positions")
             return None
-        expected = [t[1] for t in tensors_in(answered) if t.ndim and len(t) == 2]
-        return self._incremental(self._engine, starts, crops, progress, (probe, expected))
+        return [t[1] for t in tensors_in(answered) if t.ndim and len(t) == 2]
 
     def _decline(self, reason: str) -> None:
         self._engine = None
