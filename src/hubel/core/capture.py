@@ -52,3 +52,22 @@ def entered(net: nn.Module) -> Iterator[list[tuple[str, nn.Module, tuple[Any, ..
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def altered(net: nn.Module, layer: str, change: Callable[[Any], Any]) -> Iterator[None]:
+    """Inside the block the module called `layer` answers `change(its answer)`, at every call; the network itself is not changed.
+
+    >>> import torch
+    >>> net = torch.nn.Sequential(torch.nn.ReLU())
+    >>> with altered(net, "0", lambda answer: answer * 10):
+    ...     net(torch.ones(1))
+    tensor([10.])
+    """
+    handle = dict(net.named_modules())[layer].register_forward_hook(
+        lambda module, inputs, output: change(output)
+    )
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -12,7 +12,7 @@ doi:10.1109/TKDE.2007.190734, equations 4 to 9. Each feature is left out alone: 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from hubel.core.random import numpy_generator
 from hubel.core.types import Attribution
 from hubel.explain.evidence import Measure, asked, differences, num_classes
 from hubel.explain.question import Question, Target, as_input, untouched
-from hubel.explain.versions import BUDGET, Progress, scores_of
+from hubel.explain.versions import BUDGET, Progress, rows_at_once, scores_of
 
 
 def leave_one_feature_out(
@@ -62,14 +62,14 @@ def leave_one_feature_out(
                 "Of maps use prediction_difference"
             )
         parts = _parts(groups, question.x.shape[1])
-        classes = num_classes(question)
+        classes, at_once = num_classes(question), rows_at_once(question, budget)
         values = torch.zeros(question.x.shape, dtype=question.score.dtype, device=question.x.device)
         effects = torch.zeros(len(question.x), len(parts), dtype=values.dtype, device=values.device)
         for number, columns in enumerate(parts):
             others, shares = _values(data[:, columns], most, seed, number)
             for row in range(len(question.x)):
                 scores = scores_of(
-                    question, row, _replaced(question.x[row], columns, others), len(others), budget=budget
+                    question, row, _replaced(question.x[row], columns, others), len(others), at_once=at_once
                 )
                 without = (scores * shares.to(scores)).sum()
                 effects[row, number] = differences(
@@ -112,7 +112,7 @@ def _values(column: Tensor, most: int, seed: int, number: int) -> tuple[Tensor, 
     return others, counts.double() / counts.sum()
 
 
-def _replaced(example: Tensor, columns: list[int], others: Tensor):  # noqa: ANN202 - a function numbers → versions
+def _replaced(example: Tensor, columns: list[int], others: Tensor) -> Callable[[np.ndarray], Tensor]:
     def make(numbers: np.ndarray) -> Tensor:
         versions = example.repeat(len(numbers), 1)
         versions[:, columns] = others[torch.from_numpy(numbers).to(others.device)]

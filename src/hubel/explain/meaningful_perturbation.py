@@ -86,7 +86,7 @@ def meaningful_perturbation(
             shift = tuple(s if abs(s) < side else 0 for s, side in zip(shift, sides, strict=True))
             mask.requires_grad_(True)
             with torch.enable_grad():
-                kept = torch.roll(enlarged(mask, sides), shift, tuple(range(2, mask.ndim)))
+                kept = enlarged(mask, sides)
                 moved, hidden = (torch.roll(t, shift, tuple(range(2, t.ndim))) for t in (examples, blank))
                 loss = question(kept * moved + (1 - kept) * hidden).sum()
                 loss = loss + area * (1 - mask).sum() + smoothness * _roughness(mask, power)

@@ -53,7 +53,7 @@ class Versions:
         self.example = question.x[row]
         self.notes: tuple[str, ...] = ()
         self._engine: Incremental | None = None
-        self._tried, self._row_bytes = False, 0
+        self._tried, self._at_once = False, 0
 
     @property
     def incremental(self) -> bool:
@@ -220,7 +220,9 @@ class Versions:
         def make(numbers: np.ndarray) -> Tensor:
             return self.full(starts[numbers], crops if len(crops) == 1 else crops[numbers])
 
-        return scores_of(self.question, self.row, make, len(starts), budget=self.budget, progress=progress)
+        if not self._at_once:
+            self._at_once = rows_at_once(self.question, self.budget) if len(starts) >= FEW else FEW
+        return scores_of(self.question, self.row, make, len(starts), at_once=self._at_once, progress=progress)
 
 
 class _Refusal(Exception):
@@ -244,25 +246,19 @@ def scores_of(
     make: Callable[[np.ndarray], Tensor],
     num: int,
     *,
-    budget: int = BUDGET,
+    at_once: int,
     progress: Progress = None,
 ) -> Tensor:
-    """The explained number [num] of versions of example `row`; `make(numbers)` answers those of some numbers [n, ...].
-
-    Batches hold as many as fit `budget` bytes, by what the network needs for one.
+    """The explained number [num] of versions of example `row`, `at_once` of them in a batch; `make(numbers)` answers those of some numbers [n, ...].
 
     >>> question = Question(torch.nn.Linear(2, 1), torch.zeros(1, 2), 0)
-    >>> scores_of(question, 0, lambda numbers: torch.zeros(len(numbers), 2), 5).shape
+    >>> scores_of(question, 0, lambda numbers: torch.zeros(len(numbers), 2), 5, at_once=2).shape
     torch.Size([5])
     """
+    found = []
     with torch.no_grad():
-        sizes = _Sizes()
-        with sizes:
-            first = question(make(np.arange(1)), torch.full((1,), row, device=question.x.device))
-        batch = int(max(1, min(1024, budget // max(1, sizes.most))))
-        found = [first]
-        for start in range(1, num, batch):
-            numbers = np.arange(start, min(num, start + batch))
+        for start in range(0, num, at_once):
+            numbers = np.arange(start, min(num, start + at_once))
             rows = torch.full((len(numbers),), row, device=question.x.device)
             found.append(question(make(numbers), rows))
             if progress is not None:
@@ -270,8 +266,20 @@ def scores_of(
     return torch.cat(found)
 
 
+def rows_at_once(question: Question, budget: int = BUDGET) -> int:
+    """How many versions of an example fit `budget` bytes, by what the network's operations answer for one.
+
+    >>> rows_at_once(Question(torch.nn.Linear(2, 1), torch.zeros(1, 2), 0), budget=240)
+    20
+    """
+    sizes = _Sizes()
+    with torch.no_grad(), sizes:
+        question(question.x[:1])
+    return int(max(1, min(1024, budget // sizes.most)))
+
+
 class _Sizes(TorchDispatchMode):
-    """Sees how many bytes an operation reads and answers at most; parameters, which do not grow with the batch, come too, once."""
+    """Sees how many bytes the answer of an operation takes at most, times three: what it reads is there too, and what else is still needed."""
 
     def __init__(self) -> None:
         super().__init__()
