@@ -293,5 +293,7 @@ class _Sizes(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         answered = func(*args, **(kwargs or {}))
-        self.most = max(self.most, 3 * sum(t.numel() * t.element_size() for t in tensors_in(answered)))
+        read = {t.untyped_storage()._cdata for t in tensors_in((args, kwargs or {}))}
+        fresh = [t for t in tensors_in(answered) if t.untyped_storage()._cdata not in read]
+        self.most = max(self.most, 3 * sum(t.numel() * t.element_size() for t in fresh))
         return answered
