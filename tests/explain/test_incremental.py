@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from hubel.explain import incremental
-from hubel.explain.question import Question
+from hubel.explain.question import Question, Unit
 from hubel.explain.versions import Versions
 
 
@@ -218,7 +218,7 @@ def written_through_a_view(x):
 
 def with_counter(m, x):
     m["count"].weight.data.sub_(0)
-    x = x * m["count"].weight.sum()
+    x = x * m["count"].weight
     m["count"].weight.data.sub_(0)
     return x
 
@@ -227,8 +227,6 @@ def with_counter(m, x):
 @pytest.mark.usefixtures("boxes_wherever_possible")
 def test_what_can_not_be_replayed_is_computed_in_full(name):
     run, reason = FALLING_BACK[name]
-    if name == "changes a buffer after reading it":
-        pytest.importorskip("torch")
     net = made(lambda: Code(lambda m, x: m["head"](run(m, x).mean((2, 3))), **{k: v() for k, v in FIRST.items()},
                             head=nn.Linear(4, 3), count=nn.Linear(1, 1, bias=False)))  # fmt: skip
     question = Question(net, torch.rand(1, 2, 17, 13, dtype=torch.float64) - 0.4, 1)
