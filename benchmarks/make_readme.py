@@ -14,6 +14,7 @@ ORDER = (
     "p1",
     "p2",
     "p3",
+    "p4_occlusion",
     "p8",
     "p9",
     "p12",

@@ -15,6 +15,7 @@ SCRIPTS = (
     "p1_keras_mnist_net",
     "p2_resnet20",
     "p3_time_to_accuracy",
+    "p4_occlusion",
     "p8_first_answer",
     "p9_memory",
     "p12_table_mlp",
