@@ -61,7 +61,7 @@ class Incremental:
             )
             self.rules.append(rule)
             if rule is not None and not rule.exits:
-                boxed.update(n for n in operation.outputs if n >= 0 and self.users[n])
+                boxed.update(self.outputs_read(operation))
         self._bases: dict[int, Tensor] = {}
         self._padded: dict[Any, Tensor] = {}
 
@@ -130,9 +130,8 @@ class Incremental:
             if rule is None or rule.exits:
                 continue
             found = rule.spread([spans[number] for number in operation.inputs])
-            for number in operation.outputs:
-                if number >= 0 and self.users[number]:
-                    spans[number] = found.within(self.sides(number))
+            for number in self.outputs_read(operation):
+                spans[number] = found.within(self.sides(number))
         return spans
 
     def _groups(self, starts: Starts, spans: dict[int, Spans]) -> list[np.ndarray]:
@@ -161,7 +160,7 @@ class Incremental:
     ) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
         """The work of one position of each box, and of each axis (which different start each box has, the sizes of the boxes for it)."""
         chosen = [
-            (operation.outputs[0], rule.work + MOVE)
+            (self.outputs_read(operation)[0], rule.work + MOVE)
             for operation, rule in zip(self.tape.operations, self.rules, strict=True)
             if rule is not None and not rule.exits
         ]
@@ -174,6 +173,10 @@ class Incremental:
             )
             axes.append((places.reshape(-1), sizes.reshape(len(chosen), len(first))))
         return weights, axes
+
+    def outputs_read(self, operation: Operation) -> list[int]:
+        """The answers of an operation that somebody reads."""
+        return [number for number in operation.outputs if number >= 0 and self.users[number]]
 
     def _leading(self, number: int) -> int:
         return math.prod(self.tape.shapes[number][1 : -self.dims])
@@ -194,9 +197,8 @@ class Incremental:
                 for number in operation.inputs:
                     before += live.pop(number, 0.0)
             elif not rule.exits:
-                for number in operation.outputs:
-                    if number in boxes:
-                        live[number] = MOVE * self._row_size(number)
+                for number in self.outputs_read(operation):
+                    live[number] = MOVE * self._row_size(number)
             for number in [n for n in live if max(self.users[n]) <= k]:
                 del live[number]
             total = before + sum(live.values()) + behind[k + 1]
@@ -222,7 +224,7 @@ class Incremental:
         if rule.exits:
             inside = sum(self._leading(number) * math.prod(boxes[number][1]) for number in operation.inputs)
             return 2 * MOVE * inside + CUT, in_full
-        output = operation.outputs[0]
+        output = self.outputs_read(operation)[0]
         size = boxes[output][1]
         written = sum(self._leading(n) for n in operation.outputs if n in boxes) * math.prod(size)
         read, cuts = 0, 0.0
@@ -243,7 +245,7 @@ class Incremental:
         for k, (operation, rule) in enumerate(zip(self.tape.operations, self.rules, strict=True)):
             crop = 0
             if k < switch and rule is not None and not rule.exits:
-                size = boxes[operation.outputs[0]][1]
+                size = boxes[self.outputs_read(operation)[0]][1]
                 crop = sum(self._leading(n) * math.prod(rule.reads(size)) for n in operation.inputs)
                 held |= {n: self._leading(n) * math.prod(size) for n in operation.outputs if n in boxes}
             else:
@@ -286,10 +288,10 @@ class _Frame:
                 if value is not None:
                     self._full[number] = value
             return
-        start, size = self._plan.boxes[operation.outputs[0]]
+        start, size = self._plan.boxes[self._engine.outputs_read(operation)[0]]
         start = start[self._rows]
         for number, value in zip(operation.outputs, rule.compute(self, start, size), strict=True):
-            if value is not None and number >= 0:
+            if value is not None and self._engine.users.get(number):
                 self._boxes[number] = (value, start)
 
     def in_full(self, operation: Operation) -> None:
@@ -297,7 +299,7 @@ class _Frame:
         values = {number: self.full(number) for number in operation.inputs}
         found = self._engine.tape.replay(operation, values, len(self._rows))
         for number, value in zip(operation.outputs, found, strict=True):
-            if value is not None and number >= 0:
+            if value is not None and self._engine.users.get(number):
                 self._full[number] = value
 
     def forget(self, number: int) -> None:

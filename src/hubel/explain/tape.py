@@ -11,7 +11,7 @@ The pass is made with two rows, so that a tape tells where the number of example
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -358,7 +358,7 @@ def _needed(tape: Tape) -> list[Operation]:
     for operation in reversed(tape.operations):
         if needed.intersection(operation.outputs):
             needed.update(operation.inputs)
-            kept.append(operation)
+            kept.append(replace(operation))
     return kept[::-1]
 
 
