@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hubel.explain import incremental
+from hubel.explain import box_rules, incremental
 from hubel.explain.question import Question, Unit
 from hubel.explain.versions import Versions
 
@@ -125,11 +125,11 @@ NETS = {
     "reused": (with_head(reused, 16, first=lambda: conv(2, 4, 3), a=lambda: conv(4, 4, 3, padding=1), norm=lambda: nn.BatchNorm2d(4), act=nn.ELU), IMAGE,
                {"_adaptive_avg_pool2d"}),
     "concatenated": (with_head(concatenated, 12, first=lambda: conv(2, 4, 3), a=lambda: conv(4, 4, 3, padding=1), b=lambda: conv(8, 4, 1)), IMAGE, set()),
-    "gated": (with_head(gated, 4, first=lambda: conv(2, 4, 3), a=lambda: conv(4, 4, 1), b=lambda: conv(4, 4, 3)), IMAGE, {"sigmoid", "mul"}),
+    "gated": (with_head(gated, 4, first=lambda: conv(2, 4, 3), a=lambda: conv(4, 4, 1), b=lambda: conv(4, 4, 3)), IMAGE, {"convolution", "sigmoid", "mul", "mean"}),
     "shuffled": (with_head(shuffled, 4, first=lambda: conv(2, 4, 3), a=lambda: conv(2, 2, 3, padding=1)), IMAGE, {"amax"}),
     "sliced": (with_head(sliced, 7, **FIRST), IMAGE, set()),
     "normalized": (with_head(normalized, 4, first=lambda: conv(2, 4, 3), norm=lambda: nn.BatchNorm2d(4), act=lambda: nn.PReLU(4), a=lambda: conv(4, 4, 2)), IMAGE, set()),
-    "decoder": (with_head(decoder, 3, **FIRST, up=lambda: nn.ConvTranspose2d(4, 3, 3, stride=2)), IMAGE, {"mean"}),
+    "decoder": (with_head(decoder, 3, **FIRST, up=lambda: nn.ConvTranspose2d(4, 3, 3, stride=2)), IMAGE, {"convolution", "mean"}),
     "constants": (with_head(constants, 4, **FIRST), IMAGE, set()),
     "signals": (
         lambda: nn.Sequential(nn.Conv1d(2, 4, 5, stride=2), nn.BatchNorm1d(4), nn.ReLU(), nn.MaxPool1d(3, 2, 1), nn.Conv1d(4, 4, 3, padding=4, dilation=4),
@@ -193,21 +193,17 @@ def test_incremental_answers_are_the_networks_own(name):
     found = versions.scores(starts, crops)
     assert versions.incremental, versions.notes
     assert torch.allclose(found, expected, rtol=0, atol=1e-10 * float(expected.abs().max()))
-    assert len(expected.unique()) > len(starts) // 2, "versions that all answer alike would show nothing"
+    assert len(expected.unique()) > len(starts) // 3, "versions that all answer alike would show nothing"
     engine = versions._engine
     at_first = [o.name for o, r in zip(engine.tape.operations, engine.rules, strict=True) if r is None]
-    assert without_rule <= set(at_first)
-    assert not set(at_first) - without_rule - AFTER_THE_MAPS - {"convolution", "mean"} or name == "gated"
-
-
-AFTER_THE_MAPS = {"view", "_unsafe_view", "addmm", "squeeze", "clone"}
+    assert set(at_first) - {"view", "addmm"} == without_rule
 
 
 FALLING_BACK = {
     "reads a value into Python": (lambda m, x: m["first"](x) * (2.0 if x.mean().item() > 0 else 1.0), "depends on values"),
-    "reads a value behind torch's back": (lambda m, x: m["first"](x) * float(x.detach().numpy().sum()), "answer something else"),
+    "reads a value behind torch's back": (lambda m, x: m["first"](x) * torch.from_numpy(x.numpy(force=True).sum((1, 2, 3), keepdims=True)), "could not be replayed"),
     "writes through a view": (lambda m, x: written_through_a_view(m["first"](x)), "a view of a value was written to"),
-    "circular border": (lambda m, x: F.pad(m["first"](x), (1, 1, 1, 1), mode="circular"), "not followed"),
+    "circular border": (lambda m, x: F.pad(m["first"](x), (1, 1, 1, 1), mode="circular"), "a view of a value was written to"),
     "changes a buffer after reading it": (lambda m, x: with_counter(m, m["first"](x)), "of its own after reading it"),
 }  # fmt: skip
 
@@ -352,3 +348,25 @@ def test_progress_counts_the_versions():
     assert seen[-1] == (len(starts), len(starts))
     assert [done for done, _ in seen] == sorted({done for done, _ in seen})
     assert len(seen) > 1
+
+
+@pytest.mark.usefixtures("boxes_wherever_possible")
+def test_wrong_incremental_answers_are_found_and_not_used(monkeypatch):
+    """A rule that is wrong (a window that reaches nowhere) does not lead to a wrong map."""
+    monkeypatch.setattr(box_rules.Window, "spread", lambda rule, spans: spans[0])
+    net = made(
+        lambda: nn.Sequential(
+            conv(2, 4, 5, padding=2),
+            nn.ReLU(),
+            conv(4, 2, 5, padding=2),
+            nn.Flatten(),
+            nn.Linear(2 * 37 * 29, 3),
+        )
+    )
+    question = Question(net, torch.randn(1, *IMAGE, dtype=torch.float64), 1)
+    versions = Versions(question, 0, axes=(1, 2))
+    starts, crops = places(IMAGE[1:], (5, 5), 4), torch.zeros(1, 2, 5, 5, dtype=torch.float64)
+    with torch.no_grad():
+        expected = plain(question, versions, starts, crops)
+    assert torch.allclose(versions.scores(starts, crops), expected, rtol=1e-10)
+    assert "answer something else" in versions.notes[0]

@@ -30,7 +30,7 @@ def conditional(data, index, row):
 def test_linear_scores_differ_by_what_the_conditional_mean_says():
     """E[w · x | the others] is linear, so w_i (x_i - E[x_i | others]) exactly, and pairs of samples have exactly that mean."""
     data = correlated(400, 4)
-    net = nn.Linear(4, 2).double()
+    net = nn.Linear(4, 2).double().requires_grad_(False)
     x = data[:3]
     found = prediction_difference(net, x, data=data, target=1, measure="score", samples=2, clip=False)
     for row in range(3):
@@ -101,7 +101,7 @@ def test_a_feature_is_left_out_by_averaging_over_its_values():
 
 
 def test_columns_that_belong_together_are_replaced_together():
-    net = nn.Linear(4, 1, bias=False).double()
+    net = nn.Linear(4, 1, bias=False).double().requires_grad_(False)
     x = torch.tensor([[0.0, 1, 0, 2]], dtype=torch.float64)
     data = torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 4]], dtype=torch.float64)
     found = leave_one_feature_out(net, x, data=data, target=0, measure="score", groups=[[0, 1, 2]])

@@ -71,8 +71,15 @@ class Crops(Protocol):
 class Rule(Protocol):
     """How a box passes an operation."""
 
-    exits: bool
-    work: float
+    @property
+    def exits(self) -> bool:
+        """Whether the answer is whole: it has no spatial axes any more."""
+        ...
+
+    @property
+    def work(self) -> float:
+        """Multiply-adds for one number of the answer."""
+        ...
 
     def spread(self, spans: Sequence[Spans]) -> Spans:
         """Where the answer differs, from where the arguments do (in the order of `Operation.inputs`)."""

@@ -57,8 +57,8 @@ def filled(example: Tensor, fill: Fill, *, sigma: float = 8.0) -> Tensor:
 def blurred(x: Tensor, sigma: float) -> Tensor:
     """`x` [N, C, ...] smoothed along its one to three spatial axes by a Gaussian of standard deviation `sigma`, borders continued.
 
-    >>> blurred(torch.eye(9)[None, None], 1.0).amax() < 0.5
-    tensor(True)
+    >>> bool(blurred(torch.eye(9)[None, None], 1.0)[0, 0, 4, 4] < 0.5)
+    True
     """
     if sigma <= 0:
         return x.clone()

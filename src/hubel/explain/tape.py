@@ -368,10 +368,8 @@ def _training(operation: Operation) -> bool:
 
 def _fold(convolution: Operation, norm: Operation) -> None:
     found = norm.bound()
-    weight, bias, mean, variance = (
-        None if found[name] is None else found[name].double()
-        for name in ("weight", "bias", "running_mean", "running_var")
-    )
+    weight, bias = (None if found[name] is None else found[name].double() for name in ("weight", "bias"))
+    mean, variance = found["running_mean"].double(), found["running_var"].double()
     epsilon = found["eps"] if "eps" in found else found["epsilon"]
     filters, shift = convolution.args[1], convolution.args[2]
     scale = (1.0 if weight is None else weight) / (variance + epsilon).sqrt()

@@ -269,8 +269,8 @@ def scores_of(
 def rows_at_once(question: Question, budget: int = BUDGET) -> int:
     """How many versions of an example fit `budget` bytes, by what the network's operations answer for one.
 
-    >>> rows_at_once(Question(torch.nn.Linear(2, 1), torch.zeros(1, 2), 0), budget=240)
-    20
+    >>> rows_at_once(Question(torch.nn.Linear(2, 1), torch.zeros(1, 2), 0), budget=120)
+    5
     """
     sizes = _Sizes()
     with torch.no_grad(), sizes:
