@@ -370,3 +370,22 @@ def test_wrong_incremental_answers_are_found_and_not_used(monkeypatch):
         expected = plain(question, versions, starts, crops)
     assert torch.allclose(versions.scores(starts, crops), expected, rtol=1e-10)
     assert "answer something else" in versions.notes[0]
+
+
+@pytest.mark.usefixtures("boxes_wherever_possible")
+def test_attention_behind_convolutions():
+    """Maps in boxes, then one token a position and their mean, which attend to each other on whole maps."""
+
+    def run(m, x):
+        tokens = m["b"](F.relu(m["first"](x))).flatten(2).transpose(1, 2)
+        tokens = torch.cat([tokens, tokens.mean(1, keepdim=True)], 1)
+        return F.scaled_dot_product_attention(tokens, tokens, tokens)[:, -1]
+
+    net = made(with_head(run, 4, first=lambda: conv(2, 4, 3), b=lambda: conv(4, 4, 3, stride=3)))
+    question = Question(net, torch.randn(1, *IMAGE, dtype=torch.float64), 1)
+    versions = Versions(question, 0, axes=(1, 2))
+    starts, crops = places(IMAGE[1:], (5, 5), 4), torch.zeros(1, 2, 5, 5, dtype=torch.float64)
+    with torch.no_grad():
+        expected = plain(question, versions, starts, crops)
+    assert torch.allclose(versions.scores(starts, crops), expected, rtol=1e-10)
+    assert versions.incremental, versions.notes

@@ -88,6 +88,7 @@ def test_a_feature_is_left_out_by_averaging_over_its_values():
     x = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
     data = torch.tensor([[0.0, 1], [0, 5], [3, 1]], dtype=torch.float64)
     found = leave_one_feature_out(net, x, data=data, target=0, measure="probability")
+
     def p(a, b):
         return float(net(torch.tensor([[a, b]], dtype=torch.float64)).softmax(1)[0, 0])
 

@@ -246,7 +246,7 @@ class _Recorder(TorchDispatchMode):
     def _objection(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
         """Why this operation ends the recording, if it does."""
         name = func._schema.name
-        if torch.Tag.nondeterministic_seeded in func.tags:
+        if torch.Tag.nondeterministic_seeded in func.tags and _chance(func, args, kwargs):
             return f"it draws random numbers ({name})"
         followed = [t for t in tensors_in((args, kwargs)) if id(t) in self._numbers]
         if followed and (
@@ -314,6 +314,14 @@ def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[T
             value = args[k] if k < len(args) else kwargs.get(argument.name)
             found += list(tensors_in(value))
     return found
+
+
+def _chance(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether chance is at work: attention without dropout draws nothing, although it could."""
+    for k, argument in enumerate(func._schema.arguments):
+        if argument.name == "dropout_p":
+            return bool(args[k] if k < len(args) else kwargs.get(argument.name, argument.default_value))
+    return True
 
 
 def _storage(tensor: Tensor) -> int:
