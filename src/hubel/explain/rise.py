@@ -3,7 +3,8 @@
     S(λ) = 1 / (E[M] n) Σ_i f(x ⊙ M_i + x₀ ⊙ (1 - M_i)) M_i(λ)
 
 Masks are coarse random grids of 0 and 1 (1 with probability p), enlarged linearly to cells of ⌈H/h⌉ × ⌈W/w⌉ positions and cut at a random
-place, so that they are smooth. The paper has x₀ = 0. Their sum means nothing: what is told is the mean answer where a position is kept.
+place, so that they are smooth. The paper has x₀ = 0 and draws S from its least to its greatest value. Here the values are S less the mean
+answer over all masks: by how much the answer is greater where a position is kept. Their sum means nothing.
 
 Source: V. Petsiuk, A. Das, K. Saenko, "RISE: randomized input sampling for explanation of black-box models", BMVC 2018 (arXiv:1806.07421),
 equation 6 and section 3.2: n = 4,000 (8,000 for ResNet-50), h = w = 7, p = 0.5.
@@ -42,10 +43,10 @@ def rise(
     budget: int = BUDGET,
     progress: Progress = None,
 ) -> Attribution:
-    """How likely the target is where each position of maps [N, C, ...] is kept, over `masks` random masks of `cells` a side.
+    """How much more likely the target is where each position of maps [N, C, ...] is kept, over `masks` random masks of `cells` a side.
 
-    Positions are kept with probability `keep`; what is not shows `fill`. `values` are S shared among the channels; `notes` have the largest
-    standard error of S.
+    Positions are kept with probability `keep`; what is not shows `fill`. `coarse` is S; `values` are S less the mean answer under all masks, shared
+    among the channels, so that 0 is neutral; `notes` have that mean, and the largest standard error of S.
 
     Raises `ValueError` for inputs without spatial axes, a probability outside 0 and 1, or fewer than two masks.
 
@@ -68,9 +69,9 @@ def rise(
             )
         sides = tuple(examples.shape[2:])
         blank = torch.stack([filled(example, fill, sigma=max(sides) / 16) for example in examples])
-        maps, errors, at_once = [], [], rows_at_once(question, budget)
+        maps, errors, means, at_once = [], [], [], rows_at_once(question, budget)
         for row in range(len(examples)):
-            sums = examples.new_zeros(2, *sides, dtype=torch.float64)
+            sums, total = examples.new_zeros(2, *sides, dtype=torch.float64), 0.0
             for first in range(0, masks, AT_ONCE):
                 count = min(AT_ONCE, masks - first)
                 kept = masks_of(sides, count, cells=cells, keep=keep, seed=seed, batch=first // AT_ONCE)
@@ -82,23 +83,29 @@ def rise(
 
                 scores = scores_of(question, row, make, count, at_once=at_once).double()
                 weighted = scores.view(-1, *(1,) * len(sides)) * kept.double() / keep
+                total += float(scores.sum())
                 sums += torch.stack([weighted.sum(0), weighted.square().sum(0)])
                 if progress is not None:
                     progress(first + count, masks)
             mean = sums[0] / masks
             errors.append(((sums[1] / masks - mean**2).clamp_min(0) / (masks - 1)).sqrt().max())
             maps.append(mean)
-    coarse = torch.stack(maps).to(examples.dtype)
+            means.append(total / masks)
+    coarse = torch.stack(maps)
+    values = coarse - torch.tensor(means, dtype=torch.float64).to(coarse).view(-1, *(1,) * len(sides))
     return Attribution(
-        values=(coarse / examples.shape[1]).unsqueeze(1).expand_as(examples).clone(),
+        values=(values.to(examples.dtype) / examples.shape[1]).unsqueeze(1).expand_as(examples).clone(),
         method="RISE",
         target=question.names,
         score=question.score,
         baseline=blank,
-        coarse=coarse,
+        coarse=coarse.to(examples.dtype),
         passes=question.calls,
         seconds=time.perf_counter() - start,
-        notes=(f"standard error at most {float(torch.stack(errors).max()):.2g}",),
+        notes=(
+            f"mean answer {', '.join(f'{mean:.3g}' for mean in means[:3])}",
+            f"standard error at most {float(torch.stack(errors).max()):.2g}",
+        ),
     )
 
 
