@@ -105,6 +105,8 @@ def test_refused_with_what_to_do(monkeypatch):
         occlusion(net, x, stride=0)
     with pytest.raises(ValueError, match="2 of them, one an axis"):
         occlusion(net, x, patch=(2, 2, 2))
+    with pytest.raises(ValueError, match=r"stride must be a whole number.*received 2\.5"):
+        occlusion(net, x, stride=2.5)
     with pytest.raises(ValueError, match='"grey", "mean", "blur"'):
         occlusion(net, x, fill="black")
     monkeypatch.setattr(patches_module, "free_memory", lambda: 4000)

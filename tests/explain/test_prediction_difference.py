@@ -131,3 +131,5 @@ def test_measures_and_refusals():
     deep = nn.Sequential(nn.Flatten(), nn.Linear(19200, 2))
     with pytest.raises(ValueError, match="6,000"):
         prediction_difference(deep, images, data=images, patch=40, surround=10)
+    with pytest.raises(ValueError, match="surround must be at least 0"):
+        prediction_difference(net, data, data=data, surround=-1)

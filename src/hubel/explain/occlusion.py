@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from hubel.core.types import Attribution
 from hubel.explain.filling import Fill, filled
-from hubel.explain.patches import Patches, axes_of, patches_of, sizes_for, usual_patch
+from hubel.explain.patches import BYTES_A_PLACE, Patches, axes_of, patches_of, sizes_for, usual_patch
 from hubel.explain.question import Question, Scale, Target, as_input, untouched
 from hubel.explain.versions import BUDGET, Progress, Versions
 
@@ -59,7 +59,7 @@ def occlusion(
 
     `coarse_to_fine` computes every third place first, and the others only around the quarter of them with the largest effects; the rest takes
     the effect of the nearest one. That is approximate, and `notes` say so. `also` are further arguments of the network; batches take `budget`
-    bytes; `progress(done, all)` is called after each.
+    bytes; `progress(done, all)` is called after each, example by example.
 
     Raises `ValueError` for a patch that does not lie on the example, and for more places than memory can hold; see also `Question`.
 
@@ -136,7 +136,7 @@ def occlusion_cost(
         patches, cover = _placed(question.x[0], patch, stride, 0, steps_first)
         versions = Versions(question, 0, axes=patches.axes, budget=budget)
         seconds, memory = versions.estimate(patches.starts, patches.crop(cover, 0)[None])
-    return Estimate(versions=len(patches), seconds=seconds, memory=memory)
+    return Estimate(versions=len(patches), seconds=seconds, memory=memory + len(patches) * BYTES_A_PLACE)
 
 
 def _placed(

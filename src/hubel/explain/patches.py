@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -123,7 +124,7 @@ def sizes_for(given: int | Sequence[int] | None, usual: Sequence[int], name: str
     """
     if given is None:
         return tuple(usual)
-    values = [given] * len(usual) if isinstance(given, int) else list(given)
+    values: list[Any] = list(given) if isinstance(given, (list, tuple)) else [given] * len(usual)
     if len(values) != len(usual) or any(isinstance(v, bool) or not isinstance(v, int) for v in values):
         raise ValueError(
             f"{name} must be a whole number, or {len(usual)} of them, one an axis; received {given!r}"

@@ -70,6 +70,8 @@ def prediction_difference(
     start = time.perf_counter()
     if samples < 2 or samples % 2:
         raise ValueError(f"samples must be an even number, at least 2; received {samples}")
+    if surround < 0:
+        raise ValueError(f"surround must be at least 0 positions on every side; received {surround}")
     with untouched(net):
         question = Question(net, x, target, of=asked(measure))
         data = as_input(net, data)
