@@ -92,7 +92,8 @@ def normalized(m, x):
 
 def decoder(m, x):
     x = F.relu(m["first"](x))
-    return m["up"](F.max_pool2d(x, 2)).mean((2, 3))
+    x = m["gap"](F.relu(m["up"](F.max_pool2d(x, 2))))
+    return (m["wide"](x) * 2).tanh().mean((2, 3))
 
 
 def constants(m, x):
@@ -129,7 +130,9 @@ NETS = {
     "shuffled": (with_head(shuffled, 4, first=lambda: conv(2, 4, 3), a=lambda: conv(2, 2, 3, padding=1)), IMAGE, {"amax"}),
     "sliced": (with_head(sliced, 7, **FIRST), IMAGE, set()),
     "normalized": (with_head(normalized, 4, first=lambda: conv(2, 4, 3), norm=lambda: nn.BatchNorm2d(4), act=lambda: nn.PReLU(4), a=lambda: conv(4, 4, 2)), IMAGE, set()),
-    "decoder": (with_head(decoder, 3, **FIRST, up=lambda: nn.ConvTranspose2d(4, 3, 3, stride=2)), IMAGE, {"convolution", "mean"}),
+    "decoder": (with_head(decoder, 3, **FIRST, up=lambda: nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1, groups=2),
+                gap=lambda: nn.ConvTranspose2d(6, 4, (2, 1), stride=3),
+                wide=lambda: nn.ConvTranspose2d(4, 3, 3, dilation=2, padding=3)), IMAGE, set()),
     "constants": (with_head(constants, 4, **FIRST), IMAGE, set()),
     "signals": (
         lambda: nn.Sequential(nn.Conv1d(2, 4, 5, stride=2), nn.BatchNorm1d(4), nn.ReLU(), nn.MaxPool1d(3, 2, 1), nn.Conv1d(4, 4, 3, padding=4, dilation=4),

@@ -43,7 +43,9 @@ def test_the_weight_of_evidence_is_that_of_the_integral():
     generator = np.random.default_rng(1)
     data = torch.from_numpy(generator.normal(size=(300, 1)) + 0.3 * generator.normal(size=(300, 3)))
     net = nn.Linear(3, 2).double()
-    with torch.no_grad():  # far from linear over the spread of a feature, much less so over what the others leave open
+    with (
+        torch.no_grad()
+    ):  # far from linear over the spread of a feature, much less so over what the others leave open
         net.weight.copy_(torch.tensor([[3.0, 2, -2], [0, 0, 0]]))
         net.bias.zero_()
     x = data[:2]

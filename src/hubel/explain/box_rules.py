@@ -5,6 +5,7 @@ behind the operation (`spread`) and computes it (`compute`):
 
 - `Local`: a position depends on the same position of each argument (ReLU, `+`, batch norm, concatenation of channels, softmax over channels);
 - `Window`: on the positions under a window (convolution, pooling, a border of constants);
+- `Transposed`: on the positions whose window it is under (transposed convolution);
 - `Indexed`: on one other position (slices, mirrored borders, nearest-neighbour enlargement);
 - `Averaged`: the mean over all positions, which changes by what the box adds to the sum.
 
@@ -171,6 +172,47 @@ class Window:
         if self.factor is not None and found[0] is not None:
             found[0] = found[0] * cut(self.factor, start, size)
         return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transposed:
+    """A position i is spread over i s - p, ..., i s - p + (K - 1) d: transposed convolution."""
+
+    operation: Operation
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    arguments: tuple[Any, ...]
+    work: float
+    exits: bool = False
+
+    def spread(self, spans: Sequence[Spans]) -> Spans:
+        stride, padding = np.asarray(self.stride), np.asarray(self.padding)
+        last = (spans[0].stop - 1) * stride - padding + self._reach()
+        return Spans(spans[0].start * stride - padding, last + 1)
+
+    def reads(self, size: Sequence[int]) -> tuple[int, ...]:
+        stride = np.asarray(self.stride)
+        return tuple(((np.asarray(size) - 1 + self._reach()) // stride + 2).tolist())
+
+    def compute(self, crops: Crops, start: Starts, size: Sequence[int]) -> list[Tensor | None]:
+        stride, padding = np.asarray(self.stride), np.asarray(self.padding)
+        first = (start + padding - self._reach()) // stride
+        last = -(-(start + np.asarray(size) - 1 + padding) // stride)
+        length = tuple((last - first + 1).max(axis=0).tolist())
+        value = crops.crop(self.operation.inputs[0], first, length)
+        value = self.operation.function(value, *self.arguments)
+        offsets = start - (first * stride - padding)
+        if bool((offsets == offsets[0]).all()):
+            return [value[(..., *(slice(o, o + k) for o, k in zip(offsets[0].tolist(), size, strict=True)))]]
+        found = empty_like(value, (*value.shape[: -len(size)], *size))
+        for k in range(len(found)):
+            found[k] = cut(value[k : k + 1], offsets[k : k + 1], size)[0]
+        return [found]
+
+    def _reach(self) -> np.ndarray:
+        return (np.asarray(self.kernel) - 1) * np.asarray(self.dilation)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -415,15 +457,37 @@ def _listed(value: Any, count: int) -> list[int]:
     return values * count if len(values) == 1 else values
 
 
-def _convolution(operation: Operation, tape: Tape, dims: int) -> Window | None:
+def _convolution(operation: Operation, tape: Tape, dims: int) -> Rule | None:
     found = operation.bound()
     weight = found["weight"]
-    if found["transposed"] or not isinstance(weight, Tensor) or len(operation.inputs) != 1:
+    if not isinstance(weight, Tensor) or len(operation.inputs) != 1:
         return None
     axes = weight.ndim - 2
     if axes < dims or len(tape.shapes[operation.inputs[0]]) != weight.ndim:
         return None
     stride, padding, dilation = (_listed(found[name], axes) for name in ("stride", "padding", "dilation"))
+    if found["transposed"]:
+        if axes != dims:
+            return None
+        taps = weight.shape[0] * math.prod(weight.shape[2:])
+        return Transposed(
+            operation=operation,
+            kernel=tuple(weight.shape[2:]),
+            stride=tuple(stride),
+            padding=tuple(padding),
+            dilation=tuple(dilation),
+            arguments=(
+                weight,
+                found["bias"],
+                stride,
+                [0] * axes,
+                dilation,
+                True,
+                [0] * axes,
+                found["groups"],
+            ),
+            work=taps / found["groups"] / math.prod(stride),
+        )
     kernel, inner = list(weight.shape[2:]), [*padding[: axes - dims], *(0,) * dims]
     return Window(
         operation=operation,
