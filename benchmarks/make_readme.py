@@ -15,6 +15,7 @@ ORDER = (
     "p2",
     "p3",
     "p5",
+    "p4_occlusion",
     "p8",
     "p9",
     "p12",

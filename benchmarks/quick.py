@@ -16,6 +16,7 @@ SCRIPTS = (
     "p2_resnet20",
     "p3_time_to_accuracy",
     "p5_gradient_explanations",
+    "p4_occlusion",
     "p8_first_answer",
     "p9_memory",
     "p12_table_mlp",

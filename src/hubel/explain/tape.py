@@ -1,0 +1,422 @@
+"""A forward pass as a tape: every operation that depends on the input, with its arguments and what it answered.
+
+The operations are seen below Python (`TorchDispatchMode`), where `x + y`, `x += y`, `F.relu`, `nn.ReLU(inplace=True)`, "same" padding and a
+layer that is used twice all look alike: a few hundred operations with fixed arguments. An operation that writes into its argument is
+recorded as the one that answers with a new value. What can not be replayed faithfully is refused, with the reason: values that were read
+into Python (`.item()`), random numbers, writing through a view, results whose shape depends on values.
+
+The pass is made with two rows, so that a tape tells where the number of examples stands; `Tape.replay` computes an operation for any number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+ROWS = 2
+"""Examples with which a pass is recorded."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The place of a value of the tape among the arguments of an operation."""
+
+    number: int
+
+
+@dataclass(eq=False, kw_only=True)
+class Operation:
+    """`function(*args, **kwargs)`, with a `Slot` wherever a value of the tape goes; `outputs` are the numbers of its answers (-1: no tensor).
+
+    `in_place` is the same operation writing into its first argument, where nobody else needs that value.
+    """
+
+    function: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    single: bool
+    in_place: Any = None
+
+    @property
+    def name(self) -> str:
+        """Without namespace and overload: "convolution"."""
+        return str(self.function._schema.name).partition("::")[2]
+
+    def bound(self) -> dict[str, Any]:
+        """The arguments by name, defaults included."""
+        found: dict[str, Any] = {}
+        for k, argument in enumerate(self.function._schema.arguments):
+            if k < len(self.args):
+                found[argument.name] = self.args[k]
+            elif argument.name in self.kwargs:
+                found[argument.name] = self.kwargs[argument.name]
+            else:
+                found[argument.name] = argument.default_value if argument.has_default_value() else None
+        return found
+
+
+@dataclass(eq=False, kw_only=True)
+class Tape:
+    """The operations of one pass in order, what they answered (`values`, of two rows), and which answers are the network's (`answer`)."""
+
+    operations: list[Operation]
+    values: dict[int, Tensor]
+    answer: Any
+    shapes: dict[int, tuple[int, ...]] = field(init=False)
+    dtypes: dict[int, torch.dtype] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.shapes = {number: tuple(value.shape) for number, value in self.values.items()}
+        self.dtypes = {number: value.dtype for number, value in self.values.items()}
+
+    def users(self) -> dict[int, list[int]]:
+        """The positions of the operations that read each value; the network's answer counts as one after the last."""
+        found: dict[int, list[int]] = {number: [] for number in self.values}
+        for k, operation in enumerate(self.operations):
+            for number in operation.inputs:
+                found[number].append(k)
+        for slot in slots_in(self.answer):
+            found[slot.number].append(len(self.operations))
+        return found
+
+    def replay(self, operation: Operation, values: dict[int, Tensor], num: int) -> list[Tensor | None]:
+        """What the operation answers for `num` rows, reading `values`; sizes among its arguments are adapted."""
+        if operation.name in RESHAPES:
+            lead = self.shapes[operation.outputs[0]][0] * num // ROWS
+            shape = (lead, *self.shapes[operation.outputs[0]][1:])
+            value = values[operation.inputs[0]]
+            return [value.expand(shape) if operation.name == "expand" else value.reshape(shape)]
+        args, kwargs = operation.args, operation.kwargs
+        if operation.name in FACTORIES:
+            args = (args[0], [args[1][0] * num // ROWS, *args[1][1:]], *args[2:])
+        args, kwargs = mapped((args, kwargs), Slot, lambda slot: values[slot.number])
+        function = operation.in_place or operation.function
+        return answers(operation, function(*args, **kwargs))
+
+
+RESHAPES = ("view", "_unsafe_view", "reshape", "expand")
+FACTORIES = ("new_zeros", "new_ones", "new_full", "new_empty")
+BATCH_NORMS = ("native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm")
+
+
+def answers(operation: Operation, answered: Any) -> list[Tensor | None]:
+    """The tensors that an operation answered, in the order of its `outputs`."""
+    if operation.single:
+        return [answered]
+    return [value if isinstance(value, Tensor) else None for value in answered]
+
+
+def mapped(tree: Any, kind: type, change: Callable[[Any], Any]) -> Any:
+    """`tree` (tuples, lists, dicts) with every leaf of `kind` changed."""
+    if isinstance(tree, kind):
+        return change(tree)
+    if isinstance(tree, tuple) and type(tree) is not torch.Size:
+        parts = [mapped(part, kind, change) for part in tree]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
+    if isinstance(tree, list):
+        return [mapped(part, kind, change) for part in tree]
+    if type(tree) is dict:
+        return {name: mapped(part, kind, change) for name, part in tree.items()}
+    return tree
+
+
+def slots_in(tree: Any) -> list[Slot]:
+    """Every `Slot` in a tree of tuples, lists and dicts."""
+    found: list[Slot] = []
+    mapped(tree, Slot, found.append)
+    return found
+
+
+def tensors_in(tree: Any) -> Iterator[Tensor]:
+    """Every tensor in a tree of tuples, lists and dicts."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, (tuple, list)):
+        for part in tree:
+            yield from tensors_in(part)
+    elif isinstance(tree, dict):
+        for part in tree.values():
+            yield from tensors_in(part)
+
+
+def record(run: Callable[[Tensor], Any], x: Tensor, *, limit: int) -> tuple[Tape | str, Any]:
+    """The tape of `run(x)` for `x` [2, ...], or the reason why there is none; and what `run` answered.
+
+    `limit` is the number of bytes that the recorded values may take; beyond it nothing is kept.
+
+    >>> tape, _ = record(torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.ReLU(inplace=True)), torch.zeros(2, 3), limit=1000)
+    >>> [operation.name for operation in tape.operations][-1]
+    'relu'
+    """
+    recorder = _Recorder(x, limit)
+    with torch.no_grad(), recorder:
+        answered = run(x)
+    reason = recorder.refused
+    template = mapped(answered, Tensor, recorder.slot)
+    if reason is None and not slots_in(template):
+        reason = "its answer does not come from operations that can be followed"
+    if reason is None and any(recorder.stale(t) for t in tensors_in(answered)):
+        reason = "its answer was written to through a view"
+    if reason is not None:
+        return reason, answered
+    return Tape(operations=recorder.operations, values=recorder.values, answer=template), answered
+
+
+class _Recorder(TorchDispatchMode):
+    """Sees every operation of a pass; `refused` says why the tape can not be replayed, where that is so."""
+
+    def __init__(self, x: Tensor, limit: int):
+        super().__init__()
+        self.operations: list[Operation] = []
+        self.values: dict[int, Tensor] = {}
+        self.refused: str | None = None
+        self._limit, self._bytes, self._count = limit, 0, 0
+        self._alive: list[Any] = []  # an id names a tensor as long as the tensor lives
+        self._numbers: dict[int, int] = {}
+        self._seen: dict[int, int] = {}
+        self._writes: dict[int, int] = {}
+        self._stored: dict[int, list[int]] = {}
+        self._constants: set[int] = set()
+        self._add(x)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # skipping would import the compiler, which takes longer than the pass
+
+    def slot(self, tensor: Tensor) -> Any:
+        """The tensor's place on the tape, or the tensor itself where it does not depend on the input."""
+        number = self._numbers.get(id(tensor))
+        return tensor if number is None else Slot(number)
+
+    def stale(self, tensor: Tensor) -> bool:
+        """Whether the memory of a recorded tensor was written to under another name."""
+        return id(tensor) in self._numbers and self._seen[id(tensor)] != self._writes[_storage(tensor)]
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self.refused is None:
+            self.refused = self._objection(func, args, kwargs)
+        if self.refused is not None:
+            self.values.clear()
+            return func(*args, **kwargs)
+        tensors = list(tensors_in((args, kwargs)))
+        inputs = [t for t in tensors if id(t) in self._numbers]
+        if not inputs:
+            return func(*args, **kwargs)
+        for tensor in tensors:
+            if id(tensor) not in self._numbers:
+                self._constants.add(_storage(tensor))
+                self._alive.append(tensor)
+        template = mapped((args, kwargs), Tensor, self.slot)
+        numbers = tuple(dict.fromkeys(self._numbers[id(t)] for t in inputs))
+        written = func._schema.is_mutable
+        if written:
+            self._set_aside(_storage(args[0]))
+        answered = func(*args, **kwargs)
+        if written:
+            self._writes[_storage(args[0])] += 1
+            func = functional_form(func)
+        single = isinstance(answered, Tensor)
+        listed = [answered] if single else list(answered) if isinstance(answered, (tuple, list)) else []
+        if not any(isinstance(value, Tensor) for value in listed):
+            return answered
+        outputs = tuple(self._add(value) if isinstance(value, Tensor) else -1 for value in listed)
+        operation = Operation(
+            function=func,
+            args=template[0],
+            kwargs=template[1],
+            inputs=numbers,
+            outputs=outputs,
+            single=single,
+        )
+        self.operations.append(operation)
+        if self._bytes > self._limit:
+            self.refused = f"what its operations answer takes more than {self._limit / 1e6:,.0f} MB"
+        return answered
+
+    def _objection(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+        """Why this operation ends the recording, if it does."""
+        name = func._schema.name
+        if torch.Tag.nondeterministic_seeded in func.tags and _chance(func, args, kwargs):
+            return f"it draws random numbers ({name})"
+        followed = [t for t in tensors_in((args, kwargs)) if id(t) in self._numbers]
+        if followed and (
+            torch.Tag.data_dependent_output in func.tags or torch.Tag.dynamic_output_shape in func.tags
+        ):
+            return f"what it does depends on values of the input ({name})"
+        if any(self.stale(t) for t in followed):
+            return "a view of a value was written to"
+        if followed and name == "aten::as_strided":
+            return "it addresses memory itself (as_strided)"
+        if func._schema.is_mutable:
+            written = _written(func, args, kwargs)
+            if any(_storage(t) in self._constants for t in written):
+                return f"it changes a tensor of its own after reading it ({name})"
+            if followed and (
+                len(written) != 1
+                or written[0] is not args[0]
+                or id(written[0]) not in self._numbers
+                or functional_form(func) is None
+            ):
+                return f"it writes into a tensor in a way that is not followed ({name})"
+        return None
+
+    def _add(self, tensor: Tensor) -> int:
+        number, storage = self._count, _storage(tensor)
+        self._count += 1
+        self._alive.append(tensor)
+        self._writes.setdefault(storage, 0)
+        self._numbers[id(tensor)] = number
+        self._seen[id(tensor)] = self._writes[storage]
+        self._stored.setdefault(storage, []).append(number)
+        self.values[number] = tensor
+        self._bytes += tensor.numel() * tensor.element_size()
+        return number
+
+    def _set_aside(self, storage: int) -> None:
+        """Copies of the values in a memory that is about to be written to."""
+        for number in self._stored.pop(storage, []):
+            self.values[number] = self.values[number].clone()
+
+
+def functional_form(func: Any) -> Any:
+    """The operation that answers with a new tensor where `func` writes into its argument (`relu_` → `relu`); None where there is none."""
+    namespace, _, name = func._schema.name.partition("::")
+    return _overload(namespace, name[:-1], func._overloadname) if name.endswith("_") else None
+
+
+def in_place_form(func: Any) -> Any:
+    """The operation that writes into its first argument (`relu` → `relu_`); None where there is none."""
+    namespace, _, name = func._schema.name.partition("::")
+    return _overload(namespace, f"{name}_", func._overloadname)
+
+
+def _overload(namespace: str, name: str, overload: str) -> Any:
+    packet = getattr(getattr(torch.ops, namespace), name, None) if name else None
+    if packet is None or (overload or "default") not in packet.overloads():
+        return None
+    return getattr(packet, overload or "default")
+
+
+def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    found = []
+    for k, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            value = args[k] if k < len(args) else kwargs.get(argument.name)
+            found += list(tensors_in(value))
+    return found
+
+
+def _chance(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether chance is at work: attention without dropout draws nothing, although it could."""
+    for k, argument in enumerate(func._schema.arguments):
+        if argument.name == "dropout_p":
+            return bool(args[k] if k < len(args) else kwargs.get(argument.name, argument.default_value))
+    return True
+
+
+def _storage(tensor: Tensor) -> int:
+    """A number that tensors share whose memory is the same."""
+    try:
+        return tensor.untyped_storage()._cdata
+    except (NotImplementedError, RuntimeError):  # sparse and opaque tensors have none
+        return -id(tensor)
+
+
+def simplified(tape: Tape, *, channels_last: bool) -> Tape:
+    """The tape without what the answer does not need, batch norm folded into the convolution before it, and writing in place where it may.
+
+    Folding: w' = w γ/√(σ² + ε), b' = (b - μ) γ/√(σ² + ε) + β. With `channels_last`, filters of four axes are stored that way.
+    """
+    operations = _needed(tape)
+    tape = Tape(operations=operations, values=tape.values, answer=tape.answer)
+    users, makers = tape.users(), {n: o for o in operations for n in o.outputs}
+    folded: set[int] = set()
+    for operation in operations:
+        if operation.name not in BATCH_NORMS or len(operation.inputs) != 1 or _training(operation):
+            continue
+        before = makers.get(operation.inputs[0])
+        if before is None or before.name != "convolution" or len(users[operation.inputs[0]]) != 1:
+            continue
+        if len(before.inputs) == 1 and isinstance(before.args[0], Slot):
+            _fold(before, operation)
+            folded.add(id(operation))
+    operations = [operation for operation in operations if id(operation) not in folded]
+    if channels_last:
+        for operation in operations:
+            if operation.name == "convolution" and isinstance(operation.args[1], Tensor):
+                operation.args = (operation.args[0], _channels_last(operation.args[1]), *operation.args[2:])
+    tape = Tape(operations=operations, values=tape.values, answer=tape.answer)
+    _write_in_place(tape)
+    return tape
+
+
+def _needed(tape: Tape) -> list[Operation]:
+    needed = {slot.number for slot in slots_in(tape.answer)}
+    kept = []
+    for operation in reversed(tape.operations):
+        if needed.intersection(operation.outputs):
+            needed.update(operation.inputs)
+            kept.append(replace(operation))
+    return kept[::-1]
+
+
+def _training(operation: Operation) -> bool:
+    return bool(operation.bound().get("training", operation.bound().get("train", False)))
+
+
+def _fold(convolution: Operation, norm: Operation) -> None:
+    found = norm.bound()
+    weight, bias = (None if found[name] is None else found[name].double() for name in ("weight", "bias"))
+    mean, variance = found["running_mean"].double(), found["running_var"].double()
+    epsilon = found["eps"] if "eps" in found else found["epsilon"]
+    filters, shift = convolution.args[1], convolution.args[2]
+    scale = (1.0 if weight is None else weight) / (variance + epsilon).sqrt()
+    transposed, groups = convolution.args[6], convolution.args[8]
+    moved = (0.0 if shift is None else shift.double()) - mean
+    new_bias = moved * scale + (0.0 if bias is None else bias)
+    if transposed:  # filters are [C_in, C_out / groups, ...]
+        by_group = scale.view(groups, 1, -1)
+        shape = filters.shape
+        rows = filters.double().reshape(groups, shape[0] // groups, shape[1], -1) * by_group[..., None]
+        new = rows.reshape(shape)
+    else:
+        new = filters.double() * scale.view(-1, *(1,) * (filters.ndim - 1))
+    args = (convolution.args[0], new.to(filters.dtype), new_bias.to(filters.dtype), *convolution.args[3:])
+    convolution.args = args
+    convolution.outputs = (norm.outputs[0],)
+
+
+def _channels_last(filters: Tensor) -> Tensor:
+    return filters.contiguous(memory_format=torch.channels_last) if filters.ndim == 4 else filters
+
+
+def _write_in_place(tape: Tape) -> None:
+    """Pointwise operations write into the value before them, where that is fresh memory and nobody else reads it."""
+    users, fresh = tape.users(), set()
+    for operation in tape.operations:
+        pointwise = torch.Tag.pointwise in operation.function.tags
+        first = operation.args[0] if operation.args else None
+        if pointwise and isinstance(first, Slot) and first.number in fresh and operation.single:
+            output = operation.outputs[0]
+            same = (
+                tape.shapes[first.number] == tape.shapes[output]
+                and tape.dtypes[first.number] == tape.dtypes[output]
+            )
+            if same and len(users[first.number]) == 1 and _reads_once(operation, first):
+                operation.in_place = in_place_form(operation.function)
+        if pointwise or operation.name in ("convolution", "addmm", "mm", *BATCH_NORMS):
+            fresh.update(operation.outputs[:1])
+
+
+def _reads_once(operation: Operation, slot: Slot) -> bool:
+    return slots_in((operation.args, operation.kwargs)).count(slot) == 1

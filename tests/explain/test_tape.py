@@ -1,0 +1,83 @@
+"""The tape of a pass: in-place code becomes values, what is not needed is dropped, batch norm is folded; replayed for more rows it answers the same."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hubel.explain.tape import Slot, mapped, record, simplified
+
+LIMIT = 10**9
+
+
+def replayed(tape, x):
+    values = {0: x}
+    for operation in tape.operations:
+        for number, value in zip(operation.outputs, tape.replay(operation, values, len(x)), strict=True):
+            if value is not None:
+                values[number] = value
+    return mapped(tape.answer, Slot, lambda slot: values[slot.number])
+
+
+def network(*, bias=True):
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(2, 6, 3, bias=bias), nn.BatchNorm2d(6), nn.ReLU(inplace=True),
+        nn.ConvTranspose2d(6, 4, 3, stride=2, groups=2, bias=bias), nn.BatchNorm2d(4, affine=bias), nn.Flatten(), nn.Linear(900, 3),
+    ).double().eval()  # fmt: skip
+    for layer in (net[1], net[4]):
+        nn.init.normal_(layer.running_mean)
+        nn.init.uniform_(layer.running_var, 0.2, 3)
+    return net
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_folded_tape_answers_for_any_number_of_rows(bias):
+    net, x = network(bias=bias), torch.randn(5, 2, 9, 9, dtype=torch.float64)
+    tape, _ = record(net, x[:2], limit=LIMIT)
+    short = simplified(tape, channels_last=False)
+    names = [operation.name for operation in short.operations]
+    assert "native_batch_norm" not in names and not [n for n in names if "batch_norm" in n]
+    assert any(operation.in_place for operation in short.operations)
+    with torch.no_grad():
+        assert torch.allclose(replayed(tape, x.clone()), net(x), rtol=1e-12)
+        assert torch.allclose(replayed(short, x.clone()), net(x), rtol=1e-10)
+
+
+def test_writing_in_place_does_not_change_what_was_recorded_before():
+    def run(x):
+        y = x * 2
+        z = y.view(2, -1)
+        y.add_(1).relu_()
+        return y + x, z
+
+    x = torch.randn(2, 4)
+    tape, answered = record(lambda x: run(x)[0], x, limit=LIMIT)
+    assert [operation.name for operation in tape.operations] == ["mul", "view", "add", "relu", "add"]
+    first, second, third, fourth = (tape.values[tape.operations[k].outputs[0]] for k in (0, 2, 3, 4))
+    assert torch.equal(first, x * 2)
+    assert torch.equal(second, x * 2 + 1)
+    assert torch.equal(third, F.relu(x * 2 + 1))
+    assert torch.equal(fourth, answered)
+
+
+def test_a_value_read_through_a_stale_view_is_refused():
+    def run(x):
+        y = x * 2
+        z = y.view(-1)
+        y.add_(1)
+        return z * 3
+
+    reason, _ = record(run, torch.randn(2, 4), limit=LIMIT)
+    assert reason == "a view of a value was written to"
+
+
+def test_more_than_may_be_kept_is_refused():
+    reason, answered = record(network(), torch.randn(2, 2, 9, 9, dtype=torch.float64), limit=1000)
+    assert "takes more than" in reason
+    assert answered.shape == (2, 3)
+
+
+def test_an_answer_that_is_no_function_of_the_input_is_refused():
+    reason, _ = record(lambda x: torch.ones(2, 3), torch.zeros(2, 4), limit=LIMIT)
+    assert "can be followed" in reason
