@@ -63,15 +63,14 @@ class Circuit:
         return len(self.units)
 
     def __str__(self) -> str:
-        net = self.excitation - self.inhibition
-        excite = [name for name, value in zip(self.units, net, strict=True) if value > 0]
-        inhibit = [name for name, value in zip(self.units, net, strict=True) if value < 0]
         parts = [
-            f"{word} by {', '.join(names)}"
-            for word, names in (("excited", excite), ("inhibited", inhibit))
-            if names
+            f"{name} (+{plus:.2g} −{minus:.2g})"
+            for name, plus, minus in zip(self.units, self.excitation, self.inhibition, strict=True)
         ]
-        return f"unit {self.channel} of {self.layer} is {' and '.join(parts)} ({100 * self.share:.0f} % of its weights)"
+        return (
+            f"unit {self.channel} of {self.layer} is excited (+) and inhibited (−) by {', '.join(parts)}: "
+            f"{100 * self.share:.0f} % of all that acts on it"
+        )
 
 
 def circuit(
