@@ -25,6 +25,7 @@ SCRIPTS = (
     "small_data",
     "generated_examples",
     "zoo",
+    "dream",
 )
 
 

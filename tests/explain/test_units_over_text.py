@@ -15,7 +15,23 @@ from hubel.nets import character_lm
 def made_text():
     """Words in lines, some of them in one or two brackets."""
     generator = np.random.default_rng(0)
-    words = "the paper of another one or this and so on but then not a see".split()
+    words = [
+        "the",
+        "paper",
+        "of",
+        "another",
+        "one",
+        "or",
+        "this",
+        "and",
+        "so",
+        "on",
+        "but",
+        "then",
+        "not",
+        "a",
+        "see",
+    ]
     lines = []
     for _ in range(20):
         chosen = [words[k] for k in generator.integers(0, len(words), generator.integers(4, 9))]
