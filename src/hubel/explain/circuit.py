@@ -26,9 +26,9 @@ import torch
 from torch import Tensor, nn
 
 from hubel.explain.geometry import needed, whole
-from hubel.explain.layer import check_channels
+from hubel.explain.layer import check_channels, ready
 from hubel.explain.linearized import WEIGHTED, Linearized
-from hubel.explain.question import as_input, layer_named, refuse_training, untouched
+from hubel.explain.question import as_input, layer_named, untouched
 from hubel.explain.receptive_field import check_inputs
 from hubel.explain.tracing import Call, Recording, record
 
@@ -98,8 +98,8 @@ def circuit(
     """
     if count < 1:
         raise ValueError(f"count is {count}; expected at least 1 earlier unit")
+    ready(net)
     layer_named(net, layer)
-    refuse_training(net)
     shape = check_inputs(inputs)
     like = next((p for p in net.parameters() if p.is_floating_point()), torch.zeros(()))
     with untouched(net):

@@ -31,9 +31,9 @@ from hubel.core.capture import captured
 from hubel.core.errors import missing_extra
 from hubel.core.random import key, numpy_generator
 from hubel.data.dataset import Dataset
-from hubel.explain.layer import LayerOf
+from hubel.explain.layer import LayerOf, ready
 from hubel.explain.most_exciting import entering
-from hubel.explain.question import layer_named, refuse_training, untouched
+from hubel.explain.question import layer_named, untouched
 from hubel.nets.made import Net
 
 Method = Literal["tsne", "umap", "pca"]
@@ -151,7 +151,7 @@ def _codes(
 ) -> tuple[np.ndarray, str]:
     if layer is not None:
         layer_named(net, layer)
-    refuse_training(net)
+    ready(net)
     found: list[Tensor] = []
     name, read = "", None
     with untouched(net), torch.no_grad():

@@ -29,8 +29,8 @@ from torch import Tensor, nn
 
 from hubel.core.random import torch_generator
 from hubel.data.preprocessing import Scaling
-from hubel.explain.layer import LayerOf, check_channels
-from hubel.explain.question import as_input, layer_named, refuse_training, untouched
+from hubel.explain.layer import LayerOf, check_channels, ready
+from hubel.explain.question import as_input, layer_named, untouched
 
 LARGEST = 768  # pixels a side up to which a picture is read as a whole
 TILE = 512
@@ -94,8 +94,8 @@ def dream(
     """
     start = time.perf_counter()
     _check(octaves, ratio, steps, rate, jitter, tile)
+    ready(net)
     layer_named(net, layer)
-    refuse_training(net)
     x, low, high, back = _entering(net, image, scaling)
     sizes = [
         tuple(max(1, round(s / ratio ** (octaves - 1 - k))) for s in x.shape[2:]) for k in range(octaves)

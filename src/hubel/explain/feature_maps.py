@@ -48,8 +48,8 @@ def feature_maps(net: nn.Module, x: Tensor | np.ndarray, layer: str) -> FeatureM
     finite or not of the shape that the network reads.
 
     >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU())
-    >>> print(feature_maps(net, np.ones((2, 1, 8, 8)), "0"))
-    0: 4 maps of 6 × 6, 4 of them the same everywhere
+    >>> print(feature_maps(net, np.random.default_rng(0).normal(size=(2, 1, 8, 8)), "0"))
+    0: 4 maps of 6 × 6
     """
     with untouched(net), torch.no_grad():
         inputs = as_input(net, x)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hubel.core.capture import captured, until
-from hubel.explain.question import layer_named, refuse_training
+from hubel.explain.question import _refuse_scripted, layer_named, refuse_training
 
 
 class LayerOf:
@@ -26,8 +26,8 @@ class LayerOf:
     """
 
     def __init__(self, net: nn.Module, name: str, x: Tensor):
+        ready(net)
         self.module = layer_named(net, name)
-        refuse_training(net)
         self.net, self.name = net, name
         with torch.no_grad(), captured(net, lambda other, module: other == name) as calls:
             try:
@@ -51,6 +51,12 @@ class LayerOf:
                 f"layer {self.name} does not answer with a tensor [N, C, ...]: choose another one"
             )
         return value
+
+
+def ready(net: nn.Module) -> None:
+    """Refuse a network that can not be looked into: scripted or compiled, or in a training mode that matters."""
+    _refuse_scripted(net)
+    refuse_training(net)
 
 
 def check_channels(layer: str, channels: int, given: list[int]) -> list[int]:

@@ -32,8 +32,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hubel.core.random import torch_generator
-from hubel.explain.layer import LayerOf, check_channels
-from hubel.explain.question import Unit, refuse_training, untouched
+from hubel.explain.layer import LayerOf, check_channels, ready
+from hubel.explain.question import Unit, untouched
 from hubel.explain.receptive_field import check_inputs
 
 Target = int | Unit | Callable[[Tensor], Tensor]
@@ -122,7 +122,7 @@ def maximize(
     targets: list[Any] = list(target) if isinstance(target, (list, tuple)) else [target]
     if not targets:
         raise ValueError("there is no target: pass an output's number, a Unit, or a list of them")
-    refuse_training(net)
+    ready(net)
     x = _begun(net, inputs, start, len(targets), seed)
     with untouched(net):
         read = _reader(net, targets, x)

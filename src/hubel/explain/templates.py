@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from hubel.core.capture import captured
 from hubel.explain.filters import convolution_named
-from hubel.explain.question import as_input, layer_named, refuse_training, untouched
+from hubel.explain.layer import ready
+from hubel.explain.question import as_input, layer_named, untouched
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,7 +65,7 @@ def templates(net: nn.Module, x: Tensor | np.ndarray, layer: str | None = None) 
         raise ValueError(
             f"layer {name} is a {type(module).__name__}; expected a convolution of pictures (Conv2d)"
         )
-    refuse_training(net)
+    ready(net)
     with untouched(net), torch.no_grad(), captured(net, lambda other, _: other == name) as calls:
         net(as_input(net, x))
         if not calls:

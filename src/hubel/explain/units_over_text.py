@@ -24,8 +24,8 @@ from hubel.core.capture import captured
 from hubel.core.errors import nearest
 from hubel.core.random import numpy_generator
 from hubel.data.text import Tokens, cut_text, symbols_of
-from hubel.explain.layer import check_channels
-from hubel.explain.question import layer_named, refuse_training, untouched
+from hubel.explain.layer import check_channels, ready
+from hubel.explain.question import layer_named, untouched
 from hubel.fitting import Run
 from hubel.layers.peephole_lstm import PeepholeLSTM
 from hubel.layers.recurrent import Recurrent
@@ -259,7 +259,7 @@ def _read(net: Any, text: Any, alphabet: Any, tokens: Tokens, of: str) -> _Readi
         raise ValueError(
             "pass the alphabet of the network, alphabet=..., or the run that was fitted to a text"
         )
-    refuse_training(net)
+    ready(net)
     symbols = tuple(cut_text(text, tokens) if isinstance(text, str) else text)
     if not symbols:
         raise ValueError("the text is empty: there is nothing to read")
