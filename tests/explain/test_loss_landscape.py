@@ -30,10 +30,10 @@ def test_a_quadratic_has_its_closed_form():
     for row, beta in enumerate(found.betas):
         for column, alpha in enumerate(found.alphas):
             error = x @ (weight + alpha * one + beta * two).T + bias - y
-            assert found.losses[row, column] == pytest.approx(float(error.square().mean()), rel=1e-10)
+            assert found.losses[row, column] == pytest.approx(float(error.square().sum(1).mean()), rel=1e-10)
     assert found.center == found.losses[2, 2]
     along = np.polynomial.polynomial.polyfit(found.alphas, found.losses[2], 2)
-    curvature = (x @ one.T).square().mean()
+    curvature = (x @ one.T).square().sum(1).mean()
     assert along[2] == pytest.approx(float(curvature), rel=1e-8)
 
 
