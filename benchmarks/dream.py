@@ -68,7 +68,7 @@ def main() -> None:
             target(f"at most {SECONDS:.0f} s on two cores", f"{whole.median:.1f} s", whole.median <= SECONDS)
         ],
         "notes": [
-            f"Excitation of the last octave: {found[-1].scores[-1, 0]:.3g} before, {found[-1].scores[-1, -1]:.3g} after."
+            f"Excitation of the last octave: {found[-1].scores[-1, 0]:.3g} before, {found[-1].scores[-1, 1]:.3g} after."
         ],
     }
     write("dream", result, given)

@@ -119,7 +119,7 @@ def test_examples_weigh_the_units():
     assert circuit(net, "4", 2, inputs=(1, 24, 24), count=1).units == ("unit 4 of 0",)
     found = circuit(net, "4", 2, inputs=(1, 24, 24), count=1, x=x)
     assert found.units == ("unit 1 of 0",)
-    mean = float(net[:4](x)[:, 1].mean())
+    mean = float(net[:4](x)[:, 1].detach().mean())
     assert found.excitation[0] == pytest.approx(1.5 * mean, rel=1e-3)
 
 

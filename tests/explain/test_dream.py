@@ -32,7 +32,7 @@ SCALING = Scaling(mean=(127.0,) * 3, std=(60.0,) * 3, dtype="uint8", shape=(3, 3
 
 def excitation(net, picture, layers=5):
     x = torch.from_numpy(np.moveaxis(picture, 2, 0).copy()).float()[None]
-    return float(net[:layers]((x - 127) / 60).mean())
+    return float(net[:layers]((x - 127) / 60).detach().mean())
 
 
 def test_the_layer_answers_more_and_the_picture_keeps_its_kind(net, picture):
@@ -40,7 +40,7 @@ def test_the_layer_answers_more_and_the_picture_keeps_its_kind(net, picture):
     assert found.image.shape == picture.shape and found.image.dtype == np.uint8
     assert np.array_equal(found.before, picture)
     assert excitation(net, found.image) > 1.2 * excitation(net, picture)
-    assert found.scores.shape == (3, 5) and (found.scores[:, -1] > found.scores[:, 0]).all()
+    assert found.scores.shape == (3, 2) and (found.scores[:, 1] > found.scores[:, 0]).all()
     assert found.sizes == ((31, 41), (43, 57), (60, 80))
 
 
@@ -73,9 +73,9 @@ def test_only_the_chosen_channels_are_raised(net, picture):
     x = (torch.from_numpy(np.moveaxis(picture, 2, 0).copy()).float() - 127) / 60
     found = dream(net, x, "4", channels=[2], octaves=1, steps=8)
     before, after = (
-        net(torch.from_numpy(p)[None])[0].square().mean((1, 2)) for p in (found.before, found.image)
+        net(torch.from_numpy(p)[None])[0].detach().square().mean((1, 2)) for p in (found.before, found.image)
     )
-    assert (after / before.clamp_min(1e-6)).argmax() == 2
+    assert (after - before).argmax() == 2
 
 
 def test_tiles_are_the_whole_where_they_do_not_touch():

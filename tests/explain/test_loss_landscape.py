@@ -106,11 +106,11 @@ def test_the_network_is_what_it_was(net, statistics, fails):
 
 def test_the_middle_is_the_loss_of_the_network(net):
     """In evaluation mode, over all examples; or with the statistics of the batches."""
-    together = sum(float(CrossEntropy(3)(net.eval(), b).total) * len(b) for b in BATCHES) / 13
+    together = sum(float(CrossEntropy(3)(net.eval(), b).total.detach()) * len(b) for b in BATCHES) / 13
     found = loss_landscape(net, CrossEntropy(3), BATCHES, directions=1, points=3, reach=0.1)
     assert found.losses[1] == pytest.approx(together, rel=1e-6) and found.examples == 13
     net[1].train()
-    own = sum(float(CrossEntropy(3)(net, b).total) * len(b) for b in BATCHES) / 13
+    own = sum(float(CrossEntropy(3)(net, b).total.detach()) * len(b) for b in BATCHES) / 13
     net.eval()
     batch = loss_landscape(
         net, CrossEntropy(3), BATCHES, directions=1, points=3, reach=0.1, statistics="batch"
@@ -126,13 +126,13 @@ def test_the_line_goes_from_one_network_to_the_other(net):
         other[1].running_mean.add_(1.0)
     found = loss_line(net, other, CrossEntropy(3), BATCHES, points=3, reach=(0.0, 1.0))
     ends = [
-        sum(float(CrossEntropy(3)(n.eval(), b).total) * len(b) for b in BATCHES) / 13 for n in (net, other)
+        sum(float(CrossEntropy(3)(n.eval(), b).total.detach()) * len(b) for b in BATCHES) / 13 for n in (net, other)
     ]
     assert found.losses[[0, 2]] == pytest.approx(ends, rel=1e-5)
     middle = copy.deepcopy(net)
     state, end = net.state_dict(), other.state_dict()
     middle.load_state_dict({k: (v + end[k]) / 2 if v.is_floating_point() else v for k, v in state.items()})
-    half = sum(float(CrossEntropy(3)(middle.eval(), b).total) * len(b) for b in BATCHES) / 13
+    half = sum(float(CrossEntropy(3)(middle.eval(), b).total.detach()) * len(b) for b in BATCHES) / 13
     assert found.losses[1] == pytest.approx(half, rel=1e-5)
 
 
@@ -157,5 +157,5 @@ def test_wrong_input_is_told(net):
             loss_landscape(net, CrossEntropy(3), **{"data": BATCHES, **words})
     with pytest.raises(TypeError, match="received nothing"):
         loss_landscape(net, CrossEntropy(3), [])
-    with pytest.raises(ValueError, match=r"no line between these networks: 0\.weight"):
+    with pytest.raises(ValueError, match=r"no line between these networks: 0\.bias, 0\.weight"):
         loss_line(net, nn.Sequential(nn.Linear(1, 1)), CrossEntropy(3), BATCHES)

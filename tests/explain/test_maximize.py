@@ -99,7 +99,7 @@ def test_turns_keep_the_shape_of_things_in_wide_pictures():
     turned = _changed(
         round_one, Regularizers(jitter=0, scale=0, rotation=90), torch.Generator().manual_seed(1)
     )
-    assert torch.allclose(turned, round_one, atol=0.02)
+    assert torch.allclose(turned[..., 22:38], round_one[..., 22:38], atol=0.02)  # further out it is reflected at the borders
 
 
 def test_blur_is_a_gaussian():
@@ -118,7 +118,7 @@ def test_a_gallery_excites_its_own_channels():
         net[0].weight.zero_()
         for k in range(4):
             net[0].weight[k, 0, k] = 1.0
-    found = gallery(net, "1", inputs=(1, 12, 12), steps=30, regularizers=PLAIN)
+    found = gallery(net, "1", inputs=(1, 12, 12), steps=120, regularizers=PLAIN)
     answers = net(torch.from_numpy(found.pictures).float())[:, :, 4, 4]
     assert (answers.argmax(1) == torch.arange(4)).all()
     assert found.channels == (0, 1, 2, 3) and found.layer == "1"

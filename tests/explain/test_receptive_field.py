@@ -71,7 +71,7 @@ CASES = {
         (2, 20, 20),
         5,
     ),
-    "same": (sequence(nn.Conv2d(1, 1, 4, padding="same"), nn.SiLU()), (1, 20, 20), 4),
+    "same": (sequence(nn.Conv2d(1, 1, 4, padding="same", dilation=2), nn.SiLU()), (1, 20, 20), 7),
     "written": ((Written().eval(), "end"), (1, 32, 32), 2 + 2 + 4 + 4),
     "volume": (sequence(nn.Conv3d(1, 2, 3), nn.MaxPool3d(2), nn.Conv3d(2, 1, 2)), (1, 16, 16, 16), 6),
 }

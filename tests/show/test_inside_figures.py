@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 from torch import nn
 
 from hubel import explain
@@ -39,7 +40,7 @@ def images(figure):
 
 
 def words(figure):
-    return " ".join(text.get_text() for text in figure.findobj(lambda a: hasattr(a, "get_text")))
+    return " ".join(text.get_text() for text in figure.findobj(Text))
 
 
 def test_filters_are_drawn_with_zero_as_grey(net):

@@ -40,8 +40,7 @@ TILE = 512
 class Dream:
     """`image` after dreaming and `before`, both of the kind that was given: bytes [H, W, 3] (or [H, W]), or floating numbers [C, H, W].
 
-    `scores` [octaves, steps + 1] are the means of ½ a² before every step and after the last one of each octave, on shifted pictures;
-    `sizes` the sizes of the octaves.
+    `scores` [octaves, 2] are the means of ½ a² before and after each octave, `sizes` their sizes, `steps` the steps in each.
     """
 
     image: np.ndarray
@@ -49,14 +48,15 @@ class Dream:
     layer: str
     scores: np.ndarray
     sizes: tuple[tuple[int, int], ...]
+    steps: int
     seconds: float
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         sizes = ", ".join(f"{h} × {w}" for h, w in self.sizes)
         text = (
-            f"dream of {self.layer}: {self.scores.shape[0]} octaves ({sizes}) of {self.scores.shape[1] - 1} steps, excitation "
-            f"{self.scores[-1, 0]:.3g} → {self.scores[-1, -1]:.3g}, {self.seconds:.3g} s"
+            f"dream of {self.layer}: {len(self.sizes)} octaves ({sizes}) of {self.steps} steps, excitation "
+            f"{self.scores[-1, 0]:.3g} → {self.scores[-1, 1]:.3g}, {self.seconds:.3g} s"
         )
         return ". ".join((text, *self.notes))
 
@@ -109,16 +109,15 @@ def dream(
             base = _resized(x, size)
             detail = _resized(detail, size)
             ascent = _Ascent(net, layer, channels, tile, jitter, generator)
-            dreamt, found = base + detail, []
+            dreamt = base + detail
+            before = ascent.score(dreamt)
             for step in range(steps):
-                score, dreamt = ascent.step(dreamt, rate)
+                dreamt = ascent.step(dreamt, rate)
                 if low is not None:
                     dreamt = dreamt.clamp(low, high)
-                found.append(score)
                 if progress is not None:
                     progress(number * steps + step + 1, len(sizes) * steps)
-            found.append(ascent.score(dreamt))
-            scores.append(found)
+            scores.append((before, ascent.score(dreamt)))
             detail = dreamt - base
     return Dream(
         image=back(x + detail),
@@ -126,6 +125,7 @@ def dream(
         layer=layer,
         scores=np.array(scores),
         sizes=tuple(sizes),
+        steps=steps,
         seconds=time.perf_counter() - start,
         notes=tuple(notes),
     )
@@ -147,14 +147,12 @@ class _Ascent:
         self.tile, self.jitter, self.generator = tile, jitter, generator
         self._answers: dict[tuple[int, ...], LayerOf] = {}
 
-    def step(self, x: Tensor, rate: float) -> tuple[float, Tensor]:
-        """The score at `x` [1, C, H, W], and `x` one step further."""
+    def step(self, x: Tensor, rate: float) -> Tensor:
+        """`x` [1, C, H, W] one step further."""
         shift = torch.randint(-self.jitter, self.jitter + 1, (2,), generator=self.generator).tolist()
         moved = x.roll(shift, (2, 3))
         gradient = torch.zeros_like(moved)
-        total = 0.0
-        parts = self._parts(moved)
-        for rows, columns in parts:
+        for rows, columns in self._parts(moved):
             piece = moved[:, :, rows, columns].detach().clone().requires_grad_()
             with torch.enable_grad():
                 score = self._excitation(piece)
@@ -162,7 +160,6 @@ class _Ascent:
                     raise ValueError(f"layer {self.layer} does not depend on the picture: choose another one")
                 (slope,) = torch.autograd.grad(score, piece)
             gradient[:, :, rows, columns] = slope
-            total += float(score.detach())
         size = gradient.abs().mean()
         if not bool(torch.isfinite(size)):
             raise ValueError(
@@ -170,7 +167,7 @@ class _Ascent:
             )
         if size > 0:
             moved = moved + rate * gradient / size
-        return total / len(parts), moved.roll([-s for s in shift], (2, 3))
+        return moved.roll([-s for s in shift], (2, 3))
 
     def score(self, x: Tensor) -> float:
         with torch.no_grad():
