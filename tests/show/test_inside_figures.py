@@ -97,7 +97,7 @@ def test_a_circuit_shows_units_and_kernels(net):
     shown = images(figure)
     assert len(shown) == 1 + 2 * 4
     assert np.allclose(shown[2], found.kernels[0])
-    assert found.units[0] in words(figure)
+    assert found.units[0].replace(" of ", "\n") in words(figure)
 
 
 def text_units():

@@ -215,7 +215,8 @@ def _plane(
         return _umap(given, max(2, round(number / 2)), state), ("", "")
     from sklearn.manifold import TSNE
 
-    tsne = TSNE(perplexity=max(number, 1.0), init=1e-4 * given[:, :2], random_state=state)
+    begin: Any = 1e-4 * given[:, :2]
+    tsne = TSNE(perplexity=max(number, 1.0), init=begin, random_state=state)
     return tsne.fit_transform(given).astype(np.float64), ("", "")
 
 

@@ -101,14 +101,14 @@ def dream(
         tuple(max(1, round(s / ratio ** (octaves - 1 - k))) for s in x.shape[2:]) for k in range(octaves)
     ]
     with untouched(net):
-        sizes, tile, notes = _readable(net, layer, x, sizes, tile)
+        sizes, sides, notes = _readable(net, layer, x, sizes, tile)
         generator = torch_generator(seed, "dream")
         detail = torch.zeros_like(_resized(x, sizes[0]))
         scores = []
         for number, size in enumerate(sizes):
             base = _resized(x, size)
             detail = _resized(detail, size)
-            ascent = _Ascent(net, layer, channels, tile, jitter, generator)
+            ascent = _Ascent(net, layer, channels, sides, jitter, generator)
             dreamt = base + detail
             before = ascent.score(dreamt)
             for step in range(steps):

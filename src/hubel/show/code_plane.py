@@ -10,6 +10,7 @@ import numpy as np
 from hubel.explain.codes_map import CodesMap
 from hubel.show.figures import INK
 from hubel.show.latent_map import COLOURS
+from hubel.show.pictures import display_range
 from hubel.show.sheets import blank, colours, head, named_axes
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CANVAS = 1800  # pixels a side
-FRAME = 2
+FRAME = 3  # pixels of it
 
 
 def codes_map(
@@ -46,12 +47,8 @@ def codes_map(
         _points(ax, found, named, names)
     else:
         shown = _as_colours(np.asarray(pictures), len(found))
-        if names:
-            shown = [
-                _framed(p, COLOURS[names.index(n)])
-                for p, n in zip(shown, np.asarray(named).tolist(), strict=True)
-            ]
-        _painted(ax, found, shown, grid)
+        frames = [COLOURS[names.index(n)] for n in np.asarray(named).tolist()] if names else []
+        _painted(ax, found, shown, frames, grid)
     if names:
         for name, colour in zip(names, COLOURS, strict=False):
             ax.scatter([], [], s=22, color=colour, label=str(name))
@@ -89,21 +86,19 @@ def _as_colours(pictures: np.ndarray, num: int) -> list[np.ndarray]:
         )
     if pictures.shape[3] in (1, 3) and pictures.shape[1] not in (1, 3):
         pictures = np.moveaxis(pictures, 3, 1)
-    limits = None
-    if pictures.dtype == np.uint8:
-        limits = (np.array(0.0), np.array(255.0))
+    limits = display_range(pictures, pictures.shape[1] == 3) if pictures.shape[1] in (1, 3) else None
     return [colours(p, "natural", limits) for p in pictures]
 
 
 def _framed(picture: np.ndarray, colour: str) -> np.ndarray:
     from matplotlib.colors import to_rgb
 
-    framed = np.full((picture.shape[0] + 2 * FRAME, picture.shape[1] + 2 * FRAME, 3), to_rgb(colour))
-    framed[FRAME:-FRAME, FRAME:-FRAME] = picture
+    framed = np.array(picture)
+    framed[:FRAME] = framed[-FRAME:] = framed[:, :FRAME] = framed[:, -FRAME:] = to_rgb(colour)
     return framed
 
 
-def _painted(ax: Axes, found: CodesMap, pictures: list[np.ndarray], grid: bool) -> None:
+def _painted(ax: Axes, found: CodesMap, pictures: list[np.ndarray], frames: list[str], grid: bool) -> None:
     """Pictures pasted on one canvas: thousands are as quick as one."""
     canvas = np.ones((CANVAS, CANVAS, 3))
     if grid:
@@ -115,8 +110,10 @@ def _painted(ax: Axes, found: CodesMap, pictures: list[np.ndarray], grid: bool) 
         low, spread = found.points.min(axis=0), np.ptp(found.points, axis=0)
         placed = (found.points - low) / np.where(spread > 0, spread, 1.0)
         corners = np.stack([1 - placed[:, 1], placed[:, 0]], axis=1) * (CANVAS - side - 1)
-    for (top, left), picture in zip(np.round(corners).astype(int).tolist(), pictures, strict=True):
-        small = _sized(picture, side - (2 if grid else 0))
+    for number, (top, left) in enumerate(np.round(corners).astype(int).tolist()):
+        small = _sized(pictures[number], side - (2 if grid else 0))
+        if frames:
+            small = _framed(small, frames[number])
         canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
     ax.imshow(canvas, interpolation="antialiased")
     ax.set_xticks([])

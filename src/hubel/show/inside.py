@@ -21,7 +21,20 @@ from hubel.explain.templates import Templates
 from hubel.show.code_plane import codes_map
 from hubel.show.figures import INK, RED, SOFT
 from hubel.show.loss_surface import landscape
-from hubel.show.sheets import bar, bare, blank, colours, head, measured, named_axes, scale_of, sheet, short
+from hubel.show.pictures import display_range
+from hubel.show.sheets import (
+    POSITIVE_COLOURS,
+    bar,
+    bare,
+    blank,
+    colours,
+    head,
+    measured,
+    named_axes,
+    scale_of,
+    sheet,
+    short,
+)
 from hubel.show.unit_text import text_units, text_units_html, unit_search
 
 if TYPE_CHECKING:
@@ -42,6 +55,8 @@ __all__ = [
     "text_units_html",
     "unit_search",
 ]
+
+PALE = "#9fcaff"
 
 
 def filters(found: Filters, *, most: int = 64) -> Figure:
@@ -150,27 +165,29 @@ def receptive_field(found: ReceptiveField, *, picture: np.ndarray | None = None)
         share = found.effective.reshape(height, width) / found.effective.max()
         shade = np.clip(np.sqrt(share), 0, 1) if picture is not None else None
         drawn = ax.imshow(
-            share, cmap=POSITIVE, vmin=0, vmax=1, alpha=shade, aspect="auto" if len(sizes) == 1 else "equal",
+            share, cmap=POSITIVE_COLOURS, vmin=0, vmax=1, alpha=shade, aspect="auto" if len(sizes) == 1 else "equal",
             interpolation="nearest",
         )  # fmt: skip
         bar(figure, drawn, ax, "mean |gradient|, relative", fraction=0.045, pad=0.02)
     else:
         ax.set_aspect("auto" if len(sizes) == 1 else "equal")
-    for box, style, name in ((found.box, "-", "theory"), (found.measured, "--", "measured")):
+    for box, style, colour, name in (
+        (found.box, "-", RED, "theory"),
+        (found.measured, (0, (3, 3)), PALE, "measured"),
+    ):
         if box is None:
             continue
         (top, bottom), (left, right) = ((0, 0), box[0]) if len(box) == 1 else box
         ax.add_patch(
             Rectangle(
-                (left - 0.5, top - 0.5), right - left + 1, bottom - top + 1, fill=False, edgecolor=RED,
-                linestyle=style, linewidth=1.4, label=name,
+                (left - 0.5, top - 0.5), right - left + 1, bottom - top + 1, fill=False, edgecolor=colour, linestyle=style, linewidth=1.4, label=name,
             )
         )  # fmt: skip
     ax.set_xlim(-0.5 - 0.02 * width, width - 0.5 + 0.02 * width)
     ax.set_ylim(height - 0.5 + 0.02 * height, -0.5 - 0.02 * height)
     named_axes(ax, "column" if len(sizes) == 2 else "position", "row" if len(sizes) == 2 else "")
     ax.legend(fontsize=7, frameon=True, framealpha=0.85, edgecolor="none", loc="lower right")
-    head(figure, _wrapped(str(found), 78))
+    head(figure, str(found))
     return figure
 
 
@@ -243,32 +260,35 @@ def most_exciting(found: MostExciting) -> Figure:
     Raises `ValueError` where the examples are no pictures [C, H, W].
     """
     from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import withStroke
 
     if found.examples.ndim != 4:
         raise ValueError(f"examples have shape {list(found.examples.shape[1:])}: expected pictures [C, H, W]")
     count = len(found)
+    channels = found.examples.shape[1]
+    limits = display_range(found.examples, channels == 3) if channels in (1, 3) else None
     figure = blank(1.2 * count + 0.5, 3.0)
     for place, (example, patch, box) in enumerate(
         zip(found.examples, found.patches, found.boxes.tolist(), strict=True)
     ):
-        limits = _limits(example)
         ax = figure.add_subplot(2, count, place + 1)
         bare(ax, colours(example, "natural", limits))
         (top, bottom), (left, right) = box
         ax.add_patch(
-            Rectangle((left - 0.5, top - 0.5), right - left + 1, bottom - top + 1, fill=False, edgecolor=RED)
+            Rectangle(
+                (left - 0.5, top - 0.5),
+                right - left + 1,
+                bottom - top + 1,
+                fill=False,
+                edgecolor=RED,
+                linewidth=1.3,
+                path_effects=[withStroke(linewidth=2.6, foreground="white")],
+            )
         )
         ax.set_title(f"{found.ids[place]}: {found.values[place]:.3g}", fontsize=7, color=INK, pad=2)
         bare(figure.add_subplot(2, count, count + place + 1), colours(patch, "natural", limits))
     head(figure, f"{found.unit}: the examples of {found.seen:,} that excite it most, and what it saw of them")
     return figure
-
-
-def _limits(example: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    if example.dtype == np.uint8:
-        return np.array(0.0), np.array(255.0)
-    low, high = np.quantile(example, [0.005, 0.995])
-    return np.array(low), np.array(high)
 
 
 def circuit(found: Circuit) -> Figure:
@@ -293,7 +313,8 @@ def circuit(found: Circuit) -> Figure:
     for place in range(count):
         ax = figure.add_subplot(grid[0, place + 1])
         bare(ax, colours(found.expanded[place], "signed"))
-        ax.set_title(short(found.units[place], 18), fontsize=6.5, color=INK, pad=3, parse_math=False)
+        unit, _, layer = found.units[place].partition(" of ")
+        ax.set_title(f"{unit}\n{short(layer, 20)}", fontsize=6.5, color=INK, pad=3, parse_math=False)
         ax = figure.add_subplot(grid[1, place + 1])
         drawn = bare(ax, kernels[place], cmap=scheme, vmin=low, vmax=high)
         ax.set_xlabel(
@@ -301,14 +322,8 @@ def circuit(found: Circuit) -> Figure:
         )
         axes.append(ax)
     bar(figure, drawn, axes, "weight: red excites", fraction=0.02)
-    head(figure, f"what unit {found.channel} of {found.layer} is made of, by the weights of {found.through}")
+    head(
+        figure,
+        f"unit {found.channel} of {found.layer}: the earlier units that it reads, what they look for, and the weights to them",
+    )
     return figure
-
-
-def _wrapped(text: str, most: int) -> str:
-    import textwrap
-
-    return "\n".join(textwrap.wrap(text, most))
-
-
-POSITIVE = "viridis"

@@ -10,6 +10,7 @@ Figures are made without pyplot, on white, so that they can be printed.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -134,9 +135,10 @@ def bar(figure: Figure, drawn: Any, axes: Any, unit: str, **how: Any) -> None:
 
 
 def head(figure: Figure, title: str) -> None:
-    """The sentence above a figure."""
+    """The sentence above a figure, in as many lines as it needs."""
     if title:
-        figure.suptitle(title, fontsize=8.5, color=SOFT, x=0.01, ha="left", parse_math=False)
+        lines = textwrap.wrap(title, max(24, int(15.5 * figure.get_figwidth())))
+        figure.suptitle("\n".join(lines), fontsize=8.5, color=SOFT, x=0.01, ha="left", parse_math=False)
 
 
 def named_axes(ax: Axes, x_name: str, y_name: str) -> None:

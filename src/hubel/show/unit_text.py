@@ -135,7 +135,7 @@ def text_units_html(found: TextUnits, *, unit: int | None = None) -> str:
 
 def unit_search(found: UnitSearch) -> Figure:
     """The correlations of the units with the property, and the line that the best unit reaches by chance."""
-    figure = blank(5.0, 0.32 * len(found.units) + 1.1)
+    figure = blank(5.0, 0.32 * len(found.units) + 1.2)
     ax = figure.add_subplot()
     places = np.arange(len(found.units))[::-1]
     ax.barh(places, found.correlations, color=BLUE, height=0.6)
