@@ -104,6 +104,7 @@ def test_a_network_of_one_size_dreams_in_tiles():
     found = dream(net, picture, "conv2", steps=2, scaling=scaling)
     assert found.image.shape == (70, 60) and "tiles of 28 × 28" in str(found)
     assert len(found.sizes) == 3  # 70/1.4³ × 60/1.4³ is smaller than 28
+    assert "1 octaves were left out" in str(found)
     assert (found.image != picture).mean() > 0.5
 
 
@@ -121,6 +122,8 @@ def test_pixels_stay_within_their_range(net):
     found = dream(net, white, "4", octaves=1, steps=10, rate=1.0, scaling=SCALING)
     assert found.image.max() == 255 and found.image.min() >= 0  # bytes would have run over
     assert (found.image == 255).mean() > 0.2
+    x = (torch.from_numpy(np.moveaxis(found.image, 2, 0).copy()).float()[None] - 127) / 60
+    assert found.scores[0, 1] == pytest.approx(0.5 * float(net(x).detach().square().mean()), rel=0.02)
 
 
 def test_octaves_that_are_too_small_are_left_out(net):

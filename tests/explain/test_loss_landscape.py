@@ -126,7 +126,8 @@ def test_the_line_goes_from_one_network_to_the_other(net):
         other[1].running_mean.add_(1.0)
     found = loss_line(net, other, CrossEntropy(3), BATCHES, points=3, reach=(0.0, 1.0))
     ends = [
-        sum(float(CrossEntropy(3)(n.eval(), b).total.detach()) * len(b) for b in BATCHES) / 13 for n in (net, other)
+        sum(float(CrossEntropy(3)(n.eval(), b).total.detach()) * len(b) for b in BATCHES) / 13
+        for n in (net, other)
     ]
     assert found.losses[[0, 2]] == pytest.approx(ends, rel=1e-5)
     middle = copy.deepcopy(net)

@@ -99,7 +99,9 @@ def test_turns_keep_the_shape_of_things_in_wide_pictures():
     turned = _changed(
         round_one, Regularizers(jitter=0, scale=0, rotation=90), torch.Generator().manual_seed(1)
     )
-    assert torch.allclose(turned[..., 22:38], round_one[..., 22:38], atol=0.05)  # further out it is reflected at the borders
+    assert torch.allclose(
+        turned[..., 22:38], round_one[..., 22:38], atol=0.05
+    )  # further out it is reflected at the borders
 
 
 def test_blur_is_a_gaussian():
