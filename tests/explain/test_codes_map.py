@@ -46,8 +46,7 @@ def test_principal_components_are_those_of_a_decomposition(clusters):
     found = codes_map(net, x, layer="0", method="pca")
     values, vectors = np.linalg.eigh(np.cov(x.T.astype(np.float64)))
     wanted = (x - x.mean(0)) @ vectors[:, [-1, -2]]
-    for axis in (0, 1):
-        assert abs(np.corrcoef(found.points[:, axis], wanted[:, axis])[0, 1]) > 0.9999
+    assert np.allclose(np.abs(found.points), np.abs(wanted), atol=1e-4)
     assert f"({100 * values[-1] / values.sum():.0f} %)" in found.axes[0]
 
 
@@ -62,18 +61,18 @@ def test_codes_are_what_the_last_layer_reads():
 
 
 def test_the_grid_is_the_best_of_all():
-    """Against all 9! / 3! ways to place six points on nine cells."""
-    points = np.random.default_rng(0).normal(size=(6, 2))
-    cells = on_grid(points)
-    assert len({tuple(c) for c in cells.tolist()}) == 6 and cells.max() == 2
-    low, spread = points.min(0), np.ptp(points, axis=0)
-    placed = (points - low) / spread * 2
-    placed[:, 1] = 2 - placed[:, 1]
+    """Against all 9! / 4! ways to place five points on nine cells, many times."""
+    ways = np.array(list(itertools.permutations(range(9), 5)))
     every = [(r, c) for r in range(3) for c in range(3)]
-    cost = np.array([[(p[0] - c) ** 2 + (p[1] - r) ** 2 for r, c in every] for p in placed])
-    best = min(sum(cost[k, way[k]] for k in range(6)) for way in itertools.permutations(range(9), 6))
-    ours = sum(cost[k, every.index(tuple(cell))] for k, cell in enumerate(cells.tolist()))
-    assert ours == pytest.approx(best)
+    for seed in range(40):
+        points = np.random.default_rng(seed).normal(size=(5, 2))
+        cells = on_grid(points).tolist()
+        assert len({tuple(c) for c in cells}) == 5 and max(map(max, cells)) <= 2
+        placed = (points - points.min(0)) / np.ptp(points, axis=0) * 2
+        placed[:, 1] = 2 - placed[:, 1]
+        cost = np.array([[(p[0] - c) ** 2 + (p[1] - r) ** 2 for r, c in every] for p in placed])
+        best = sum(cost[k, ways[:, k]] for k in range(5)).min()
+        assert sum(cost[k, every.index(tuple(cell))] for k, cell in enumerate(cells)) == pytest.approx(best)
 
 
 def test_umap_is_an_extra(clusters):
