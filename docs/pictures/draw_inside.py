@@ -16,6 +16,7 @@ WIDTH, COLOURS = 900, 256
 
 
 def main() -> None:
+    """Draw and save all of them."""
     net = hubel.nets.efficientnet_lite0(weights="imagenet").eval()
     flower, china = (load_sample_image(name) for name in ("flower.jpg", "china.jpg"))
     pieces = np.stack(
