@@ -185,3 +185,15 @@ def test_wrong_regularizers_are_told():
         Regularizers(blur=-1)
     with pytest.raises(ValueError, match="scale=1"):
         Regularizers(scale=1)
+
+
+@pytest.mark.parametrize("inputs", [(1, 24, 24), (1, 64, 64)])
+def test_what_is_taken_where_none_are_given(inputs):
+    """The defaults for photographs, weaker ones for small pictures: told apart by the numbers that they give."""
+    net = nn.Sequential(nn.Conv2d(1, 2, 7, stride=3), nn.ReLU())
+    plain, said, other = (
+        gallery(net, "0", inputs=inputs, steps=3, regularizers=keep).pictures
+        for keep in (None, Regularizers.of(inputs), Regularizers(spectrum=0.6))
+    )
+    assert np.array_equal(plain, said) and not np.array_equal(plain, other)
+    assert (Regularizers.of(inputs) == Regularizers()) == (inputs[1] == 64)

@@ -36,13 +36,16 @@ from hubel.explain.layer import LayerOf, check_channels, ready
 from hubel.explain.question import Unit, untouched
 from hubel.explain.receptive_field import check_inputs
 
+LARGE = 64  # pixels a side of a photograph
+
 Target = int | Unit | Callable[[Tensor], Tensor]
 """An output's number, a unit, or a function of the outputs [N, ...] → [N]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Regularizers:
-    """What keeps pictures readable; every number may be 0. The defaults are for photographs of 64 pixels and more.
+    """What keeps pictures readable; every number may be 0. The defaults are for photographs of 64 pixels and more; `Regularizers.of(inputs)` are
+    those that are taken where none are given: weaker ones for smaller pictures, whose finest patterns count.
 
     `decay` of values, `total_variation`, the exponent `spectrum` by which fine patterns are held back, `blur` (standard deviation in
     pixels, every `blur_every` steps), `jitter` (shifts up to so many pixels), `scale` (up to this share larger or smaller) and `rotation`
@@ -57,6 +60,18 @@ class Regularizers:
     jitter: int = 4
     scale: float = 0.05
     rotation: float = 5.0
+
+    @classmethod
+    def of(cls, inputs: Sequence[int]) -> Regularizers:
+        """Those for inputs [C, H, W] of this shape.
+
+        >>> Regularizers.of((3, 224, 224)) == Regularizers(), Regularizers.of((1, 28, 28)).jitter
+        (True, 1)
+        """
+        side = min(inputs[1:], default=0) if len(inputs) >= 3 else 0
+        if side >= LARGE:
+            return cls()
+        return cls(total_variation=0.05, spectrum=0.25, jitter=side // 24, scale=0.03, rotation=2.0)
 
     def __post_init__(self) -> None:
         wrong = [f"{name}={value}" for name, value in vars(self).items() if not 0 <= value < math.inf]
@@ -259,7 +274,7 @@ def _climbed(
         raise ValueError(
             f"steps is {steps!r} and rate {rate!r}; expected a whole number and a number, both positive"
         )
-    keep = regularizers or Regularizers()
+    keep = regularizers or Regularizers.of(x.shape[1:])
     generator = torch_generator(seed, "maximize: changes")
     with torch.no_grad():
         scores, notes = [read(x).double().cpu().numpy()], []

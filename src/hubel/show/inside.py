@@ -192,7 +192,8 @@ def receptive_field(found: ReceptiveField, *, picture: np.ndarray | None = None)
 
 
 def gallery(found: Maximized, *, limits: tuple[np.ndarray, np.ndarray] | None = None) -> Figure:
-    """What excites each unit most, each picture over its own range, or from black to white of `limits`.
+    """What excites each unit most, each picture over its own range with zero, the mean of scaled inputs, as the middle grey; or from black to white of
+    `limits`.
 
     Raises `ValueError` where these are no pictures [M, C, H, W] (or signals).
     """
@@ -203,7 +204,7 @@ def gallery(found: Maximized, *, limits: tuple[np.ndarray, np.ndarray] | None = 
             f"what excites units of {found.layer} most" if found.layer else "what excites each target most"
         )
         return sheet(
-            [colours(p, "natural", limits) for p in found.pictures],
+            [colours(p, "natural", limits or _around_zero(p)) for p in found.pictures],
             names,
             title=f"{title} ({found.steps} steps from {found.start})",
             columns=min(len(found), 8),
@@ -218,6 +219,11 @@ def gallery(found: Maximized, *, limits: tuple[np.ndarray, np.ndarray] | None = 
         named_axes(ax, "position" if place == len(found) - 1 else "", "value")
         ax.set_title(found.names[place], fontsize=8, color=INK, loc="left", parse_math=False)
     return figure
+
+
+def _around_zero(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    high = np.quantile(np.abs(picture), 0.995)
+    return np.array(-high), np.array(high)
 
 
 def dream(found: Dream) -> Figure:
