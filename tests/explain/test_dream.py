@@ -1,5 +1,7 @@
 """DeepDream: what it raises, what it keeps, and what it refuses."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -51,6 +53,16 @@ def test_bytes_and_numbers_dream_the_same(net, picture):
     assert numbers.image.shape == (3, 60, 80) and numbers.image.dtype == np.float32
     back = np.moveaxis(numbers.image * 60 + 127, 0, 2)
     assert np.abs(np.clip(back, 0, 255) - bytes_.image).max() < 2.0
+
+
+def test_pictures_whose_background_means_nothing_enter_as_in_training(net, picture):
+    scaling = replace(SCALING, mean=(0.0,) * 3, background="subtracted", shape=(3, 60, 80))
+    stored = torch.from_numpy(np.moveaxis(picture, 2, 0).copy())[None]
+    found = dream(net, picture, "4", octaves=1, steps=1, scaling=scaling)
+    assert np.array_equal(found.before, picture)
+    assert found.scores[0, 0] == pytest.approx(
+        0.5 * float(net(scaling(stored)).detach().square().mean()), rel=1e-4
+    )
 
 
 def test_one_step_has_the_length_that_was_asked_for(net):

@@ -295,7 +295,7 @@ def _entering(
         )
     planes = given[None] if given.ndim == 2 else np.moveaxis(given, 2, 0)
     _check_depth(wanted, len(planes))
-    mean, std = _pixel_scale(net, len(planes), scaling)
+    mean, std = _pixel_scale(net, planes, scaling)
     like = as_input(net, np.zeros((1, 1), np.float32))
     mean, std = (torch.tensor(v, dtype=like.dtype, device=like.device).view(1, -1, 1, 1) for v in (mean, std))
     x = as_input(net, (torch.from_numpy(planes.astype(np.float32))[None].to(like) - mean) / std)
@@ -325,16 +325,18 @@ def _check_depth(wanted: int | None, received: int) -> None:
 
 
 def _pixel_scale(
-    net: nn.Module, channels: int, scaling: Scaling | None
+    net: nn.Module, planes: np.ndarray, scaling: Scaling | None
 ) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and standard deviation of bytes, one a channel."""
+    """What is subtracted of bytes, and by what they are divided, one a channel."""
+    channels = len(planes)
     if scaling is not None:
         if scaling.dtype != "uint8" or len(scaling.mean) != channels:
             raise ValueError(
                 f"the picture has {channels} channels of bytes, and the network was fitted to {len(scaling.mean)} channels of "
                 f"{scaling.dtype}: give a picture of that kind, as floating numbers [C, H, W] where it is not bytes"
             )
-        return scaling.mean, scaling.std
+        above = planes.mean(axis=(1, 2)) if scaling.background == "subtracted" else np.zeros(channels)
+        return tuple(m + float(a) for m, a in zip(scaling.mean, above, strict=True)), scaling.std
     published = getattr(net, "published", None)
     if published is None or published.mean is None or published.std is None:
         raise ValueError(
