@@ -27,6 +27,7 @@ SCRIPTS = (
     "small_data",
     "generated_examples",
     "zoo",
+    "dream",
 )
 
 

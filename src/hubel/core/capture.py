@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -90,3 +90,27 @@ def altered(net: nn.Module, layer: str, change: Callable[[Any], Any]) -> Iterato
         yield
     finally:
         handle.remove()
+class _Reached(BaseException):
+    """The module has answered: what comes after it is not needed."""
+
+
+def until(net: nn.Module, name: str, inputs: Sequence[Any], *, call: int = 1) -> Any:
+    """What module `name` answers to its `call`-th call within `net(*inputs)`; what would come after is not computed.
+
+    Raises `LookupError` where it is called fewer times.
+    """
+    answers: list[Any] = []
+
+    def seen(module: nn.Module, received: tuple[Any, ...], output: Any) -> None:
+        answers.append(output)
+        if len(answers) == call:
+            raise _Reached
+
+    handle = net.get_submodule(name).register_forward_hook(seen)
+    try:
+        net(*inputs)
+    except _Reached:
+        return answers[-1]
+    finally:
+        handle.remove()
+    raise LookupError(f"module {name} was called {len(answers)} times, not {call}")

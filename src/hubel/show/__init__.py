@@ -2,8 +2,10 @@
 
 from hubel.show import figures
 from hubel.show.attribution import attribution
+from hubel.show import figures, inside
 from hubel.show.evidence import Evidence
 from hubel.show.figures import confusion, curves, mistakes, predicted
 from hubel.show.report import report
 
 __all__ = ["Evidence", "attribution", "confusion", "curves", "figures", "mistakes", "predicted", "report"]
+__all__ = ["Evidence", "confusion", "curves", "figures", "inside", "mistakes", "predicted", "report"]
