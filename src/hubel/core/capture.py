@@ -74,6 +74,11 @@ def branched(
     handle = net.get_submodule(name).register_forward_hook(hook)
     try:
         yield kept
+    finally:
+        handle.remove()
+
+
+@contextmanager
 def altered(net: nn.Module, layer: str, change: Callable[[Any], Any]) -> Iterator[None]:
     """Inside the block the module called `layer` answers `change(its answer)`, at every call; the network itself is not changed.
 
@@ -90,6 +95,8 @@ def altered(net: nn.Module, layer: str, change: Callable[[Any], Any]) -> Iterato
         yield
     finally:
         handle.remove()
+
+
 class _Reached(BaseException):
     """The module has answered: what comes after it is not needed."""
 
