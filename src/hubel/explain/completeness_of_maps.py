@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor, nn
 
+from hubel.explain.completeness import completeness_residual
 from hubel.explain.question import Scale, Target
 from hubel.explain.trust import Explainer, Trust, asked, baseline_for, evaluated, judged
 
@@ -43,18 +44,13 @@ def completeness(
     x, found = told.question.x, told.found
     zero = baseline_for(x, baseline, found)
     difference = (told.question.score - evaluated(told.question, zero, batch_size)).double()
-    absorbed = 0.0 if found.absorbed is None else found.absorbed.detach().double()
     size = found.values.double().abs().flatten(1).sum(1)
-
-    def residual(values: Tensor, kept: Tensor | float) -> np.ndarray:
-        flat = values.double().flatten(1)
-        missing = (flat.sum(1) + kept - difference).abs()
-        return (missing / difference.abs().maximum(flat.abs().amax(1)).clamp_min(1e-300)).cpu().numpy()
-
-    scores = {"": residual(found.values, absorbed)}
+    own = completeness_residual(found.values, difference, found.absorbed)
+    scores = {"": own.cpu().numpy()}
     for name, values in told.controls.items():
         flat = values.double()
         scale = size / flat.abs().flatten(1).sum(1)
-        scores[name] = residual(flat * scale.view(-1, *(1,) * (flat.ndim - 1)), 0.0)
+        scaled = flat * scale.view(-1, *(1,) * (flat.ndim - 1))
+        scores[name] = completeness_residual(scaled, difference).cpu().numpy()
     notes = () if found.residual is not None else (f"{found.method} promises no completeness",)
     return judged("completeness", found.method, "lower", scores, notes=notes, seed=seed)
