@@ -12,7 +12,15 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "explain.md"
 WIDEST, COLOURS = 1100, 96
 SCENES = ["scenes/ring/0.png", "scenes/cross/1.png"]
-METHODS = ("saliency", "integrated_gradients", "grad_cam", "lrp", "deeplift", "occlusion", "rise")
+METHODS = (
+    "deeplift",
+    "integrated_gradients",
+    "gradient_times_input",
+    "occlusion",
+    "saliency",
+    "guided_backprop",
+    "grad_cam",
+)
 
 
 def namespace():
@@ -41,39 +49,24 @@ def keep(figure, name):
 
 def draw(found):
     """All pictures of the page."""
-    from sklearn.datasets import load_sample_images
-
     import hubel
-    from hubel.show import inside
-    from hubel.workflows import dream, explain, look_inside
+    from hubel.workflows import explain, look_inside
 
     out, run, masked = Path("figures"), found["run"], found["masked"]
     out.mkdir()
-    (one,) = explain.explain_files(run, SCENES[:1], hubel.explain.occlusion, out=out)
+    (one,) = explain.explain_files(run, SCENES[:1], hubel.explain.deeplift, out=out)
     keep(one.figure, "explain-picture")
     methods = {name: getattr(hubel.explain, name) for name in METHODS}
     _, _, drawn = explain.compare_methods(run, ["scenes"], methods, out=out, most=4)
     keep(drawn, "explain-methods")
     (shown,) = explain.explain_files(masked, SCENES, hubel.explain.intrinsic, out=out)
     keep(shown.figure, "explain-mask")
-    keep(look_inside.draw_filters(run, None, out), "inside-filters")
-    gallery = hubel.explain.gallery(run.net, "blocks.1", range(12), inputs=(1, 32, 32))
-    keep(inside.gallery(gallery), "inside-maximize")
-    keep(look_inside.draw_codes(run, ["scenes"], out), "inside-codes")
-    keep(look_inside.draw_landscape(run, out), "inside-landscape")
-    keep(
-        inside.circuit(hubel.explain.circuit(run.net, "blocks.0.one.conv", 3, inputs=(1, 32, 32))),
-        "inside-circuit",
-    )
-    writer = hubel.fit("opticks", recipe=hubel.Recipe(seed=1), budget=90.0, out="runs/opticks", quiet=True)
+    keep(look_inside.draw_landscape(run, out), "explain-landscape")
+    writer = hubel.fit("opticks", recipe=hubel.Recipe(seed=1), budget=40.0, out="runs/opticks", quiet=True)
     Path("page.txt").write_text(
         "The Rays which differ in Colour\ndiffer also in Refrangibility,\nand this I shall shew.\n" * 8
     )
-    keep(look_inside.draw_text(writer, "page.txt", out), "inside-text")
-    Image.fromarray(load_sample_images().images[0][60:, 120:520]).save("temple.jpg")
-    net = hubel.nets.efficientnet_lite0(weights="imagenet").eval()
-    layer = "blocks.4" if "blocks.4" in dict(net.named_modules()) else list(dict(net.named_modules()))[60]
-    keep(dream.dream_file(net, "temple.jpg", layer, out=out / "dream.png", most_pixels=400), "dream")
+    keep(look_inside.draw_text(writer, "page.txt", out), "explain-text")
 
 
 if __name__ == "__main__":

@@ -56,10 +56,20 @@ def test_every_word_for_a_method_is_a_function():
     for name, method in words.methods().items():
         assert method is getattr(explain, name) and name in explain.__all__
     named = {name for group in words.METHODS.values() for name in group}
-    used = {name for names in (*words.DEFAULT_METHODS.values(), *words.COMPARED.values()) for name in names}
+    used = {name for names in words.COMPARED.values() for name in names} | set(words.DEFAULT_METHODS)
     assert used <= named
-    for kind in words.DEFAULT_METHODS:
-        assert callable(words.default_method(kind))
+    assert words.default_methods()
+
+
+def test_a_default_that_does_not_suit_the_network_is_said_and_the_next_taken(place, capsys, monkeypatch):
+    def unsuited(net, x, *, target=None):
+        raise TypeError("no rule for fold")
+
+    monkeypatch.setattr(words, "default_methods", lambda: [unsuited, explain.random_map])
+    assert run(["explain", place / "run", place / "photos" / "dark" / "1.png", "-q"]) == 0
+    out, err = capsys.readouterr()
+    assert "unsuited does not suit this network (no rule for fold): random_map instead" in err
+    assert "1-random_map.png" in out
 
 
 def test_comparing(place, capsys):

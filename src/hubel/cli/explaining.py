@@ -318,8 +318,20 @@ def _explain(
     _need_files(paths, "hubel explain RUN")
     if method and len(method) > 1:
         raise words.WrongWords("several methods are judged with --compare; without it expected one --method")
-    chosen = words.method(method[0]) if method else words.default_method(_kind(known))
-    found = explain_files(known, paths, chosen, target=target, out=folder, most=most, quiet=quiet)
+    found = ()
+    tried = [words.method(method[0])] if method else words.default_methods()
+    for place, chosen in enumerate(tried, start=1):
+        try:
+            found = explain_files(known, paths, chosen, target=target, out=folder, most=most, quiet=quiet)
+            break
+        except (TypeError, NotImplementedError) as error:  # an operation without a rule
+            if place == len(tried):
+                raise
+            following = tried[place].__name__
+            print(
+                f"hubel: {chosen.__name__} does not suit this network ({error}): {following} instead",
+                file=sys.stderr,
+            )
     if as_json:
         print(json.dumps([one.as_json() for one in found], ensure_ascii=False))
         return

@@ -84,13 +84,8 @@ METHODS: dict[str, tuple[str, ...]] = {
     "controls that know nothing": ("random_map", "centre_map"),
 }  # fmt: skip
 """Methods of `hubel explain --method`: functions of `hubel.explain`, by what they do."""
-DEFAULT_METHODS: dict[str, tuple[str, ...]] = {
-    "pictures": ("integrated_gradients", "occlusion"),
-    "volumes": ("integrated_gradients", "occlusion"),
-    "series": ("integrated_gradients", "occlusion"),
-    "rows": ("integrated_gradients", "leave_one_feature_out"),
-}
-"""What is taken where no method is named, by the kind of examples: the first that there is (docs/explain.md says why)."""
+DEFAULT_METHODS = ("deeplift", "integrated_gradients", "occlusion")
+"""What is taken where no method is named: the first that suits the network (docs/explain.md says why)."""
 COMPARED: dict[str, tuple[str, ...]] = {
     "pictures": (
         "saliency", "gradient_times_input", "smoothgrad", "integrated_gradients", "guided_backprop", "grad_cam", "hires_cam", "layer_cam",
@@ -120,10 +115,10 @@ def method(word: str) -> Callable[..., Any]:
     return known[name]
 
 
-def default_method(kind: str) -> Callable[..., Any]:
-    """The method for this kind of examples, where none is named."""
+def default_methods() -> list[Callable[..., Any]]:
+    """The methods that are tried in turn where none is named."""
     known = methods()
-    return next(known[name] for name in (*DEFAULT_METHODS[kind], *known) if name in known)
+    return [known[name] for name in DEFAULT_METHODS if name in known] or list(known.values())[:1]
 
 
 def compared(kind: str, chosen: list[str] | None) -> dict[str, Callable[..., Any]]:

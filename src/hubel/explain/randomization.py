@@ -47,7 +47,7 @@ def model_randomization(
     """How alike the map stays when weights are randomized; lower is better, 0 is what two unrelated maps have.
 
     `each` is the similarity to the map of the wholly randomized network, or the mean over groups of layers (independent). `curve` [N, S + 1]
-    begins with 1, the network itself; `at` is the share of the groups that are randomized, `notes` names the layers of each.
+    begins with 1, the network itself; `at` is the share of the groups that are randomized (`layer_groups` has their layers).
 
     The random map is drawn anew for every network, the centre map is always the same: what a method must be unlike.
 
@@ -81,7 +81,6 @@ def model_randomization(
     if CENTRE in told.controls:
         scores[CENTRE] = np.ones(len(x))
     at = np.linspace(0, 1, len(groups) + 1)
-    notes = tuple(f"randomized: {', '.join(group)}" for group in groups)
     return judged(
         f"{mode} randomization of weights",
         told.found.method,
@@ -89,7 +88,6 @@ def model_randomization(
         scores,
         curve=curve,
         at=at,
-        notes=notes,
         seed=seed,
     )
 
