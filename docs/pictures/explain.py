@@ -62,11 +62,6 @@ def draw(found):
     (shown,) = explain.explain_files(masked, SCENES, hubel.explain.intrinsic, out=out)
     keep(shown.figure, "explain-mask")
     keep(look_inside.draw_landscape(run, out), "explain-landscape")
-    writer = hubel.fit("opticks", recipe=hubel.Recipe(seed=1), budget=40.0, out="runs/opticks", quiet=True)
-    Path("page.txt").write_text(
-        "The Rays which differ in Colour\ndiffer also in Refrangibility,\nand this I shall shew.\n" * 8
-    )
-    keep(look_inside.draw_text(writer, "page.txt", out), "explain-text")
 
 
 if __name__ == "__main__":
