@@ -140,3 +140,39 @@ def test_wrong_words_of_dreams(place, capsys, monkeypatch):
     ):
         assert run(["dream", picture, *arguments]) == code
         assert said in capsys.readouterr().err
+
+
+def test_looks_inside_are_figures(place, capsys, tmp_path):
+    picture = place / "photos" / "dark" / "2.png"
+    looks = (
+        (["--filters", "first"], "filters-trunk.stem.conv.png"),
+        (["--features", "trunk.block", picture], "features-trunk.block-2.png"),
+        (["--map", place / "photos", "--map-method", "pca"], "codes-pca.png"),
+    )
+    for words_of, name in looks:
+        assert run(["explain", place / "run", *words_of, "-o", tmp_path, "-q"]) == 0
+        assert capsys.readouterr().out == f"{tmp_path / name}\n"
+        with Image.open(tmp_path / name) as figure:
+            assert min(figure.size) > 100
+
+
+def test_a_dream_is_a_picture_of_the_same_size(place, capsys, tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 24), dtype=np.uint8)).save(
+        tmp_path / "a.png"
+    )
+    asked = [
+        "--run",
+        place / "run",
+        "--layer",
+        "trunk.block",
+        "--octaves",
+        "1",
+        "--steps",
+        "2",
+        "-q",
+        "--json",
+    ]
+    assert run(["dream", tmp_path / "a.png", "-o", tmp_path / "b.png", *asked]) == 0
+    assert json.loads(capsys.readouterr().out) == {"figure": str(tmp_path / "b.png")}
+    with Image.open(tmp_path / "a.png") as before, Image.open(tmp_path / "b.png") as after:
+        assert before.size == after.size and before.tobytes() != after.tobytes()
