@@ -43,7 +43,7 @@ def completeness(
     told = asked(net, x, explain, target, of=of, seed=seed)
     x, found = told.question.x, told.found
     zero = baseline_for(x, baseline, found)
-    difference = (told.question.score - evaluated(told.question, zero, batch_size)).double()
+    difference = (told.question.score - evaluated(told.question, [zero], batch_size)[0]).double()
     size = found.values.double().abs().flatten(1).sum(1)
     own = completeness_residual(found.values, difference, found.absorbed)
     scores = {"": own.cpu().numpy()}

@@ -196,11 +196,9 @@ def _curves(
     found = {}
     for name, one in maps.items():
         rank = ranks(over_positions(one), seed)
-        columns = [
-            evaluated(question, torch.where(at_positions(rank < edge, end), end, start), batch_size)
-            for edge in edges
-        ]
-        found[name] = torch.stack(columns, 1).double().cpu().numpy(), np.array(edges) / count
+        versions = (torch.where(at_positions(rank < edge, end), end, start) for edge in edges)
+        curve = evaluated(question, versions, batch_size).T
+        found[name] = curve.double().cpu().numpy(), np.array(edges) / count
     return found
 
 

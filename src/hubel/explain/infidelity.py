@@ -16,7 +16,7 @@ Source: C.-K. Yeh et al., "On the (in)fidelity and sensitivity of explanations",
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import numpy as np
@@ -103,21 +103,22 @@ def missed(
         )
     x = question.x
     generator = torch_generator(seed, "infidelity")
-    effects: list[Tensor] = []
     foretold: dict[str, list[Tensor]] = {name: [] for name in maps}
-    for _ in range(samples):
-        if perturbation == "noise":
-            change = noise * torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
-            changed = x - change
-            for name, one in maps.items():
-                foretold[name].append((change * one).flatten(1).sum(1))
-        else:
-            inside = _patch(x, generator)
-            changed = torch.where(at_positions(inside, x), zero, x)
-            for name, one in maps.items():
-                foretold[name].append((over_positions(one) * inside).sum(1))
-        effects.append(question.score - evaluated(question, changed, batch_size))
-    effect = torch.stack(effects, 1).double()
+
+    def versions() -> Iterator[Tensor]:
+        for _ in range(samples):
+            if perturbation == "noise":
+                change = noise * torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
+                for name, one in maps.items():
+                    foretold[name].append((change * one).flatten(1).sum(1))
+                yield x - change
+            else:
+                inside = _patch(x, generator)
+                for name, one in maps.items():
+                    foretold[name].append((over_positions(one) * inside).sum(1))
+                yield torch.where(at_positions(inside, x), zero, x)
+
+    effect = (question.score - evaluated(question, versions(), batch_size)).T.double()
     return {
         name: _missed(torch.stack(columns, 1).double(), effect, scaled).cpu().numpy()
         for name, columns in foretold.items()

@@ -94,11 +94,8 @@ def correlations(
     columns: dict[str, list[np.ndarray]] = {name: [] for name in maps}
     for size in sizes:
         chosen = random_sets(subsets, count, size, generator).to(x.device)
-        effects = [
-            question.score - evaluated(question, torch.where(at_positions(one, x), zero, x), batch_size)
-            for one in chosen
-        ]
-        effect = torch.stack(effects, 1).double()
+        versions = (torch.where(at_positions(one, x), zero, x) for one in chosen)
+        effect = (question.score - evaluated(question, versions, batch_size)).T.double()
         for name, one in flat.items():
             columns[name].append(_correlation(one @ chosen.T.double(), effect).cpu().numpy())
     found = {name: (np.stack(values, 1), np.array(sizes) / count) for name, values in columns.items()}

@@ -7,7 +7,7 @@ it looks. So every measure here is taken of three maps on the same images: that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -167,17 +167,33 @@ def at_positions(chosen: Tensor, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def evaluated(question: Question, x: Tensor, batch_size: int) -> Tensor:
-    """The number that is explained [N] of changed copies `x` [N, ...] of all the examples, some at a time."""
+def evaluated(question: Question, versions: Iterable[Tensor], batch_size: int) -> Tensor:
+    """The number that is explained [V, N] of V changed copies [N, ...] of all the examples, as many rows at a time as a batch has."""
+    found: list[Tensor] = []
+    num = len(question.x)
+    together = max(1, batch_size // num)
     with untouched(question.net):
-        parts = [
-            question(
-                x[start : start + batch_size],
-                torch.arange(start, min(start + batch_size, len(x)), device=x.device),
-            )
-            for start in range(0, len(x), batch_size)
-        ]
-    return torch.cat(parts)
+        for group in _groups(versions, together):
+            x = torch.cat(group)
+            rows = torch.arange(num, device=x.device).repeat(len(group))
+            parts = [
+                question(x[start : start + batch_size], rows[start : start + batch_size])
+                for start in range(0, len(x), batch_size)
+            ]
+            found.append(torch.cat(parts).view(len(group), num))
+    return torch.cat(found)
+
+
+def _groups(versions: Iterable[Tensor], size: int) -> Iterator[list[Tensor]]:
+    """Up to `size` of them at a time."""
+    waiting: list[Tensor] = []
+    for version in versions:
+        waiting.append(version)
+        if len(waiting) == size:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting
 
 
 def baseline_for(x: Tensor, given: float | Tensor | np.ndarray | None, found: Attribution) -> Tensor:
