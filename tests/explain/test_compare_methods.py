@@ -36,6 +36,19 @@ def test_the_good_come_first_and_the_picture_last():
     assert "centre map" in str(found) and "refusing can not be used here" in str(found)
 
 
+def test_a_good_map_that_ignores_the_network_comes_behind():
+    net = two_layers()
+    values = contribution(net, X).values
+
+    def remembered(net, x, *, target=None):
+        return attribution(values, net, x, target, "remembered")
+
+    found = explain.compare(net, X, [remembered, contribution], samples=20)
+    assert [j.method for j in found.judgements] == ["contribution", "remembered"]
+    assert found.judgements[0].beaten == found.judgements[1].beaten
+    assert found.judgements[1].ignores_the_network
+
+
 def test_it_is_said_when_none_is_worth_it():
     def other_noise(net, x, *, target=None):
         return explain.random_map(net, x, target=target, seed=7)
