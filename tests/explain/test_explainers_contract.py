@@ -193,7 +193,9 @@ def test_an_output_that_does_not_depend_on_the_input_is_refused(name):
     constant = Function(lambda net, x: net.a(torch.relu(x)).detach() + net.b, a=nn.Linear(3, 2))
     constant.b = nn.Parameter(torch.zeros(2))
     of_its_own = Function(lambda net, x: net.weight.relu().expand(len(x), 2))
-    of_its_own.weight = torch.ones(2, dtype=torch.float64, requires_grad=True)  # no parameter, and it needs a gradient
+    of_its_own.weight = torch.ones(
+        2, dtype=torch.float64, requires_grad=True
+    )  # no parameter, and it needs a gradient
     of_its_own.weight = of_its_own.weight * 2
     for net in (constant.double(), of_its_own):
         with pytest.raises(ValueError, match=r"does not depend on the input|calls no ReLU"):
