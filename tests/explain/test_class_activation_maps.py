@@ -88,6 +88,19 @@ def test_functional_reused_and_in_place_code_is_explained_as_modules_are():
         torch.testing.assert_close(method(other, x, target=1).values, method(net, x, target=1).values)
 
 
+def test_maps_that_are_written_to_are_the_last_ones():
+    def forward(net, x):
+        x = net.a(x)
+        x[:, 0] = 2 * x[:, 1]
+        x.mul_(0.5)
+        return net.c(x.mean((2, 3)))
+
+    net = Function(forward, a=conv(), c=head(4)).double()
+    found = explain.hires_cam(net, inputs(IMAGE), target=1)
+    assert found.residual.max() < 1e-12
+    torch.testing.assert_close(found.coarse * 64, explain.cam(net, inputs(IMAGE), target=1).coarse)
+
+
 def test_a_named_layer_is_what_it_answered_before_anything_was_done_to_it_in_place():
     net, x = pooled_net(), inputs(IMAGE)
     found = explain.grad_cam(net, x, target=0, layer="1")  # batch norm, before the ReLU in place

@@ -46,6 +46,7 @@ def test_on_a_linear_network_all_complete_methods_are_one():
     torch.testing.assert_close(explain.smoothgrad(net, x, target=2, samples=3).values, weight)
     others = explain.expected_gradients(net, x, baseline, target=2, samples=6)
     torch.testing.assert_close(others.values, weight * (x - baseline.mean(0)))
+    assert others.residual.max() < 1e-12
 
 
 def test_integrated_gradients_of_a_cubic_in_closed_form():

@@ -160,6 +160,20 @@ def test_what_reads_the_input_is_found_by_the_data():
     assert "the rule for the input was not used" in remark.notes[0]
 
 
+def test_a_border_takes_its_share_of_what_is_dealt_out_to_all_alike():
+    for value in (0.0, 0.5):
+        net = Function(
+            lambda net, x, value=value: net.a(F.pad(x, (2, 2, 2, 2), value=value)).flatten(1),
+            a=conv(padding=0),
+        ).double()
+        found = explain.lrp(
+            net, inputs(IMAGE), target=0, rule=explain.EPSILON_PLUS_FLAT
+        )  # the corner sees one pixel of nine
+        assert found.residual.max() < 1e-9
+        torch.testing.assert_close(found.values[:, :, 0, 0].sum(1), found.score / 9)
+        torch.testing.assert_close(found.absorbed, found.score * 8 / 9)
+
+
 def test_rules_by_the_name_of_a_module():
     net, x = dense_net(), inputs((5,))
     rules = [explain.Gamma(0.5), explain.Epsilon(), explain.ZPlus()]

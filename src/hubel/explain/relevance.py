@@ -140,11 +140,16 @@ class Relevance(Rules):
         return with_gradient(value.clone(), pull, self.anchor)
 
     def carried_to(self, leaf: Tensor) -> Tensor | None:
-        """The relevance that rules for inputs dealt out directly, brought to `leaf`, of which their sources are rearrangements."""
-        self.counting = False
+        """The relevance that rules for inputs dealt out directly, brought to `leaf`, of which their sources are rearrangements. What was
+        dealt out to constants beside it (a border of zeros) is absorbed.
+        """
         total = None
         for source, relevance in self.direct:
+            self.counting = False  # constants were counted on the first way back
             (part,) = torch.autograd.grad(source, leaf, relevance, retain_graph=True)
+            self.counting = True
+            self._keep(relevance)
+            self._keep(-part)
             total = part if total is None else total + part
         return total
 
