@@ -6,6 +6,18 @@ where boxes cost more than whole maps, whole maps are computed. Versions whose b
 
 Costs are counted in multiply-adds before anything is computed: those of the operations, and `MOVE` for each number that is read or written,
 `CUT` for a crop, `CALL` for a call. The switch is where boxes before and maps behind are least together.
+
+Measured (AMD EPYC (Zen 4), one thread, CPU time on a busy machine, torch 2.13.0, 2026-11-21): occlusion maps of a 32 × 32 patch, everything
+included, against Captum 0.9.0 (1, 4, 8, 16 or 32 patches a pass, the best of those tried):
+
+| network, picture, stride | here | Captum's best | at its default |
+|---|---|---|---|
+| ResNet-18, 224², 16 (169 places) | 2.85 s | 7.43 s | 8.95 s |
+| half of VGG-11 with batch norm, 224², 16 | 1.16 s | 10.8 s | |
+| the same, 512², 16 (961 places; Captum: 256 of them, times 961 / 256) | 7.0 s | 384 s | |
+
+Tried and left: Winograd's F(4 × 4, 3 × 3) by products of matrices, 1.3 to 1.9 × as fast for 256 and 512 channels, slower for 64, with five
+times the rounding errors. Convolutions run at the processor's peak here, so that only arithmetic that is not done saves time.
 """
 
 from __future__ import annotations
