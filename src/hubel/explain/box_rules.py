@@ -293,8 +293,9 @@ def cut(whole: Tensor, start: Starts, size: Sequence[int]) -> Tensor:
     dims = len(size)
     lead = whole.shape[1:-dims]
     crops = empty_like(whole, (len(start), *lead, *size))
+    one = whole[0]
     for crop, places in zip(crops, start.tolist(), strict=True):
-        crop.copy_(whole[(0, ..., *(slice(p, p + k) for p, k in zip(places, size, strict=True)))])
+        crop.copy_(one[(..., *(slice(p, p + k) for p, k in zip(places, size, strict=True)))])
     return crops
 
 

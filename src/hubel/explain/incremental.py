@@ -361,15 +361,15 @@ def _paste(crops: Tensor, values: Tensor, offsets: Starts) -> None:
     size = np.asarray(values.shape[-offsets.shape[1] :])
     low, high = np.maximum(offsets, 0), np.minimum(offsets + size, sides)
     if bool((offsets == offsets[0]).all()):
-        _paste_one(crops, values, low[0], high[0], offsets[0])
+        to, of = _slices(low[0].tolist(), high[0].tolist(), offsets[0].tolist())
+        crops[(..., *to)] = values[(..., *of)]
         return
-    for k in range(len(offsets)):
-        _paste_one(crops[k], values[k], low[k], high[k], offsets[k])
+    for k, (a, b, offset) in enumerate(zip(low.tolist(), high.tolist(), offsets.tolist(), strict=True)):
+        to, of = _slices(a, b, offset)
+        crops[(k, ..., *to)] = values[(k, ..., *of)]
 
 
-def _paste_one(target: Tensor, values: Tensor, low: np.ndarray, high: np.ndarray, offset: np.ndarray) -> None:
-    if bool((high <= low).any()):
-        return
-    to = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-    of = tuple(slice(int(a - o), int(b - o)) for a, b, o in zip(low, high, offset, strict=True))
-    target[(..., *to)] = values[(..., *of)]
+def _slices(low: list[int], high: list[int], offset: list[int]) -> tuple[list[slice], list[slice]]:
+    """Where a box goes to, and which part of it; nothing where it lies outside."""
+    ends = [(a, max(a, b), o) for a, b, o in zip(low, high, offset, strict=True)]
+    return [slice(a, b) for a, b, _ in ends], [slice(a - o, b - o) for a, b, o in ends]
