@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hubel.explain.tape import Operation, Slot, answers, mapped
+from hubel.explain.tape import BATCH_NORMS, Operation, Slot, answers, mapped
 
 Starts = np.ndarray
 """Of each version the first position of its box [n, d]."""
@@ -119,7 +119,8 @@ class Local:
             return [value.reshape(len(start), *self.output[1 : -self.dims], *size)]
 
         def constant(value: Tensor) -> Tensor:
-            if value.ndim < self.dims or all(side == 1 for side in value.shape[-self.dims :]):
+            of_channels = self.operation.name in BATCH_NORMS
+            if of_channels or value.ndim < self.dims or all(side == 1 for side in value.shape[-self.dims :]):
                 return value
             whole = value.reshape(*(1,) * (self.ndim - value.ndim), *value.shape)
             return cut(whole, start, size)

@@ -244,11 +244,16 @@ def _factor(operation: Operation, tape: Tape, dims: int) -> Tensor:
     """By what the sum (of one axis: the mean) under each window has to be multiplied [1, 1, *S_out], where windows at the border hold fewer positions."""
     found, value = operation.bound(), tape.values[operation.inputs[0]]
     kernel, padding = _listed(found["kernel_size"], dims), _listed(found["padding"], dims)
+    stride = _listed(found["stride"] or kernel, dims)
     ones = torch.ones(1, 1, *value.shape[2:], dtype=value.dtype, device=value.device)
     share = operation.function(ones, *operation.args[1:], **operation.kwargs)  # positions inside / divisor
     pool: Any = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[dims - 1]
-    wide = [side for p, k in zip(padding[::-1], kernel[::-1], strict=True) for side in (p, p + k)]
-    inside = pool(F.pad(ones, wide), kernel, found["stride"] or kernel) * math.prod(kernel)
+    wide = [
+        side
+        for p, k, s in zip(padding[::-1], kernel[::-1], stride[::-1], strict=True)
+        for side in (p, p + k + s)
+    ]
+    inside = pool(F.pad(ones, wide), kernel, stride) * math.prod(kernel)
     factor = share / inside[(..., *(slice(side) for side in share.shape[2:]))]
     return factor * kernel[0] if dims == 1 else factor
 
