@@ -135,7 +135,7 @@ NETS = {
                 wide=lambda: nn.ConvTranspose2d(4, 3, 3, dilation=2, padding=3)), IMAGE, set()),
     "constants": (with_head(constants, 4, **FIRST), IMAGE, set()),
     "signals": (
-        lambda: nn.Sequential(nn.Conv1d(2, 4, 5, stride=2), nn.BatchNorm1d(4), nn.ReLU(), nn.MaxPool1d(3, 2, 1), nn.Conv1d(4, 4, 3, padding=4, dilation=4),
+        lambda: nn.Sequential(nn.Conv1d(2, 4, 5, stride=2), nn.BatchNorm1d(4), nn.ReLU(), nn.MaxPool1d(3, 2, 1), nn.BatchNorm1d(4), nn.Conv1d(4, 4, 3, padding=4, dilation=4),
                               nn.AvgPool1d(2), nn.Flatten(), nn.Linear(72, 3)), (2, 149), set()),
     "volumes": (
         lambda: nn.Sequential(nn.Conv3d(1, 3, 3, padding=1), nn.BatchNorm3d(3), nn.ReLU(), nn.MaxPool3d(2), nn.Conv3d(3, 3, (1, 3, 3)),

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hubel.explain.tape import Slot, mapped, record, simplified
+from hubel.explain.simplified import simplified
+from hubel.explain.tape import Slot, mapped, record
 
 LIMIT = 10**9
 

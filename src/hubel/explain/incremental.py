@@ -6,6 +6,18 @@ where boxes cost more than whole maps, whole maps are computed. Versions whose b
 
 Costs are counted in multiply-adds before anything is computed: those of the operations, and `MOVE` for each number that is read or written,
 `CUT` for a crop, `CALL` for a call. The switch is where boxes before and maps behind are least together.
+
+Measured (AMD EPYC (Zen 4), one thread, CPU time on a busy machine, torch 2.13.0, 2026-11-21): occlusion maps of a 32 × 32 patch, everything
+included, against Captum 0.9.0 (1, 4, 8, 16 or 32 patches a pass, the best of those tried):
+
+| network, picture, stride | here | Captum's best | at its default |
+|---|---|---|---|
+| ResNet-18, 224², 16 (169 places) | 2.85 s | 7.43 s | 8.95 s |
+| half of VGG-11 with batch norm, 224², 16 | 1.16 s | 10.8 s | |
+| the same, 512², 16 (961 places; Captum: 256 of them, times 961 / 256) | 7.0 s | 384 s | |
+
+Tried and left: Winograd's F(4 × 4, 3 × 3) by products of matrices, 1.3 to 1.9 × as fast for 256 and 512 channels, slower for 64, with five
+times the rounding errors. Convolutions run at the processor's peak here, so that only arithmetic that is not done saves time.
 """
 
 from __future__ import annotations
@@ -21,8 +33,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hubel.explain.box_rules import Rule, Spans, Starts, cut, empty_like, rule_of
-from hubel.explain.tape import ROWS, Operation, Slot, Tape, mapped, simplified
+from hubel.explain.box_rules import Rule, Spans, Starts, cut, empty_like
+from hubel.explain.box_table import rule_of
+from hubel.explain.simplified import simplified
+from hubel.explain.tape import ROWS, Operation, Slot, Tape, mapped
 
 MOVE, CUT, CALL = 8.0, 3e5, 1.2e7
 """What moving a number, cutting out a crop and calling an operation take, in multiply-adds that could be done meanwhile."""
@@ -347,15 +361,15 @@ def _paste(crops: Tensor, values: Tensor, offsets: Starts) -> None:
     size = np.asarray(values.shape[-offsets.shape[1] :])
     low, high = np.maximum(offsets, 0), np.minimum(offsets + size, sides)
     if bool((offsets == offsets[0]).all()):
-        _paste_one(crops, values, low[0], high[0], offsets[0])
+        to, of = _slices(low[0].tolist(), high[0].tolist(), offsets[0].tolist())
+        crops[(..., *to)] = values[(..., *of)]
         return
-    for k in range(len(offsets)):
-        _paste_one(crops[k], values[k], low[k], high[k], offsets[k])
+    for k, (a, b, offset) in enumerate(zip(low.tolist(), high.tolist(), offsets.tolist(), strict=True)):
+        to, of = _slices(a, b, offset)
+        crops[(k, ..., *to)] = values[(k, ..., *of)]
 
 
-def _paste_one(target: Tensor, values: Tensor, low: np.ndarray, high: np.ndarray, offset: np.ndarray) -> None:
-    if bool((high <= low).any()):
-        return
-    to = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-    of = tuple(slice(int(a - o), int(b - o)) for a, b, o in zip(low, high, offset, strict=True))
-    target[(..., *to)] = values[(..., *of)]
+def _slices(low: list[int], high: list[int], offset: list[int]) -> tuple[list[slice], list[slice]]:
+    """Where a box goes to, and which part of it; nothing where it lies outside."""
+    ends = [(a, max(a, b), o) for a, b, o in zip(low, high, offset, strict=True)]
+    return [slice(a, b) for a, b, _ in ends], [slice(a - o, b - o) for a, b, o in ends]

@@ -104,7 +104,7 @@ class Versions:
         if self._engine is None or expected is None:
             return seconds, self.budget
         plans = self._engine.plans(np.unique(starts, axis=0), tuple(crops.shape[-len(self.axes) :]))
-        share = sum(p.cost * len(p.rows) for p in plans) / sum(p.full_cost * len(p.rows) for p in plans)
+        share = _share(plans)
         kept = sum(value.numel() * value.element_size() for value in self._engine.tape.values.values())
         return share * seconds, kept + min(self.budget, len(starts) * max(plan.row_bytes for plan in plans))
 
@@ -172,7 +172,7 @@ class Versions:
             if progress is not None:
                 progress(done, len(starts))
         num_boxed = sum(rule is not None for rule in engine.rules[: max(plan.switch for plan in plans)])
-        share = sum(p.cost * len(p.rows) for p in plans) / sum(p.full_cost * len(p.rows) for p in plans)
+        share = _share(plans)
         self.notes = (
             f"incremental: up to {num_boxed} of {len(engine.rules)} operations in boxes, {share:.0%} of the arithmetic of whole passes",
         )
@@ -227,6 +227,12 @@ class Versions:
 
 class _Refusal(Exception):
     """Why incremental answers are not to be used."""
+
+
+def _share(plans: list[Plan]) -> float:
+    """What the versions cost, of what they would on whole maps."""
+    whole = sum(plan.full_cost * len(plan.rows) for plan in plans)
+    return sum(plan.cost * len(plan.rows) for plan in plans) / max(whole, 1.0)
 
 
 def _one(crops: Tensor, number: int) -> Tensor:
