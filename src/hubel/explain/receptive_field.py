@@ -191,11 +191,11 @@ def _sensitivity(
 
 
 def _spread(weights: np.ndarray, axis: int) -> float:
-    """Four standard deviations along an axis of `weights`, which sum to 1."""
+    """Four standard deviations along an axis of `weights`, which sum to 1; at most all of it."""
     along = weights.sum(axis=tuple(a for a in range(weights.ndim) if a != axis))
     places = np.arange(len(along))
     mean = (along * places).sum()
-    return 4 * float(np.sqrt((along * (places - mean) ** 2).sum()))
+    return min(4 * float(np.sqrt((along * (places - mean) ** 2).sum())), float(len(along)))
 
 
 def check_inputs(inputs: Sequence[int]) -> tuple[int, ...]:
