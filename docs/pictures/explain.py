@@ -10,7 +10,7 @@ from PIL import Image
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "explain.md"
-WIDEST, COLOURS = 1100, 96
+WIDEST, COLOURS = 1100, 240
 SCENES = ["scenes/ring/0.png", "scenes/cross/1.png"]
 METHODS = (
     "deeplift",
@@ -43,7 +43,7 @@ def keep(figure, name):
     if image.width > WIDEST:
         size = (WIDEST, round(image.height * WIDEST / image.width))
         image = image.resize(size, Image.Resampling.LANCZOS)
-    image.quantize(COLOURS, dither=Image.Dither.NONE).save(HERE / f"{name}.png", optimize=True)
+    image.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(HERE / f"{name}.png", optimize=True)
     print(name, image.size, (HERE / f"{name}.png").stat().st_size)
 
 
