@@ -42,6 +42,9 @@ def test_masks_are_smooth_and_a_function_of_the_seed():
     assert masks.amin() >= 0
     assert masks.amax() <= 1
     assert masks.diff(dim=1).abs().amax() <= 1 / 6 + 1e-5
+    bends = masks_of((24, 20), 200, cells=4, keep=0.5, seed=1).diff(n=2, dim=1).abs().amax((0, 2))
+    # grids are cut at random places, so that hardly any position is always between the same cells
+    assert float((bends > 0.01).double().mean()) > 0.7
 
 
 def test_lime_recovers_a_linear_network_and_says_how_well_it_fits():
