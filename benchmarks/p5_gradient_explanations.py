@@ -243,7 +243,6 @@ def _by_hubel(method: str) -> dict[str, Any]:
             target=3,
             baseline=baseline,
             steps=STEPS,
-            batch_size=len(x) * STEPS if x.shape[-1] < 100 else 32,
         ),
         "DeepLIFT": lambda: hubel.explain.deeplift(net, x, target=3, baseline=baseline),
         "LRP": lambda: hubel.explain.lrp(net, x, target=3, rule=hubel.explain.Epsilon(1e-9)),
