@@ -43,7 +43,9 @@ def keep(figure, name):
     if image.width > WIDEST:
         size = (WIDEST, round(image.height * WIDEST / image.width))
         image = image.resize(size, Image.Resampling.LANCZOS)
-    image.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(HERE / f"{name}.png", optimize=True)
+    image.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        HERE / f"{name}.png", optimize=True
+    )
     print(name, image.size, (HERE / f"{name}.png").stat().st_size)
 
 
