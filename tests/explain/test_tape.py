@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from hubel.explain.nested import mapped
 from hubel.explain.simplified import simplified
-from hubel.explain.tape import Slot, mapped, record
+from hubel.explain.tape import Slot, record
 
 LIMIT = 10**9
 

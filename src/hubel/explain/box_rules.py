@@ -27,7 +27,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hubel.explain.tape import BATCH_NORMS, Operation, Slot, answers, mapped
+from hubel.explain.nested import mapped
+from hubel.explain.tape import BATCH_NORMS, Operation, Slot, answers
 
 Starts = np.ndarray
 """Of each version the first position of its box [n, d]."""

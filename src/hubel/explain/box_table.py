@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hubel.explain.box_rules import Averaged, Indexed, Local, Rule, Transposed, Window
-from hubel.explain.tape import BATCH_NORMS, Operation, Slot, Tape, mapped, tensors_in
+from hubel.explain.nested import mapped, tensors_in
+from hubel.explain.tape import BATCH_NORMS, Operation, Slot, Tape
 
 NAMED_LOCAL = (*BATCH_NORMS, "clone", "detach", "alias", "_to_copy", "lift_fresh", "_prelu_kernel")
 ALONG = {

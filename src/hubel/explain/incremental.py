@@ -35,8 +35,9 @@ from torch import Tensor
 
 from hubel.explain.box_rules import Rule, Spans, Starts, cut, empty_like
 from hubel.explain.box_table import rule_of
+from hubel.explain.nested import mapped
 from hubel.explain.simplified import simplified
-from hubel.explain.tape import ROWS, Operation, Slot, Tape, mapped
+from hubel.explain.tape import ROWS, Operation, Slot, Tape
 
 MOVE, CUT, CALL = 8.0, 3e5, 1.2e7
 """What moving a number, cutting out a crop and calling an operation take, in multiply-adds that could be done meanwhile."""

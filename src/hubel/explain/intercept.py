@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from hubel.core.capture import entered
+from hubel.explain.nested import tensors_in
 from hubel.explain.operation_names import BOOKKEEPING, REARRANGED, SAME, STILL
 
 _KEY = "_hubel_mark"
@@ -334,18 +335,6 @@ def with_gradient(
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """The tensors in nested tuples, lists and dicts."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for part in value:
-            yield from tensors_in(part)
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from tensors_in(part)
 
 
 def _name(func: Any) -> str:

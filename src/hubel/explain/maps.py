@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from hubel.core.capture import branched
-from hubel.explain.intercept import tensors_in
+from hubel.explain.nested import tensors_in
 from hubel.explain.question import Question, Scale, Target, layer_named
 
 MAKERS = ("conv", "max_pool", "avg_pool", "adaptive", "max_unpool")

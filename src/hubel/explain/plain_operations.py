@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hubel.explain.intercept import Call, setitem, tensors_in
+from hubel.explain.intercept import Call, setitem
+from hubel.explain.nested import tensors_in
 from hubel.explain.operation_names import GATES, KINKED
 
 

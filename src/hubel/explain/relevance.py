@@ -26,8 +26,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hubel.explain.intercept import Call, LinearMap, Rules, tensors_in, with_gradient
+from hubel.explain.intercept import Call, LinearMap, Rules, with_gradient
 from hubel.explain.lrp_rules import Composite, Epsilon, Rule
+from hubel.explain.nested import tensors_in
 from hubel.explain.operation_names import HOMOGENEOUS, SHIFTING
 
 

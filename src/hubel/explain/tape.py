@@ -10,13 +10,15 @@ The pass is made with two rows, so that a tape tells where the number of example
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from hubel.explain.nested import mapped, tensors_in
 
 ROWS = 2
 """Examples with which a pass is recorded."""
@@ -113,37 +115,11 @@ def answers(operation: Operation, answered: Any) -> list[Tensor | None]:
     return [value if isinstance(value, Tensor) else None for value in answered]
 
 
-def mapped(tree: Any, kind: type, change: Callable[[Any], Any]) -> Any:
-    """`tree` (tuples, lists, dicts) with every leaf of `kind` changed."""
-    if isinstance(tree, kind):
-        return change(tree)
-    if isinstance(tree, tuple) and type(tree) is not torch.Size:
-        parts = [mapped(part, kind, change) for part in tree]
-        return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
-    if isinstance(tree, list):
-        return [mapped(part, kind, change) for part in tree]
-    if type(tree) is dict:
-        return {name: mapped(part, kind, change) for name, part in tree.items()}
-    return tree
-
-
 def slots_in(tree: Any) -> list[Slot]:
     """Every `Slot` in a tree of tuples, lists and dicts."""
     found: list[Slot] = []
     mapped(tree, Slot, found.append)
     return found
-
-
-def tensors_in(tree: Any) -> Iterator[Tensor]:
-    """Every tensor in a tree of tuples, lists and dicts."""
-    if isinstance(tree, Tensor):
-        yield tree
-    elif isinstance(tree, (tuple, list)):
-        for part in tree:
-            yield from tensors_in(part)
-    elif isinstance(tree, dict):
-        for part in tree.values():
-            yield from tensors_in(part)
 
 
 def record(run: Callable[[Tensor], Any], x: Tensor, *, limit: int) -> tuple[Tape | str, Any]:

@@ -6,7 +6,6 @@ input has a number; 0 is the input itself. An operation in place gives its tenso
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from hubel.core.capture import captured
+from hubel.explain.nested import tensors_in
 
 OTHER_NAMES = {
     "iadd": "add", "radd": "add", "isub": "sub", "subtract": "sub", "imul": "mul", "rmul": "mul", "multiply": "mul",
@@ -125,15 +125,3 @@ def name_of(func: Any) -> str:
         return str(getattr(func.__self__, "__name__", name))
     name = name.strip("_")
     return OTHER_NAMES.get(name, name)
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """All tensors in nested tuples, lists and dicts."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for part in value:
-            yield from tensors_in(part)
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from tensors_in(part)

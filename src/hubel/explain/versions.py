@@ -18,8 +18,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from hubel.core.errors import is_out_of_memory
 from hubel.data.storage import free_memory
 from hubel.explain.incremental import Incremental, Plan
+from hubel.explain.nested import mapped, tensors_in
 from hubel.explain.question import Question
-from hubel.explain.tape import mapped, record, tensors_in
+from hubel.explain.tape import record
 
 Progress = Callable[[int, int], None] | None
 """Called with the number of versions that are done and the number of all."""
