@@ -73,9 +73,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
     >>> nearest("lable", ["label", "path"])
     ' Did you mean "label"? There are: label, path.'
+    >>> nearest("stm", ["net.stem", "net.head"])
+    ' Did you mean "net.stem"? There are: net.stem, net.head.'
     """
     known = [str(k) for k in known]
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if not close:  # of a dotted name the last part may be what was meant
+        ends = {name.rpartition(".")[2]: name for name in reversed(known)}
+        close = [ends[end] for end in difflib.get_close_matches(word, ends, n=1, cutoff=0.6)]
     hint = f' Did you mean "{close[0]}"?' if close else ""
     if not known:
         return hint
