@@ -79,7 +79,7 @@ def deeplift(
         found = multipliers * (entry.point - point0)
     return Attribution(
         values=entry.values(found),
-        method="deeplift" if rule == "rescale" else "deeplift (reveal-cancel)",
+        method="DeepLIFT" if rule == "rescale" else "deeplift (reveal-cancel)",
         target=question.names,
         score=question.score,
         baseline=shown,

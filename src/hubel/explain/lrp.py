@@ -80,7 +80,7 @@ def lrp(
             residual = completeness_residual(found, question.score, absorbed)
     return Attribution(
         values=entry.values(found),
-        method="lrp",
+        method="LRP",
         target=question.names,
         score=question.score,
         residual=residual,

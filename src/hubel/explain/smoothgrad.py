@@ -74,7 +74,7 @@ def smoothgrad(
         found /= samples
     return Attribution(
         values=entry.values(found),
-        method="smoothgrad" if not squared else "smoothgrad (squared)",
+        method="SmoothGrad" if not squared else "smoothgrad (squared)",
         target=question.names,
         score=question.score,
         passes=entry.passes,
