@@ -63,7 +63,9 @@ def by_both(path, monkeypatch):
 def test_rows_are_those_of_the_csv_module(tmp_path, monkeypatch, rows, ending, mark):
     monkeypatch.setattr(table_arrow, "BLOCK", 200)
     file = io.StringIO(newline="")
-    csv.writer(file, lineterminator=ending, quoting=csv.QUOTE_ALL if mark else csv.QUOTE_MINIMAL).writerows([("a", "b,c", 'd"e'), *rows])
+    csv.writer(file, lineterminator=ending, quoting=csv.QUOTE_ALL if mark else csv.QUOTE_MINIMAL).writerows(
+        [("a", "b,c", 'd"e'), *rows]
+    )
     (tmp_path / "t.csv").write_bytes(file.getvalue().encode("utf-8-sig" if mark else "utf-8"))
     plain, fast = by_both(tmp_path / "t.csv", monkeypatch)
     assert fast == plain
