@@ -44,15 +44,16 @@ class Texts(Sequence[str]):
     def numbers(self) -> np.ndarray | None:
         """Float64 [N], NaN where the text is empty; None where a text is no plain number."""
         import pyarrow
-        from pyarrow import compute
+        import pyarrow.compute
 
-        empty = compute.equal(self._entries, "")
+        call = pyarrow.compute.call_function
+        empty = call("equal", [self._entries, ""])
         try:
-            values = compute.if_else(empty, None, self._entries).cast(pyarrow.float64())
+            values = call("if_else", [empty, None, self._entries]).cast(pyarrow.float64())
         except pyarrow.ArrowInvalid:
             return None
         found = values.to_numpy(zero_copy_only=False)
-        plain = int(np.isnan(found).sum()) == compute.sum(empty).as_py()  # Arrow knows more ways to write NaN
+        plain = int(np.isnan(found).sum()) == call("sum", [empty]).as_py()  # Arrow knows more ways to write NaN
         return found.copy() if plain else None
 
     def encoded(self) -> tuple[list[str], np.ndarray]:
