@@ -53,7 +53,9 @@ class Texts(Sequence[str]):
         except pyarrow.ArrowInvalid:
             return None
         found = values.to_numpy(zero_copy_only=False)
-        plain = int(np.isnan(found).sum()) == call("sum", [empty]).as_py()  # Arrow knows more ways to write NaN
+        plain = (
+            int(np.isnan(found).sum()) == call("sum", [empty]).as_py()
+        )  # Arrow knows more ways to write NaN
         return found.copy() if plain else None
 
     def encoded(self) -> tuple[list[str], np.ndarray]:
