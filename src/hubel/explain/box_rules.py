@@ -129,15 +129,16 @@ class Local:
         tree = (self.operation.args, self.operation.kwargs)
         tree = mapped(tree, Tensor, constant)
         args, kwargs = mapped(tree, Slot, lambda slot: crops.crop(slot.number, start, size))
-        function = self.operation.in_place or self.operation.function
-        return answers(self.operation, function(*args, **kwargs))
+        return answers(self.operation, self.operation.call(*args, **kwargs))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
     """A position depends on those under a window: convolution, pooling, a border of constants.
 
-    `factor` [1, 1, *S_out] multiplies the answer, for means whose windows hold fewer positions at the border.
+    `factor` [1, 1, *S_out] multiplies the answer, for means whose windows hold fewer positions at the border. `maps` are the sizes of the
+    argument and of the answer of a convolution: along an axis of which everything is asked for, it makes its border of zeros itself, over
+    which it does not multiply.
     """
 
     operation: Operation
@@ -148,6 +149,7 @@ class Window:
     fill: float
     arguments: tuple[Any, ...] | None
     factor: Tensor | None = None
+    maps: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     exits: bool = False
     work: float = 1.0
 
@@ -163,12 +165,28 @@ class Window:
             for k, s, taps, d in zip(size, self.stride, self.kernel, self.dilation, strict=True)
         )
 
+    def share(self, size: Sequence[int]) -> float:
+        """The share of the taps that lie inside the map, where whole maps are asked for; else 1."""
+        found = 1.0
+        for axis, (before, after) in enumerate(zip(*self.maps, strict=True) if self.maps else ()):
+            if size[axis] == after:
+                at = np.arange(after)[:, None] * self.stride[axis] - self.padding[axis]
+                at = at + np.arange(self.kernel[axis]) * self.dilation[axis]
+                found *= float(((at >= 0) & (at < before)).mean())
+        return found
+
     def compute(self, crops: Crops, start: Starts, size: Sequence[int]) -> list[Tensor | None]:
-        first = start * np.asarray(self.stride) - np.asarray(self.padding)
-        value = crops.crop(self.operation.inputs[0], first, self.reads(size), self.fill)
-        if self.arguments is None:
+        first, reads = start * np.asarray(self.stride) - np.asarray(self.padding), self.reads(size)
+        arguments = self.arguments
+        if self.maps is not None and arguments is not None:
+            whole = np.asarray(size) == self.maps[1]
+            first, reads = np.where(whole, 0, first), tuple(np.where(whole, self.maps[0], reads).tolist())
+            border = [*arguments[3][: -len(size)], *np.where(whole, self.padding, 0).tolist()]
+            arguments = (*arguments[:3], border, *arguments[4:])
+        value = crops.crop(self.operation.inputs[0], first, reads, self.fill)
+        if arguments is None:
             return [value]
-        found = answers(self.operation, self.operation.function(value, *self.arguments))
+        found = answers(self.operation, self.operation.call(value, *arguments))
         if self.factor is not None and found[0] is not None:
             found[0] = found[0] * cut(self.factor, start, size)
         return found

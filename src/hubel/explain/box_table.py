@@ -204,6 +204,7 @@ def _convolution(operation: Operation, tape: Tape, dims: int) -> Rule | None:
         dilation=tuple(dilation[-dims:]),
         fill=0.0,
         arguments=(weight, found["bias"], stride, inner, dilation, False, [0] * axes, found["groups"]),
+        maps=(_spatial(tape, operation.inputs[0], dims), _spatial(tape, operation.outputs[0], dims)),
         work=float(weight[0].numel()),
     )
 

@@ -33,7 +33,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hubel.explain.box_rules import Rule, Spans, Starts, cut, empty_like
+from hubel.explain.box_rules import Rule, Spans, Starts, Window, cut, empty_like
 from hubel.explain.box_table import rule_of
 from hubel.explain.nested import mapped
 from hubel.explain.simplified import simplified
@@ -233,7 +233,9 @@ class Incremental:
         operation, rule = self.tape.operations[k], self.rules[k]
         read = sum(self._row_size(number) for number in operation.inputs)
         written = sum(self._row_size(number) for number in operation.outputs if number >= 0)
-        in_full = (work_of(operation) if rule is None else rule.work) * written + MOVE * (read + written)
+        in_full = _effort(operation, rule, self.sides(operation.outputs[0])) * written + MOVE * (
+            read + written
+        )
         if rule is None:
             return math.inf, in_full
         if rule.exits:
@@ -249,7 +251,7 @@ class Incremental:
                 (boxes[number][0] == boxes[output][0]).all()
             )
             cuts += 0.0 if alike else CUT
-        return rule.work * written + MOVE * (read + written) + cuts, in_full
+        return _effort(operation, rule, size) * written + MOVE * (read + written) + cuts, in_full
 
     def _row_size(self, number: int) -> int:
         return math.prod(self.tape.shapes[number]) // ROWS
@@ -269,6 +271,17 @@ class Incremental:
             for number in last.get(k, ()):
                 held.pop(number, None)
         return most * self.tape.values[0].element_size()
+
+
+def _effort(operation: Operation, rule: Rule | None, size: Sequence[int]) -> float:
+    """Multiply-adds for one number, where `size` positions are asked for."""
+    work = work_of(operation) if rule is None else rule.work
+    if isinstance(rule, Window):
+        work *= rule.share(size)
+    if operation.faster is not None:
+        answers = len(operation.faster.weight) * math.prod(size)
+        work = min(work, operation.faster.effort(size) / answers)
+    return work
 
 
 def work_of(operation: Operation) -> float:

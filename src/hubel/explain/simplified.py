@@ -8,10 +8,16 @@ import torch
 from torch import Tensor
 
 from hubel.explain.tape import BATCH_NORMS, Operation, Slot, Tape, in_place_form, slots_in
+from hubel.explain.winograd import Winograd, suits
+
+WINOGRAD_BYTES = 2**28
+"""What filters may take that are kept in another form as well."""
 
 
 def simplified(tape: Tape, *, channels_last: bool) -> Tape:
     """The tape without what the answer does not need, batch norm folded into the convolution before it, and writing in place where it may.
+
+    Some convolutions of 3 × 3 are computed in a quicker way (`hubel.explain.winograd`).
 
     Folding: w' = w γ/√(σ² + ε), b' = (b - μ) γ/√(σ² + ε) + β. With `channels_last`, filters of four axes are stored that way.
     """
@@ -30,7 +36,10 @@ def simplified(tape: Tape, *, channels_last: bool) -> Tape:
             folded.add(id(operation))
     operations = [operation for operation in operations if id(operation) not in folded]
     if channels_last:
+        room = WINOGRAD_BYTES
         for operation in operations:
+            if suits(operation) and (bytes_ := 4 * operation.args[1].nbytes) <= room:
+                operation.faster, room = Winograd(operation.args[1]), room - bytes_
             if operation.name == "convolution" and isinstance(operation.args[1], Tensor):
                 operation.args = (operation.args[0], _channels_last(operation.args[1]), *operation.args[2:])
     tape = Tape(operations=operations, values=tape.values, answer=tape.answer)
@@ -62,14 +71,15 @@ def _fold(convolution: Operation, norm: Operation) -> None:
     transposed, groups = convolution.args[6], convolution.args[8]
     moved = (0.0 if shift is None else shift.double()) - mean
     new_bias = moved * scale + (0.0 if bias is None else bias)
+    scale = scale.to(filters.dtype)  # millions of filters are not worth the time of a product in float64
     if transposed:  # filters are [C_in, C_out / groups, ...]
         by_group = scale.view(groups, 1, -1)
         shape = filters.shape
-        rows = filters.double().reshape(groups, shape[0] // groups, shape[1], -1) * by_group[..., None]
+        rows = filters.reshape(groups, shape[0] // groups, shape[1], -1) * by_group[..., None]
         new = rows.reshape(shape)
     else:
-        new = filters.double() * scale.view(-1, *(1,) * (filters.ndim - 1))
-    args = (convolution.args[0], new.to(filters.dtype), new_bias.to(filters.dtype), *convolution.args[3:])
+        new = filters * scale.view(-1, *(1,) * (filters.ndim - 1))
+    args = (convolution.args[0], new, new_bias.to(filters.dtype), *convolution.args[3:])
     convolution.args = args
     convolution.outputs = (norm.outputs[0],)
 

@@ -35,7 +35,8 @@ class Slot:
 class Operation:
     """`function(*args, **kwargs)`, with a `Slot` wherever a value of the tape goes; `outputs` are the numbers of its answers (-1: no tensor).
 
-    `in_place` is the same operation writing into its first argument, where nobody else needs that value.
+    `in_place` is the same operation writing into its first argument, where nobody else needs that value; `faster` the same by another way
+    of computing it.
     """
 
     function: Any
@@ -45,6 +46,12 @@ class Operation:
     outputs: tuple[int, ...]
     single: bool
     in_place: Any = None
+    faster: Any = None
+
+    @property
+    def call(self) -> Any:
+        """What is to be called with the arguments."""
+        return self.faster or self.in_place or self.function
 
     @property
     def name(self) -> str:
@@ -99,8 +106,7 @@ class Tape:
         if operation.name in FACTORIES:
             args = (args[0], [args[1][0] * num // ROWS, *args[1][1:]], *args[2:])
         args, kwargs = mapped((args, kwargs), Slot, lambda slot: values[slot.number])
-        function = operation.in_place or operation.function
-        return answers(operation, function(*args, **kwargs))
+        return answers(operation, operation.call(*args, **kwargs))
 
 
 RESHAPES = ("view", "_unsafe_view", "reshape", "expand")
