@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -100,21 +101,30 @@ def occlude(patch: int, stride: int, batch: int = 1) -> dict[str, Any]:
 
 
 def difference(patch: int, stride: int, every: int = 1) -> dict[str, Any]:
-    """The greatest difference of our map from plain passes at every so many places, relative to the greatest effect."""
+    """The greatest difference of our map from plain passes at every so many places, relative to the greatest effect; at every fourth of those
+    also how far ours and plain passes are from float64.
+    """
     from hubel.explain import occlusion
     from hubel.explain.patches import patches_of
 
     net, x = STATE["net"], STATE["x"]
-    found = occlusion(net, x, target=0, patch=patch, stride=stride, fill=0.0).coarse.flatten()
+    found = occlusion(net, x, target=0, patch=patch, stride=stride, fill=0.0).coarse.flatten().double()
+    exact = copy.deepcopy(net).double()
     places = patches_of(x.shape[1:], (patch, patch), (stride, stride), axes=(1, 2)).starts
-    largest = 0.0
+    off = {"difference": 0.0, "ours": 0.0, "plain": 0.0}
     with torch.no_grad():
-        score = net(x)[0, 0]
-        for k in range(0, len(places), every):
+        scores = [net(x)[0, 0].double(), exact(x.double())[0, 0]]
+        for number, k in enumerate(range(0, len(places), every)):
             covered, (top, left) = x.clone(), places[k]
             covered[:, :, top : top + patch, left : left + patch] = 0
-            largest = max(largest, float((score - net(covered)[0, 0] - found[k]).abs()))
-    return {"difference": largest / float(found.abs().max()), "places": len(places)}
+            plain = scores[0] - net(covered)[0, 0]
+            off["difference"] = max(off["difference"], float((plain - found[k]).abs()))
+            if number % 4 == 0:
+                true = scores[1] - exact(covered.double())[0, 0]
+                off["ours"] = max(off["ours"], float((true - found[k]).abs()))
+                off["plain"] = max(off["plain"], float((true - plain).abs()))
+    greatest = float(found.abs().max())
+    return {name: value / greatest for name, value in off.items()} | {"places": len(places)}
 
 
 if __name__ == "__main__":
