@@ -41,6 +41,8 @@ def entered(net: nn.Module) -> Iterator[list[tuple[str, nn.Module, tuple[Any, ..
     under_way: list[tuple[str, nn.Module, tuple[Any, ...]]] = []
     handles = []
     for name, module in net.named_modules():
+        if hasattr(module, "inlined_graph"):  # scripted: it takes no hooks
+            continue
         handles.append(
             module.register_forward_pre_hook(
                 lambda module, inputs, name=name: under_way.append((name, module, inputs))

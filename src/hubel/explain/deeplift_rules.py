@@ -4,6 +4,8 @@
     product       Δ(a b) = Δa (b + b₀)/2 + Δb (a + a₀)/2, alike for matrix products and every other function linear in each of two
     maximum       of the winner i for the input and the winner j for the baseline: m_i = w, m_j = 1 - w,
                   w = (x_i - x_j) / ((x_i - x_j) + (x⁰_j - x⁰_i)), so that w Δ_i + (1 - w) Δ_j = Δ max
+    unpooling     Δ(x 1[i wins]) = Δx (1[i wins] + 1[i won])/2 + Δ1[i wins] (x + x₀)/2, and that another one wins is the work of the difference
+                  between the two: Δ1[i wins] = (Δs_i - Δs_j) / (Δs_i - Δs_j)
     ln Σ exp      m_i = (e_i - e⁰_i)/Δx_i · ΔlnΣ/ΔΣ, which is the elementwise rule for exp, the sum, and the logarithm
     layer norm    mean, squares, mean, 1/√, product, each by its own rule
 
@@ -19,6 +21,7 @@ go through a following elementwise function apart:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -91,6 +94,29 @@ class Multipliers(Rules):
             return out.view(shape)
 
         return with_gradient(y, pull, x)
+
+    def unpooled(self, call: Call, x: Tensor, places: Tensor, source: Tensor, maps: Tensor) -> Tensor:
+        kept = self._reference(call, x, source, places)
+        y = call.function(x.detach(), *call.args[1:], **call.kwargs)
+        if kept is None:
+            return y
+        x0, source0, places0 = kept
+        spatial = int(call.name[-2])
+        first = maps * math.prod(source.shape[-spatial:])
+        change = (source.detach() - source0).flatten()
+        ahead = change[first + places] - change[first + places0]
+        jump = torch.where(ahead == 0, 0, (x.detach() + x0) / 2 / ahead.masked_fill(ahead == 0, 1))
+
+        def pull(g: Tensor) -> tuple[Tensor, Tensor]:
+            here, there = (
+                g.flatten(-spatial).gather(-1, at.flatten(-spatial)).view_as(at) for at in (places, places0)
+            )
+            moved = (jump * (here - there)).flatten()
+            out = torch.zeros_like(change).index_add(0, (first + places).flatten(), moved)
+            out = out.index_add(0, (first + places0).flatten(), -moved)
+            return (here + there) / 2, out.view(source.shape)
+
+        return with_gradient(y, pull, x, source)
 
     def product(
         self, call: Call, a: Tensor, b: Tensor, function: Callable[[Tensor, Tensor], Tensor]

@@ -22,42 +22,92 @@ if TYPE_CHECKING:
 
 
 def recurrent(call: Call) -> tuple[Tensor, ...]:
-    """`lstm`, `gru`, `rnn_tanh`, `rnn_relu` of padded sequences, with any number of layers and one or both directions."""
+    """`lstm`, `gru`, `rnn_tanh`, `rnn_relu` of padded or packed sequences, with any number of layers and one or both directions."""
     args = call.args
-    if isinstance(args[3], (tuple, list)):
-        raise call.no_rule("of packed sequences; pass padded ones")
-    x, state, weights, has_biases, layers, dropout, training, bidirectional, batch_first = args[:9]
+    packed = isinstance(args[3], (tuple, list))
+    if packed:
+        x, sizes, state, weights, has_biases, layers, dropout, training, bidirectional = args[:9]
+        batch_first = False
+    else:
+        x, state, weights, has_biases, layers, dropout, training, bidirectional, batch_first = args[:9]
     if training and dropout:
         raise call.no_rule("with dropout that is switched on")
-    is_lstm = call.name == "lstm"
-    states = tuple(state) if is_lstm else (state,)
+    states = tuple(state) if call.name == "lstm" else (state,)
     directions = 2 if bidirectional else 1
     per = len(weights) // (layers * directions)
     finals: list[tuple[Tensor, ...]] = []
     with call.engine:
-        steps = list((x.transpose(0, 1) if batch_first else x).unbind(0))
+        if packed:
+            steps = list(x.split(sizes.tolist()))
+        else:
+            steps = list((x.transpose(0, 1) if batch_first else x).unbind(0))
         for layer in range(layers):
             found = []
-            for direction in range(directions):
-                number = layer * directions + direction
-                own = list(weights[number * per : (number + 1) * per])
-                w_ih, w_hh = own[:2]
-                b_ih, b_hh = own[2:4] if has_biases else (None, None)
-                if len(own) > (4 if has_biases else 2):
-                    raise call.no_rule("with a projection")
-                now = tuple(s[number] for s in states)
-                outputs = []
-                for step in reversed(steps) if direction else steps:
-                    now = _step(call.name, step, now, w_ih, w_hh, b_ih, b_hh)
-                    outputs.append(now[0])
-                finals.append(now)
-                found.append(outputs[::-1] if direction else outputs)
+            for number in range(layer * directions, (layer + 1) * directions):
+                own = tuple(weights[number * per : (number + 1) * per])
+                start = tuple(s[number] for s in states)
+                backwards = number % directions == 1
+                outputs, last = _along(call.name, steps, start, own, bool(has_biases), backwards)
+                finals.append(last)
+                found.append(outputs)
             steps = (
                 found[0] if directions == 1 else [torch.cat(pair, -1) for pair in zip(*found, strict=True)]
             )
-        answer = torch.stack(steps, 1 if batch_first else 0)
+        answer = torch.cat(steps) if packed else torch.stack(steps, 1 if batch_first else 0)
         last = tuple(torch.stack([final[i] for final in finals]) for i in range(len(states)))
     return (answer, *last)
+
+
+def _along(
+    kind: str,
+    steps: list[Tensor],
+    start: tuple[Tensor, ...],
+    weights: tuple[Tensor, ...],
+    has_biases: bool,
+    backwards: bool,
+) -> tuple[list[Tensor], tuple[Tensor, ...]]:
+    """What one layer answers at each step, and its last states. Sequences that are shorter stand behind the longer ones, and are missing in
+    later steps.
+    """
+    w_ih, w_hh = weights[:2]
+    b_ih, b_hh = weights[2:4] if has_biases else (None, None)
+    projection = weights[-1] if len(weights) % 2 else None
+    now = tuple(s[: len(steps[-1])] for s in start) if backwards else start
+    outputs, over = [], []
+    for step in reversed(steps) if backwards else steps:
+        count = len(step)
+        if count < len(now[0]):
+            over.append(tuple(s[count:] for s in now))
+            now = tuple(s[:count] for s in now)
+        elif count > len(now[0]):
+            now = tuple(torch.cat([s, first[len(s) : count]]) for s, first in zip(now, start, strict=True))
+        now = _step(kind, step, now, w_ih, w_hh, b_ih, b_hh, projection)
+        outputs.append(now[0])
+    last = tuple(torch.cat([s, *(part[i] for part in over[::-1])]) if over else s for i, s in enumerate(now))
+    return (outputs[::-1] if backwards else outputs), last
+
+
+def packed(call: Call) -> tuple[Tensor, Tensor]:
+    """`pack_padded_sequence`: the steps of all sequences one after the other."""
+    x, lengths, batch_first = (call.argument(i, n) for i, n in enumerate(("input", "lengths", "batch_first")))
+    _, sizes = call.function(x.detach(), lengths, batch_first)
+    with call.engine:
+        steps = (x.transpose(0, 1) if batch_first else x).unbind(0)
+        data = torch.cat([step[:count] for step, count in zip(steps, sizes.tolist(), strict=False)])
+    return data, call.engine.marked(sizes, free=True)
+
+
+def padded(call: Call) -> tuple[Tensor, Tensor]:
+    """`pad_packed_sequence`: back again, with a value where there is no step."""
+    data, sizes, batch_first, value, total = call.args[:5]
+    _, lengths = call.function(data.detach(), sizes, batch_first, value, total)
+    counts = sizes.tolist()
+    with call.engine:
+        num = counts[0]
+        steps = [F.pad(s, (0,) * (2 * s.ndim - 1) + (num - len(s),), value=value) for s in data.split(counts)]
+        steps += [torch.full_like(steps[0].detach(), value)] * (total - len(steps))
+        answer = torch.stack(steps, 1 if batch_first else 0)
+    return answer, call.engine.marked(lengths, free=True)
 
 
 def cell(call: Call) -> Any:
@@ -80,6 +130,7 @@ def _step(
     w_hh: Tensor,
     b_ih: Tensor | None,
     b_hh: Tensor | None,
+    projection: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     h = state[0]
     if kind == "gru":
@@ -94,7 +145,8 @@ def _step(
         return (torch.tanh(driven) if kind == "rnn_tanh" else torch.relu(driven),)
     i, f, g, o = driven.chunk(4, -1)
     c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
-    return torch.sigmoid(o) * torch.tanh(c), c
+    h = torch.sigmoid(o) * torch.tanh(c)
+    return h if projection is None else F.linear(h, projection), c
 
 
 def attention(call: Call) -> Tensor:
@@ -104,9 +156,9 @@ def attention(call: Call) -> Tensor:
     causal, scale = call.argument(5, "is_causal", False), call.kwargs.get("scale")
     if dropout:
         raise call.no_rule("with dropout that is switched on")
-    if call.kwargs.get("enable_gqa"):
-        raise call.no_rule("with fewer heads of keys than of queries")
     with call.engine:
+        if call.kwargs.get("enable_gqa"):  # one head of keys for several of queries
+            key, value = (t.repeat_interleave(query.shape[-3] // t.shape[-3], -3) for t in (key, value))
         return _attend(query, key, value, mask, bool(causal), scale)[0]
 
 
@@ -115,12 +167,19 @@ def _attend(
 ) -> tuple[Tensor, Tensor]:
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     scores = torch.matmul(query * scale, key.transpose(-2, -1))
+    blocked = torch.zeros(scores.shape[-2:], dtype=torch.bool, device=scores.device)
     if causal:
-        allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
-        scores = scores.masked_fill(~allowed, -math.inf)
+        blocked = torch.ones_like(blocked).triu(1)
+        scores = scores.masked_fill(blocked, -math.inf)
     if mask is not None:
-        scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
-    weights = scores.softmax(-1)
+        hidden = ~mask if mask.dtype == torch.bool else mask == -math.inf
+        blocked = blocked | hidden
+        scores = scores.masked_fill(hidden, -math.inf) if mask.dtype == torch.bool else scores + mask
+    nowhere = blocked.all(-1, keepdim=True)
+    if not bool(nowhere.any()):
+        weights = scores.softmax(-1)
+    else:  # a step that may look at nothing sees zero
+        weights = scores.masked_fill(nowhere, 0).softmax(-1).masked_fill(nowhere, 0)
     return torch.matmul(weights, value), weights
 
 

@@ -25,9 +25,10 @@ from torch.overrides import TorchFunctionMode
 
 from hubel.core.capture import entered
 from hubel.explain.nested import tensors_in
-from hubel.explain.operation_names import BOOKKEEPING, REARRANGED, SAME, STILL
+from hubel.explain.operation_names import BOOKKEEPING, CHOOSING, REARRANGED, SAME, STILL
 
 _KEY = "_hubel_mark"
+UNSEEN = "that reads what came from an operation which can not be seen (a torch.autograd.Function, a scripted or compiled function, torch.func)"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,15 +64,20 @@ class LinearMap:
 class Mark:
     """What is known of a tensor that depends on the input.
 
-    `still`: it depends on the input without a slope (what a comparison or a detached value says). `itself`: it is the input, perhaps
-    rearranged. `gate`: it came out of a sigmoid or softmax, and lets something else through. `linear`: the linear map that made it.
+    `still`: it depends on the input without a slope (what a comparison or a detached value says); `sloped`: torch has one for it all the
+    same (that of `sign`, zero). `free`: it does not depend on the input, although an operation on it answered with it. `itself`: it is the
+    input, perhaps rearranged. `gate`: it came out of a sigmoid or softmax, and lets something else through. `linear`: the linear map that
+    made it. `chosen_from`: the values whose greatest ones stand at these places, and of each place in which map.
     """
 
     owner: Any = None
     still: bool = False
+    sloped: bool = False
+    free: bool = False
     itself: bool = False
     gate: bool = False
     linear: LinearMap | None = None
+    chosen_from: tuple[Tensor, Tensor] | None = None
 
 
 class Rules(ABC):
@@ -106,6 +112,10 @@ class Rules(ABC):
     @abstractmethod
     def maximum(self, call: Call, x: Tensor, winners: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
         """The greatest of some elements: `winners(x)` are the values and their places in x.flatten()."""
+
+    def unpooled(self, call: Call, x: Tensor, places: Tensor, source: Tensor, maps: Tensor) -> Tensor:
+        """`x` at the places where the greatest values in these `maps` of `source` stood, and zero elsewhere."""
+        return self.affine(call)
 
     @abstractmethod
     def product(
@@ -184,13 +194,17 @@ class Interception(TorchFunctionMode):
         super().__init__()
         self.rules, self.modules, self.careful = rules, modules, careful
         self.table = TABLE
+        self._leaf: Tensor | None = None
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         name = _name(func)
-        marks = [mark for mark in map(self.mark_of, tensors_in((args, kwargs))) if mark is not None]
+        tensors = list(tensors_in((args, kwargs)))
+        marks = [mark for mark in map(self.mark_of, tensors) if mark is not None]
+        if name not in BOOKKEEPING and any(map(self.unseen, tensors)):
+            raise self.no_rule(name, UNSEEN)
         if not marks or name in BOOKKEEPING:
             if name in ("__float__", "__int__", "__index__"):  # torch warns of numbers that had a slope
                 args = (args[0].detach(), *args[1:])
@@ -201,13 +215,16 @@ class Interception(TorchFunctionMode):
         plain = name[:-1] if in_place else "setitem" if name == "__setitem__" else name
         if plain in STILL or all(mark.still for mark in marks):
             result = func(*args, **kwargs)
-            self._note(result, Mark(owner=self, still=True))
+            self._note(
+                result, Mark(owner=self, still=True, chosen_from=self._moved(func, plain, args, kwargs))
+            )
             if in_place or plain == "setitem":
                 self._note(args[0], Mark(owner=self, still=True))
             return result
-        if any(mark.still for mark in marks) and not self.rules.takes_still:
+        if any(mark.still for mark in marks) and not self.rules.takes_still and plain not in CHOOSING:
             raise self.no_rule(
-                plain, "that reads a choice or a value without a slope (a comparison, a detached tensor)"
+                plain,
+                "that reads a choice or a value without a slope (a comparison, a detached tensor, a torch.autograd.Function)",
             )
         if plain not in self.table:
             raise self.no_rule(plain)
@@ -227,12 +244,25 @@ class Interception(TorchFunctionMode):
         for tensor in (value, value._base):
             mark = None if tensor is None else vars(tensor).get(_KEY)
             if mark is not None and mark.owner is self:
-                return mark if tensor is value else Mark(owner=self, still=mark.still)
+                if mark.free:
+                    return None
+                return mark if tensor is value else Mark(owner=self, still=mark.still, sloped=mark.sloped)
         return None
+
+    def unseen(self, tensor: Tensor) -> bool:
+        """Whether a tensor depends on the input, as torch's own record says, by an operation that did not come past here."""
+        if self._leaf is None or not tensor.requires_grad or tensor.grad_fn is None:
+            return False
+        mark = self.mark_of(tensor)
+        if mark is None:
+            return _leads_to(tensor.grad_fn, self._leaf)
+        return mark.still and not mark.sloped and torch.is_grad_enabled()
 
     def marked(self, tensor: Tensor, **flags: Any) -> Tensor:
         """`tensor`, of which is known from now on that it depends on the input."""
         vars(tensor)[_KEY] = Mark(owner=self, **flags)
+        if flags.get("itself") and tensor.is_leaf and tensor.requires_grad:
+            self._leaf = tensor
         return tensor
 
     def no_rule(self, operation: str, why: str = "") -> ValueError:
@@ -274,6 +304,17 @@ class Interception(TorchFunctionMode):
             vars(target._base)[_KEY] = Mark(owner=self, still=mark.still)
         return target
 
+    def _moved(
+        self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Tensor, Tensor] | None:
+        """Where places that are moved (sliced, copied) were chosen from."""
+        mark = self.mark_of(args[0]) if args and name in REARRANGED else None
+        if mark is None or mark.chosen_from is None:
+            return None
+        source, maps = mark.chosen_from
+        moved = func(maps, *args[1:], **kwargs)
+        return (source, moved) if isinstance(moved, Tensor) else None
+
     def _constant(self, tensor: Tensor) -> None:
         """What is constant in `tensor`, into which something that depends on the input may be written, becomes known to the rules."""
         known = self.rules.constant(tensor)
@@ -294,8 +335,8 @@ class Interception(TorchFunctionMode):
         for tensor in tensors_in(result):
             kept = vars(tensor).get(_KEY)
             if kept is None or kept.owner is not self or mark.still:
-                still = mark.still or not tensor.is_floating_point()
-                vars(tensor)[_KEY] = replace(mark, still=still)
+                still = mark.still or not (tensor.is_floating_point() or tensor.is_complex())
+                vars(tensor)[_KEY] = replace(mark, still=still, sloped=tensor.requires_grad)
 
 
 def setitem(target: Tensor, index: Any, value: Any) -> Tensor:
@@ -310,6 +351,20 @@ def intercepted(net: nn.Module, rules: Rules, *, careful: bool = False) -> Itera
     """Inside the block the operations of `net` go through `rules`."""
     with entered(net) as modules, Interception(rules, modules, careful=careful) as engine:
         yield engine
+
+
+def _leads_to(node: Any, leaf: Tensor) -> bool:
+    """Whether a node of autograd's graph has `leaf` among its ends."""
+    seen, waiting = set(), [node]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        if getattr(node, "variable", None) is leaf:
+            return True
+        seen.add(node)
+        waiting += [before for before, _ in node.next_functions]
+    return False
 
 
 class _WithGradient(torch.autograd.Function):

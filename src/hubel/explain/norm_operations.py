@@ -120,6 +120,24 @@ def norm(call: Call) -> Tensor:
         return total if p == 1 else total.sqrt()
 
 
+def cosine_similarity(call: Call) -> Tensor:
+    """The product of two vectors over that of their lengths, each at least ε."""
+    a, b = (call.argument(i, n) for i, n in enumerate(("x1", "x2")))
+    dim, eps = call.argument(2, "dim", 1), call.argument(3, "eps", 1e-8)
+    with call.engine:
+        a, b = (x / x.square().sum(dim, keepdim=True).sqrt().clamp_min(eps) for x in (a, b))
+        return (a * b).sum(dim)
+
+
+def distances(call: Call) -> Tensor:
+    """cdist: the Euclidean distances between the rows of two matrices."""
+    a, b = (call.argument(i, n) for i, n in enumerate(("x1", "x2")))
+    if call.argument(2, "p", 2.0) != 2:
+        raise call.no_rule("of another order than 2")
+    with call.engine:
+        return (a.unsqueeze(-2) - b.unsqueeze(-3)).square().sum(-1).sqrt()
+
+
 def variance(call: Call) -> Any:
     """Variance or standard deviation over axes, alone or with the mean."""
     x, dim = call.args[0], call.argument(1, "dim")

@@ -27,7 +27,7 @@ BOOKKEEPING = words(
 STILL = words(
     "eq ne lt le gt ge __eq__ __ne__ __lt__ __le__ __gt__ __ge__ less less_equal greater greater_equal not_equal isnan isinf isfinite "
     "isposinf isneginf isclose isreal any all logical_and logical_or logical_xor logical_not argmax argmin argsort nonzero count_nonzero "
-    "searchsorted bucketize long int short byte char bool heaviside sign floor ceil round trunc detach one_hot unique bincount"
+    "searchsorted bucketize long int short byte char bool heaviside sign floor ceil round trunc detach data one_hot unique bincount"
 )
 """What depends on the input without a slope: comparisons, places, whole numbers."""
 
@@ -45,7 +45,9 @@ LINEAR = words(
     "add sub rsub neg sum mean nanmean nansum cumsum diff trace masked_fill where setitem copy fill zero scatter scatter_add "
     "index_add index_copy index_put index_fill masked_scatter select_scatter slice_scatter avg_pool1d avg_pool2d avg_pool3d "
     "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d interpolate upsample upsample_nearest upsample_bilinear fold col2im "
-    "max_unpool1d max_unpool2d max_unpool3d sum_to_size"
+    "sum_to_size view_as_real view_as_complex imag conj resolve_conj resolve_neg conj_physical stft istft "
+    "fft_fft fft_ifft fft_rfft fft_irfft fft_fft2 fft_ifft2 fft_rfft2 fft_irfft2 fft_fftn fft_ifftn fft_rfftn fft_irfftn fft_hfft fft_ihfft "
+    "fft_fftshift fft_ifftshift"
 )
 """Linear, or linear and a constant, in all that depends on the input together."""
 
@@ -54,6 +56,12 @@ SHIFTING = words(
     "index_put index_fill masked_scatter select_scatter slice_scatter"
 )
 """Those of them that can bring a constant in."""
+
+CHOOSING = words("max_unpool1d max_unpool2d max_unpool3d")
+"""Those that read choices for which there is a rule."""
+
+CHOSEN = words("sort topk kthvalue median msort mode")
+"""Values at places that are chosen by their size."""
 
 KINKED = words(
     "relu relu6 leaky_relu rrelu prelu threshold clamp clamp_min clamp_max hardtanh hardsigmoid abs softshrink hardshrink "
@@ -111,5 +119,6 @@ SAME = {
     "clip": "clamp",
     "clip_": "clamp_",
     "fix": "trunc",
+    "_threshold": "threshold",
 }
 """Other names of the same operations."""

@@ -14,6 +14,8 @@ from hubel.explain import fused
 from hubel.explain.intercept import Call
 from hubel.explain.norm_operations import (
     batch_norm,
+    cosine_similarity,
+    distances,
     group_norm,
     instance_norm,
     layer_norm,
@@ -24,9 +26,10 @@ from hubel.explain.norm_operations import (
     softmax,
     variance,
 )
-from hubel.explain.operation_names import KINKED, LINEAR, REARRANGED, SMOOTH
+from hubel.explain.operation_names import CHOOSING, CHOSEN, KINKED, LINEAR, REARRANGED, SMOOTH
 from hubel.explain.plain_operations import (
     assigned,
+    chosen,
     copied,
     division,
     dropout,
@@ -39,13 +42,16 @@ from hubel.explain.plain_operations import (
     iterated,
     linear_operation,
     max_pool,
+    max_unpool,
     multiplication,
     power,
+    product_of_elements,
     rearranged,
 )
 from hubel.explain.weighted_operations import (
     CONVOLUTIONS,
     added_product,
+    bilinear,
     convolution,
     einsum,
     linear_layer,
@@ -58,6 +64,8 @@ TABLE: dict[str, Handler] = {
     **dict.fromkeys(REARRANGED, rearranged),
     **dict.fromkeys(LINEAR, linear_operation),
     **dict.fromkeys(KINKED | SMOOTH, elementwise),
+    **dict.fromkeys(CHOSEN, chosen),
+    **dict.fromkeys(CHOOSING, max_unpool),
     **dict.fromkeys(CONVOLUTIONS, convolution),
     **dict.fromkeys(
         ("matmul", "mm", "bmm", "mv", "dot", "vdot", "rmatmul", "outer", "ger", "inner"), matrix_product
@@ -85,6 +93,12 @@ TABLE: dict[str, Handler] = {
         dropout,
     ),
     "linear": linear_layer,
+    "bilinear": bilinear,
+    "prod": product_of_elements,
+    "cosine_similarity": cosine_similarity,
+    "cdist": distances,
+    "_pack_padded_sequence": fused.packed,
+    "_pad_packed_sequence": fused.padded,
     "mul": multiplication,
     "div": division,
     "rdiv": division,

@@ -50,6 +50,11 @@ def elementwise(call: Call) -> Tensor:
     x, rest = call.args[0], call.args[1:]
     if not call.depends(x):
         return _elementwise_of_second(call)
+    if x.is_complex():
+        if call.name != "abs":
+            raise call.no_rule("of complex numbers")
+        with call.engine:
+            return torch.view_as_real(x).square().sum(-1).sqrt()
     if any(map(call.depends, tensors_in((rest, call.kwargs)))):
         if call.name in ("maximum", "fmax", "minimum", "fmin"):
             return _of_two(call)
@@ -137,7 +142,46 @@ def max_pool(call: Call) -> Any:
         return values, rows * size + places
 
     values = call.rules.maximum(call, x, winners)
-    return (values, function(x.detach(), *rest, **kwargs)[1]) if asked else values
+    if not asked:
+        return values
+    places = function(x.detach(), *rest, **kwargs)[1]
+    maps = torch.arange(places[..., *[0] * spatial].numel(), device=x.device)
+    maps = maps.view(*places.shape[:-spatial], *[1] * spatial).expand_as(places)
+    return values, call.engine.marked(places, still=True, chosen_from=(x, maps))
+
+
+def max_unpool(call: Call) -> Tensor:
+    """Values at the places of maxima, which are known to be those of some other tensor, or constant."""
+    places = call.argument(1, "indices")
+    mark = call.engine.mark_of(places)
+    if mark is None or call.rules.takes_still:
+        return linear_operation(call)
+    if mark.chosen_from is None:
+        raise call.no_rule("at places that do not come from a max pooling")
+    return call.rules.unpooled(call, call.args[0], places, *mark.chosen_from)
+
+
+def chosen(call: Call) -> Any:
+    """Sorted, greatest or middle values, with their places."""
+    if not call.rules.takes_still:
+        raise call.no_rule("in which values change their places")
+    return call.rules.affine(call)
+
+
+def product_of_elements(call: Call) -> Tensor:
+    """prod: the product of all elements, or along an axis, taken two by two."""
+    x, dim = call.args[0], call.argument(1, "dim")
+    if call.kwargs.get("dtype") is not None:
+        raise call.no_rule("in another type of numbers")
+    with call.engine:
+        x, axis = (x.flatten(), 0) if dim is None else (x, dim % x.ndim)
+        if not x.shape[axis]:
+            raise call.no_rule("of no elements")
+        while (count := x.shape[axis]) > 1:
+            half = count // 2
+            pairs = x.narrow(axis, 0, half) * x.narrow(axis, half, half)
+            x = torch.cat([pairs, x.narrow(axis, count - 1, 1)], axis) if count % 2 else pairs
+        return x if call.argument(2, "keepdim", False) else x.squeeze(axis)
 
 
 def extreme(call: Call) -> Any:

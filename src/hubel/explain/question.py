@@ -207,6 +207,10 @@ def as_input(net: nn.Module, x: Tensor | np.ndarray) -> Tensor:
     if isinstance(x, np.ndarray) and x.dtype.kind not in "fiub":
         raise TypeError(f"x must hold numbers; received an array of {x.dtype}")
     tensor = torch.as_tensor(x).detach()
+    if tensor.is_complex():
+        raise TypeError(
+            f"x must hold real numbers; received {tensor.dtype}. Pass torch.view_as_real(x), and a network that takes it"
+        )
     if tensor.is_inference():  # made under torch.inference_mode, it could have no gradient
         tensor = tensor.clone()
     if tensor.ndim < 2:
@@ -254,30 +258,50 @@ def _refuse_scripted(net: nn.Module) -> None:
         raise TypeError(
             "the network is scripted or traced: its operations can not be seen one by one. Pass the module that it was made from"
         )
-    original = getattr(net, "_orig_mod", None)
-    if isinstance(original, nn.Module):
-        raise TypeError(
-            "the network is compiled: its operations can not be seen one by one. Pass the module that was given to torch.compile"
-        )
+    for name, module in net.named_modules():
+        if isinstance(getattr(module, "_orig_mod", None), nn.Module):
+            what = f"layer {name} of the network" if name else "the network"
+            raise TypeError(
+                f"{what} is compiled: its operations can not be seen one by one. Pass the module that was given to torch.compile"
+            )
 
 
 @contextmanager
 def untouched(net: nn.Module) -> Iterator[None]:
-    """The network leaves the block as it entered: modes, `requires_grad`, gradients, hooks; and so do torch's random generators.
+    """The network leaves the block as it entered: modes, `requires_grad`, gradients, hooks, buffers; and so do torch's random generators.
 
-    Inside, the parameters need no gradients, so that a backward pass ends at the input.
+    Inside, the parameters need no gradients, so that a backward pass ends at the input, and attention goes one way with gradients and without:
+    torch's fast path answers zero where a sequence is padded.
     """
     flags = [(parameter, parameter.requires_grad, parameter.grad) for parameter in net.parameters()]
     modes = [(module, module.training) for module in net.modules()]
     devices = sorted({p.device.index or 0 for p in net.parameters() if p.device.type == "cuda"})
+    buffers = [
+        (module, name, buffer, buffer.clone())
+        for module in net.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
+    fast = torch.backends.mha.get_fastpath_enabled()
     with torch.inference_mode(False), torch.random.fork_rng(devices):
         try:
+            torch.backends.mha.set_fastpath_enabled(False)
             for parameter, _, _ in flags:
                 parameter.requires_grad_(False)
             yield
         finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
             for parameter, needed, gradient in flags:
                 parameter.requires_grad_(needed)
                 parameter.grad = gradient
             for module, mode in modes:
                 module.training = mode
+            with torch.no_grad():
+                for module, name, buffer, before in buffers:
+                    if not _same(buffer, before):
+                        buffer.copy_(before)
+                    if module._buffers.get(name) is not buffer:
+                        module._buffers[name] = buffer
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return torch.equal(one, other) or bool(((one == other) | (one.isnan() & other.isnan())).all())

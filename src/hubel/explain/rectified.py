@@ -5,7 +5,7 @@
     guided            R ← max(R, 0) · 1[x > 0]
 
 Max pooling sends R to the place of the maximum (the "switches"), convolutions are transposed. ReLUs are found wherever they are called: as
-modules, functions, methods, in place, and as a clamp at zero. Both draw sharp edges, and say more about the picture than about the
+modules, functions, methods, in place, and as a clamp, threshold or maximum at zero. Both draw sharp edges, and say more about the picture than about the
 network: they recover parts of the picture (Nie et al. 2018), and with random weights in its last layers guided backpropagation draws nearly
 the same (Adebayo et al. 2018). The notes say so.
 
@@ -17,6 +17,7 @@ for Perplexing Behaviors of Backpropagation-based Visualizations", ICML 2018 (ar
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -126,39 +127,53 @@ class _Rectifiers(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
-        if not _is_relu(name, args, kwargs) or not args[0].requires_grad:
+        found = _rectified_at(name.strip("_"), args, kwargs)
+        if found is None or not found[0].requires_grad:
             return func(*args, **kwargs)
         self.count += 1
-        x = args[0]
+        x, most = found
         in_place = name.endswith("_") or bool(kwargs.get("inplace", False))
         source = x.clone() if in_place else x
-        y = source.detach().clamp(min=0)
-        if name.startswith("relu6"):
-            y = y.clamp(max=6)
-        open_ = (
-            (source.detach() > 0) & (source.detach() < 6) if name.startswith("relu6") else source.detach() > 0
-        )
+        value = source.detach()
+        open_ = (value > 0) & (value < most)
 
         def pull(g: Tensor) -> Tensor:
             return g.clamp(min=0) * open_ if self.guided else g.clamp(min=0)
 
-        answer = with_gradient(y, pull, source)
+        answer = with_gradient(value.clamp(0, most), pull, source)
         return x.copy_(answer) if in_place else answer
 
 
-def _is_relu(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """relu, relu6, and clamp at zero from below, by any spelling."""
-    plain = name.rstrip("_")
-    if plain in ("relu", "relu6"):
-        return True
-    if plain in ("clamp", "clip"):
-        low = kwargs.get("min", args[1] if len(args) > 1 else None)
-        high = kwargs.get("max", args[2] if len(args) > 2 else None)
-        return _is_zero(low) and high is None
-    if plain == "clamp_min":
-        return _is_zero(kwargs.get("min", args[1] if len(args) > 1 else None))
-    return False
+def _rectified_at(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, float] | None:
+    """What is rectified, and above which value it is cut (relu6), by any spelling: relu, relu6, hardtanh and clamp from zero on, a threshold
+    at zero, the maximum of something and zero. None for other operations.
+    """
+
+    def given(position: int, *names: str) -> Any:
+        return next(
+            (kwargs[n] for n in names if n in kwargs), args[position] if position < len(args) else None
+        )
+
+    if name == "relu":
+        return args[0], math.inf
+    if name == "relu6":
+        return args[0], 6.0
+    if name in ("clamp", "clip", "hardtanh") and _is_zero(given(1, "min", "min_val")):
+        most = given(2, "max", "max_val")
+        most = 1.0 if most is None and name == "hardtanh" else math.inf if most is None else most
+        return (args[0], float(most)) if isinstance(most, (int, float)) else None
+    if name == "clamp_min" and _is_zero(given(1, "min")):
+        return args[0], math.inf
+    if name == "threshold" and _is_zero(given(1, "threshold")) and _is_zero(given(2, "value")):
+        return args[0], math.inf
+    if name in ("max", "maximum", "fmax") and isinstance(other := given(1, "other"), Tensor):
+        for x, zero in ((args[0], other), (other, args[0])):
+            if x.requires_grad and not zero.requires_grad and zero.ndim <= x.ndim and _is_zero(zero):
+                return x, math.inf
+    return None
 
 
 def _is_zero(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return not bool(value.any())
     return isinstance(value, (int, float)) and value == 0

@@ -118,6 +118,8 @@ def matrix_product(call: Call) -> Tensor:
         function = {"outer": torch.outer, "ger": torch.outer, "inner": torch.inner}[call.name]
     if call.depends(a) and call.depends(b):
         return call.rules.product(call, a, b, function)
+    if a.is_complex() or b.is_complex():
+        return linear_operation(call)
     if call.depends(a):
         return _constant_times(call, b, a, function)
     return _constant_times(call, a, b, lambda source, constant: function(constant, source))
@@ -156,8 +158,9 @@ def einsum(call: Call) -> Tensor:
         raise call.no_rule("without an equation in letters")
     if len(operands) == 1:
         return linear_operation(call)
-    if len(operands) != 2:
-        raise call.no_rule("of more than two tensors")
+    depending = [k for k, operand in enumerate(operands) if call.depends(operand)]
+    if len(operands) != 2 or any(operand.is_complex() for operand in operands):
+        return _contracted(call, equation, operands, depending)
     a, b = operands
     function = partial(torch.einsum, equation)
     if call.depends(a) and call.depends(b):
@@ -165,3 +168,29 @@ def einsum(call: Call) -> Tensor:
     if call.depends(a):
         return _constant_times(call, b, a, function)
     return _constant_times(call, a, b, lambda source, constant: function(constant, source))
+
+
+def _contracted(call: Call, equation: str, operands: list[Tensor], depending: list[int]) -> Tensor:
+    """A contraction of any number of tensors, of which one or two depend on the input."""
+
+    def function(*values: Tensor) -> Tensor:
+        filled = list(operands)
+        for k, value in zip(depending, values, strict=True):
+            filled[k] = value
+        return torch.einsum(equation, *filled)
+
+    if len(depending) == 1:
+        return linear_operation(call)
+    if len(depending) != 2:
+        raise call.no_rule("of more than two tensors that depend on the input")
+    return call.rules.product(call, operands[depending[0]], operands[depending[1]], function)
+
+
+def bilinear(call: Call) -> Tensor:
+    """x₁ᵀ W x₂ + b."""
+    a, b, weight, bias = (call.argument(i, n) for i, n in enumerate(("input1", "input2", "weight", "bias")))
+    if call.depends(weight) or (bias is not None and call.depends(bias)):
+        raise call.no_rule("with weights that depend on the input")
+    with call.engine:
+        found = torch.einsum("...i,kij,...j->...k", a, weight, b)
+        return found if bias is None else found + bias
