@@ -83,3 +83,43 @@ def test_more_than_may_be_kept_is_refused():
 def test_an_answer_that_is_no_function_of_the_input_is_refused():
     reason, _ = record(lambda x: torch.ones(2, 3), torch.zeros(2, 4), limit=LIMIT)
     assert "can be followed" in reason
+
+
+class Tokens(nn.Module):
+    """A class token before the positions, and weights that are expanded for every example."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.weight = nn.Parameter(torch.randn(1, 1, 6)), nn.Parameter(torch.randn(6, 6))
+
+    def forward(self, x):
+        tokens = torch.cat([self.first.expand(len(x), -1, -1), x.flatten(2).transpose(1, 2)], 1)
+        mixed = torch.bmm(tokens, self.weight.expand(len(x), 6, 6))
+        return (mixed + self.first.expand(len(x), 10, 6))[:, 0]
+
+
+NUMBER_OF_EXAMPLES = {
+    "group norm": lambda: nn.Sequential(nn.Conv2d(2, 6, 3, padding=1), nn.GroupNorm(3, 6), nn.Flatten()),
+    "class token": lambda: nn.Sequential(nn.Conv2d(2, 6, 3, padding=1), nn.MaxPool2d(3), Tokens()),
+    "pooled to one position, channels last": lambda: nn.Sequential(
+        nn.Conv2d(2, 6, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    ).to(memory_format=torch.channels_last),
+}
+
+
+@pytest.mark.parametrize("name", NUMBER_OF_EXAMPLES)
+def test_operations_that_are_told_the_number_of_examples(name):
+    torch.manual_seed(0)
+    net = NUMBER_OF_EXAMPLES[name]().double().eval()
+    x = torch.randn(5, 2, 9, 9, dtype=torch.float64)
+    if name.endswith("last"):
+        x = x.contiguous(memory_format=torch.channels_last)
+    tape, _ = record(net, x[:2], limit=LIMIT)
+    assert not isinstance(tape, str), tape
+    with torch.no_grad():
+        assert torch.allclose(replayed(tape, x.clone()), net(x), rtol=1e-12)
+
+
+def test_memory_that_is_read_in_another_order_is_refused():
+    reason, _ = record(lambda x: torch.as_strided(x * 1, (2, 4), (1, 2)), torch.randn(2, 4), limit=LIMIT)
+    assert "addresses memory itself" in reason

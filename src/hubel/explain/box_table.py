@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hubel.explain.box_rules import Averaged, Indexed, Local, Rule, Transposed, Window
 from hubel.explain.nested import mapped, tensors_in
-from hubel.explain.tape import BATCH_NORMS, Operation, Slot, Tape
+from hubel.explain.tape import BATCH_NORMS, Operation, Repeated, Slot, Tape
 
 NAMED_LOCAL = (*BATCH_NORMS, "clone", "detach", "alias", "_to_copy", "lift_fresh", "_prelu_kernel")
 ALONG = {
@@ -55,6 +55,10 @@ POOLS = (
 def rule_of(operation: Operation, tape: Tape, dims: int, users: dict[int, list[int]]) -> Rule | None:
     """The rule of an operation whose recorded arguments and answers have `dims` spatial axes at their end; None where it has none."""
     if not all(_is_maps(tape, number, dims) for number in operation.inputs):
+        return None
+    repeated: list[Repeated] = []
+    mapped((operation.args, operation.kwargs), Repeated, repeated.append)
+    if repeated:
         return None
     name = operation.name
     if name in ("mean", "sum") and (averaged := _averaged(operation, tape, dims)) is not None:

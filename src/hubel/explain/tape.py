@@ -31,6 +31,13 @@ class Slot:
     number: int
 
 
+@dataclass(frozen=True, eq=False)
+class Repeated:
+    """A constant that was expanded to one row an example (a class token, say): `row` [1, ...]."""
+
+    row: Tensor
+
+
 @dataclass(eq=False, kw_only=True)
 class Operation:
     """`function(*args, **kwargs)`, with a `Slot` wherever a value of the tape goes; `outputs` are the numbers of its answers (-1: no tensor).
@@ -105,7 +112,12 @@ class Tape:
         args, kwargs = operation.args, operation.kwargs
         if operation.name in FACTORIES:
             args = (args[0], [args[1][0] * num // ROWS, *args[1][1:]], *args[2:])
+        if operation.name == "native_group_norm":  # which is told the number of examples
+            args = (*args[:3], args[3] * num // ROWS, *args[4:])
         args, kwargs = mapped((args, kwargs), Slot, lambda slot: values[slot.number])
+        args, kwargs = mapped(
+            (args, kwargs), Repeated, lambda part: part.row.expand(num, *part.row.shape[1:])
+        )
         return answers(operation, operation.call(*args, **kwargs))
 
 
@@ -198,7 +210,8 @@ class _Recorder(TorchDispatchMode):
             if id(tensor) not in self._numbers:
                 self._constants.add(_storage(tensor))
                 self._alive.append(tensor)
-        template = mapped((args, kwargs), Tensor, self.slot)
+        pointwise = torch.Tag.pointwise in func.tags
+        template = mapped((args, kwargs), Tensor, lambda tensor: self._part(tensor, pointwise=pointwise))
         numbers = tuple(dict.fromkeys(self._numbers[id(t)] for t in inputs))
         written = func._schema.is_mutable
         if written:
@@ -207,6 +220,8 @@ class _Recorder(TorchDispatchMode):
         if written:
             self._writes[_storage(args[0])] += 1
             func = functional_form(func)
+        if func is torch.ops.aten.as_strided.default:  # only the steps of axes of one position are others
+            func, template = torch.ops.aten.alias.default, ((template[0][0],), {})
         single = isinstance(answered, Tensor)
         listed = [answered] if single else list(answered) if isinstance(answered, (tuple, list)) else []
         if not any(isinstance(value, Tensor) for value in listed):
@@ -237,7 +252,7 @@ class _Recorder(TorchDispatchMode):
             return f"what it does depends on values of the input ({name})"
         if any(self.stale(t) for t in followed):
             return "a view of a value was written to"
-        if followed and name == "aten::as_strided":
+        if followed and name.startswith("aten::as_strided") and not _as_it_lies(*args, **kwargs):
             return "it addresses memory itself (as_strided)"
         if func._schema.is_mutable:
             written = _written(func, args, kwargs)
@@ -251,6 +266,13 @@ class _Recorder(TorchDispatchMode):
             ):
                 return f"it writes into a tensor in a way that is not followed ({name})"
         return None
+
+    def _part(self, tensor: Tensor, *, pointwise: bool) -> Any:
+        """What stands for a tensor among the arguments."""
+        found = self.slot(tensor)
+        if found is tensor and tensor.ndim and len(tensor) == ROWS and tensor.stride(0) == 0:
+            return tensor[:1] if pointwise else Repeated(tensor[:1])
+        return found
 
     def _add(self, tensor: Tensor) -> int:
         number, storage = self._count, _storage(tensor)
@@ -304,6 +326,12 @@ def _chance(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         if argument.name == "dropout_p":
             return bool(args[k] if k < len(args) else kwargs.get(argument.name, argument.default_value))
     return True
+
+
+def _as_it_lies(tensor: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> bool:
+    """Whether a view says again how a tensor lies in memory, up to the steps of axes of one position."""
+    same = tuple(size) == tuple(tensor.shape) and storage_offset in (None, tensor.storage_offset())
+    return same and all(n == 1 or a == b for n, a, b in zip(size, stride, tensor.stride(), strict=True))
 
 
 def _storage(tensor: Tensor) -> int:
