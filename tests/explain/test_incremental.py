@@ -392,3 +392,26 @@ def test_attention_behind_convolutions():
         expected = plain(question, versions, starts, crops)
     assert torch.allclose(versions.scores(starts, crops), expected, rtol=1e-10)
     assert versions.incremental, versions.notes
+
+
+@pytest.mark.usefixtures("boxes_wherever_possible")
+@pytest.mark.parametrize("steps", [1, 6])
+def test_series_with_their_steps_first(steps):
+    """[N, L, F], which the network turns to [N, F, L] for its convolutions; and back, and again."""
+
+    def run(m, x):
+        x = F.relu(m["first"](x.transpose(1, 2)))
+        x = m["a"](x.permute(0, 2, 1).contiguous().transpose(2, 1))
+        return m["head"](x.tanh().mean(2))
+
+    net = made(lambda: Code(run, first=nn.Conv1d(3, 4, 5, padding=2), a=nn.Conv1d(4, 4, 3, dilation=2), head=nn.Linear(4, 3)))  # fmt: skip
+    question = Question(net, torch.randn(2, 60, 3, dtype=torch.float64), [0, 2])
+    versions = Versions(question, 1, axes=(0,))
+    starts, crops = np.arange(0, 60 - steps + 1, 3)[:, None], torch.randn(1, steps, 3, dtype=torch.float64)
+    with torch.no_grad():
+        expected = torch.cat(
+            [question(versions.full(starts[k : k + 1], crops), torch.tensor([1])) for k in range(len(starts))]
+        )
+    assert torch.allclose(versions.scores(starts, crops), expected, rtol=1e-10)
+    assert versions.incremental, versions.notes
+    assert sum(rule is not None for rule in versions._engine.rules) >= 5

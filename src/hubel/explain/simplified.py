@@ -7,20 +7,23 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from hubel.explain.nested import mapped
 from hubel.explain.tape import BATCH_NORMS, Operation, Slot, Tape, in_place_form, slots_in
 from hubel.explain.winograd import Winograd, suits
 
+COPIES = ("clone", "alias", "detach", "lift_fresh")
 WINOGRAD_BYTES = 2**28
 """What filters may take that are kept in another form as well."""
 
 
 def simplified(tape: Tape, *, channels_last: bool) -> Tape:
-    """The tape without what the answer does not need, batch norm folded into the convolution before it, and writing in place where it may.
+    """The tape without what the answer does not need, without copies and axes that are permuted there and back, batch norm folded into the convolution before it, and writing in place where it may.
 
     Some convolutions of 3 × 3 are computed in a quicker way (`hubel.explain.winograd`).
 
     Folding: w' = w γ/√(σ² + ε), b' = (b - μ) γ/√(σ² + ε) + β. With `channels_last`, filters of four axes are stored that way.
     """
+    tape = _without_detours(tape)
     operations = _needed(tape)
     tape = Tape(operations=operations, values=tape.values, answer=tape.answer)
     users, makers = tape.users(), {n: o for o in operations for n in o.outputs}
@@ -45,6 +48,43 @@ def simplified(tape: Tape, *, channels_last: bool) -> Tape:
     tape = Tape(operations=operations, values=tape.values, answer=tape.answer)
     _write_in_place(tape)
     return tape
+
+
+def _without_detours(tape: Tape) -> Tape:
+    same: dict[int, int] = {}
+    permuted: dict[int, tuple[int, tuple[int, ...]]] = {}
+    kept = []
+
+    def known(slot: Slot) -> Slot:
+        return Slot(same.get(slot.number, slot.number))
+
+    for operation in tape.operations:
+        args, kwargs = mapped((operation.args, operation.kwargs), Slot, known)
+        inputs = tuple(dict.fromkeys(same.get(number, number) for number in operation.inputs))
+        if operation.name in COPIES:
+            same[operation.outputs[0]] = inputs[0]
+            continue
+        if operation.name in ("permute", "transpose"):
+            order = _order(operation, len(tape.shapes[inputs[0]]))
+            source, before = permuted.get(inputs[0], (inputs[0], tuple(range(len(order)))))
+            order = tuple(before[axis] for axis in order)
+            if order == tuple(range(len(order))):
+                same[operation.outputs[0]] = source
+                continue
+            permuted[operation.outputs[0]] = source, order
+        kept.append(replace(operation, args=args, kwargs=kwargs, inputs=inputs))
+    return Tape(operations=kept, values=tape.values, answer=mapped(tape.answer, Slot, known))
+
+
+def _order(operation: Operation, ndim: int) -> tuple[int, ...]:
+    """Of each axis of the answer, which one of the argument it is."""
+    found = operation.bound()
+    if operation.name == "permute":
+        return tuple(axis % ndim for axis in found["dims"])
+    order = list(range(ndim))
+    a, b = found["dim0"] % ndim, found["dim1"] % ndim
+    order[a], order[b] = b, a
+    return tuple(order)
 
 
 def _needed(tape: Tape) -> list[Operation]:

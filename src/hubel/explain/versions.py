@@ -52,6 +52,9 @@ class Versions:
     def __init__(self, question: Question, row: int, *, axes: Sequence[int], budget: int = BUDGET):
         self.question, self.row, self.axes, self.budget = question, row, tuple(axes), budget
         self.example = question.x[row]
+        others = [axis for axis in range(self.example.ndim) if axis not in self.axes]
+        self._order = (0, *(1 + axis for axis in (*others, *self.axes)))
+        """Of a batch the axes as the engine wants them: those along which boxes have places come last."""
         self.notes: tuple[str, ...] = ()
         self._engine: Incremental | None = None
         self._tried, self._at_once = False, 0
@@ -104,7 +107,7 @@ class Versions:
         seconds = (time.perf_counter() - begun) / 2 * len(starts)
         if self._engine is None or expected is None:
             return seconds, self.budget
-        plans = self._engine.plans(np.unique(starts, axis=0), tuple(crops.shape[-len(self.axes) :]))
+        plans = self._engine.plans(np.unique(starts, axis=0), self._size(crops))
         share = _share(plans)
         kept = sum(value.numel() * value.element_size() for value in self._engine.tape.values.values())
         return share * seconds, kept + min(self.budget, len(starts) * max(plan.row_bytes for plan in plans))
@@ -118,23 +121,26 @@ class Versions:
 
     def _record(self, starts: np.ndarray, crops: Tensor) -> list[Tensor] | None:
         """Have a tape made of the example and of the version in the middle; what the network answers for that one, or None where it can not be replayed."""
-        dims = len(self.axes)
-        trailing = tuple(range(self.example.ndim - dims, self.example.ndim))
-        if self.example.ndim < 2 or self.axes != trailing or not self.example.is_floating_point():
+        if self.example.ndim < 2 or not self.example.is_floating_point():
             return None
         probe = len(starts) // 2
         pair = torch.stack([self.example, self.full(starts[probe : probe + 1], _one(crops, probe))[0]])
         rows = torch.full((2,), self.row, device=pair.device)
         limit = min(free_memory() // 4, 2**34)
-        tape, answered = record(lambda x: self.question._outputs(x, rows), pair, limit=limit)
+        back = tuple(int(axis) for axis in np.argsort(self._order))
+        moved = pair.permute(self._order).contiguous()
+        tape, answered = record(lambda x: self.question._outputs(x.permute(back), rows), moved, limit=limit)
         if isinstance(tape, str):
             self.notes = (f"every version computed in full: {tape}",)
             return None
-        self._engine = Incremental(tape, dims)
+        self._engine = Incremental(tape, len(self.axes))
         if not self._engine.num_rules:
             self._decline("no operation at its beginning works on neighbouring positions")
             return None
         return [t[1] for t in tensors_in(answered) if t.ndim and len(t) == 2]
+
+    def _size(self, crops: Tensor) -> tuple[int, ...]:
+        return tuple(crops.shape[1 + axis] for axis in self.axes)
 
     def _decline(self, reason: str) -> None:
         self._engine = None
@@ -148,7 +154,7 @@ class Versions:
         progress: Progress,
         probe: tuple[int, list[Tensor]] | None,
     ) -> Tensor | None:
-        size = tuple(crops.shape[-len(self.axes) :])
+        size = self._size(crops)
         different, of_version = np.unique(starts, axis=0, return_inverse=True)
         of_version = of_version.reshape(-1)
         plans = engine.plans(different, size)
@@ -204,7 +210,7 @@ class Versions:
             chosen = np.append(versions, versions[0])
         rows = np.searchsorted(plan.rows, of_version[chosen])
         values = crops.expand(len(chosen), *crops.shape[1:]) if len(crops) == 1 else crops[chosen]
-        answered = engine.answers(plan, rows, values)
+        answered = engine.answers(plan, rows, values.permute(self._order))
         for tensor in tensors_in(answered):
             if tensor.ndim and len(tensor) != len(chosen):
                 raise _Refusal("its answers do not have one row an example")
