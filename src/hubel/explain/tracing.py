@@ -2,6 +2,9 @@
 
 Operations are intercepted by `torch.overrides.TorchFunctionMode`, so that no module has to be recognized. Every tensor that depends on the
 input has a number; 0 is the input itself. An operation in place gives its tensor a new number.
+
+Beside it stand `hubel.explain.tape`, which sees below Python what can be computed again, and can neither name what the user wrote ("conv2d" in
+"layer1.0") nor carry gradients; and `hubel.explain.intercept`, which answers in the place of the operations and keeps nothing.
 """
 
 from __future__ import annotations
