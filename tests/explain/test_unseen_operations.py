@@ -81,6 +81,21 @@ def test_complex_inputs_are_refused():
         explain.saliency(nn.Linear(2, 1), torch.zeros(1, 2, dtype=torch.complex64))
 
 
+def test_a_network_made_in_inference_mode_is_refused_as_it_is():
+    with torch.inference_mode():
+        net = nn.Sequential(conv(), nn.Flatten(), head(256))
+    for method in (explain.saliency, explain.occlusion):
+        with pytest.raises(ValueError, match=r"0.weight of the network was made under torch.inference_mode"):
+            method(net, torch.zeros(1, *IMAGE))
+    assert all(parameter.requires_grad for parameter in net.parameters())
+
+
+def test_whole_numbers_for_a_network_of_pictures_are_refused():
+    net = nn.Sequential(conv(), nn.Flatten(), head(256))
+    with pytest.raises(ValueError, match=r"does not take whole numbers \(torch.uint8\): pass real ones"):
+        explain.occlusion(net, torch.zeros(1, *IMAGE, dtype=torch.uint8), fill=0)
+
+
 class Counting(nn.Module):
     """It keeps a mean of what it saw, and counts its calls, in evaluation as well."""
 

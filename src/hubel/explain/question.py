@@ -106,9 +106,7 @@ class Question:
         self.target: Any = target
         rows = torch.arange(len(self.x), device=self.x.device)
         with torch.set_grad_enabled(graph):
-            outputs = self._outputs(
-                self.x.detach().requires_grad_(graph and self.x.is_floating_point()), rows
-            )
+            outputs = self._first(self.x.detach().requires_grad_(graph and self.x.is_floating_point()), rows)
             self._settle(outputs)
             answer = self._read(outputs, rows)
         self.answer = answer if graph else None
@@ -135,6 +133,17 @@ class Question:
             return (getattr(self.target, "__name__", "a function of the output"),) * num
         what = "output" if self.of == "score" else f"{self.of.replace('_', '-')} of output"
         return tuple(f"{what} {int(number)}" for number in self.target)
+
+    def _first(self, x: Tensor, rows: Tensor) -> Any:
+        """The network's first answer."""
+        try:
+            return self._outputs(x, rows)
+        except RuntimeError as error:
+            if x.is_floating_point():
+                raise
+            raise ValueError(
+                f"the network does not take whole numbers ({x.dtype}): pass real ones, scaled as in training (torch said: {error})"
+            ) from error
 
     def _outputs(self, x: Tensor, rows: Tensor) -> Any:
         self.calls += len(x)
@@ -273,6 +282,11 @@ def untouched(net: nn.Module) -> Iterator[None]:
     Inside, the parameters need no gradients, so that a backward pass ends at the input, and attention goes one way with gradients and without:
     torch's fast path answers zero where a sequence is padded.
     """
+    for name, tensor in (*net.named_parameters(), *net.named_buffers()):
+        if tensor.is_inference():
+            raise ValueError(
+                f"{name} of the network was made under torch.inference_mode, and can have no gradient: make or load the network outside of it"
+            )
     flags = [(parameter, parameter.requires_grad, parameter.grad) for parameter in net.parameters()]
     modes = [(module, module.training) for module in net.modules()]
     devices = sorted({p.device.index or 0 for p in net.parameters() if p.device.type == "cuda"})
