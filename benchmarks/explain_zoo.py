@@ -3,8 +3,7 @@
     python benchmarks/explain_zoo.py [--only resnet swin]
 
 Random weights in float64, biases that are not zero, running statistics of random pictures, small pictures, and another picture as baseline; in
-float64 a residual is the method's, not that of rounding. The environment needs `pip install torchvision timm` beside hubel; `--quick` takes two of our own networks, and
-one of each library where it is installed.
+float64 a residual is the method's, not that of rounding. The environment needs `pip install torchvision timm` beside hubel; `--quick` takes two of our own networks.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ TIMM = {
     "convnextv2_atto": 64, "swin_tiny_patch4_window7_224": 224, "ghostnet_100": 64, "poolformer_s12": 64,
 }  # fmt: skip
 """Of each library names of networks, and the side of the picture."""
-OURS = {"resnet": ((18,), 32), "enet": ((), 64)}
+OURS = {"resnet": ((20,), 16), "enet": ((), 32)}
 COMPLETE, EXACT, ABOUT, STEPS = ("DeepLIFT", "LRP"), 1e-6, 0.05, 20
 
 
@@ -36,7 +35,7 @@ def main() -> None:
     machine, rows = Machine(), []
     worst, refused = dict.fromkeys(COMPLETE, 0.0), []
     for name, make, side in chosen(given):
-        found = explained(make, side)
+        found = explained(make, side, given.threads)
         rows.append(
             row(name, None, "", note="; ".join(f"{method} {said}" for method, (said, _) in found.items()))
         )
@@ -106,12 +105,13 @@ def made(library: str, name: str) -> Any:
     return getattr(models, name)(weights=None, num_classes=10, **more)
 
 
-def explained(make: Callable[[], Any], side: int) -> dict[str, tuple[str, float | None]]:
+def explained(make: Callable[[], Any], side: int, threads: int) -> dict[str, tuple[str, float | None]]:
     """Of every method what is to be said of it, and its residual where it has one."""
     import torch
 
     from hubel import explain
 
+    torch.set_num_threads(threads)
     torch.manual_seed(0)
     net = make().double().eval()
     for value in net.parameters():
@@ -141,13 +141,13 @@ def explained(make: Callable[[], Any], side: int) -> dict[str, tuple[str, float 
     }
     found: dict[str, tuple[str, float | None]] = {}
     for name, method in methods.items():
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             told = method()
         except (ValueError, TypeError, RuntimeError, IndexError, KeyError) as error:
             found[name] = (f"refused: {type(error).__name__}: {str(error).splitlines()[0][:160]}", None)
             continue
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         residual = None if told.residual is None else float(told.residual.max())
         said = "done" if residual is None else f"{residual:.1e}"
         more = f", {told.notes[0]}" if name == "occlusion" else ""

@@ -25,6 +25,7 @@ ORDER = (
     "overhead",
     "small_data",
     "generated_examples",
+    "explain_zoo",
 )
 HEAD = """# Benchmarks
 

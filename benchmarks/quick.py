@@ -28,6 +28,7 @@ SCRIPTS = (
     "generated_examples",
     "zoo",
     "dream",
+    "explain_zoo",
 )
 
 
