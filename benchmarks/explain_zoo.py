@@ -132,7 +132,7 @@ def explained(make: Callable[[], Any], side: int, threads: int) -> dict[str, tup
             function = lambda answer: answer.flatten(1).mean(1)  # noqa: E731 - maps of classes
     methods = {
         "IG": lambda: explain.integrated_gradients(
-            net, x, target=function, baseline=baseline, tolerance=ABOUT
+            net, x, target=function, baseline=baseline, tolerance=ABOUT, max_steps=STEPS
         ),
         "DeepLIFT": lambda: explain.deeplift(net, x, target=function, baseline=baseline),
         "LRP": lambda: explain.lrp(net, x, target=function, rule=explain.EPSILON_PLUS),

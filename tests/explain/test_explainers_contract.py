@@ -21,7 +21,7 @@ SHORTER = {
     "shapley_sampling": {"permutations": 10},
     "lime": {"samples": 100},
     "rise": {"masks": 200},
-    "meaningful_perturbation": {"steps": 30, "size": 8},
+    "meaningful_perturbation": {"steps": 100},
 }
 """Arguments with which the slow ones take no longer than the others; their promises are the same."""
 OTHERS = ("centre_map", "random_map", "intrinsic", "representation_erasure")

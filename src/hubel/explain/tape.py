@@ -109,11 +109,11 @@ class Tape:
             shape = (lead, *self.shapes[operation.outputs[0]][1:])
             value = values[operation.inputs[0]]
             return [value.expand(shape) if operation.name == "expand" else value.reshape(shape)]
-        args, kwargs = operation.args, operation.kwargs
+        args, kwargs = list(operation.args), operation.kwargs
         if operation.name in FACTORIES:
-            args = (args[0], [args[1][0] * num // ROWS, *args[1][1:]], *args[2:])
+            args[1] = [args[1][0] * num // ROWS, *args[1][1:]]
         if operation.name == "native_group_norm":  # which is told the number of examples
-            args = (*args[:3], args[3] * num // ROWS, *args[4:])
+            args[3] = args[3] * num // ROWS
         args, kwargs = mapped((args, kwargs), Slot, lambda slot: values[slot.number])
         args, kwargs = mapped(
             (args, kwargs), Repeated, lambda part: part.row.expand(num, *part.row.shape[1:])
