@@ -56,20 +56,7 @@ def test_every_word_for_a_method_is_a_function():
     for name, method in words.methods().items():
         assert method is getattr(explain, name) and name in explain.__all__
     named = {name for group in words.METHODS.values() for name in group}
-    used = {name for names in words.COMPARED.values() for name in names} | set(words.DEFAULT_METHODS)
-    assert used <= named
-    assert words.default_methods()
-
-
-def test_a_default_that_does_not_suit_the_network_is_said_and_the_next_taken(place, capsys, monkeypatch):
-    def unsuited(net, x, *, target=None):
-        raise TypeError("no rule for fold")
-
-    monkeypatch.setattr(words, "default_methods", lambda: [unsuited, explain.random_map])
-    assert run(["explain", place / "run", place / "photos" / "dark" / "1.png", "-q"]) == 0
-    out, err = capsys.readouterr()
-    assert "unsuited does not suit this network (no rule for fold): random_map instead" in err
-    assert "1-random_map.png" in out
+    assert {name for names in words.COMPARED.values() for name in names} <= named
 
 
 def test_comparing(place, capsys):
@@ -107,6 +94,8 @@ def test_layers_and_a_surrogate(place, capsys):
             "--target belongs to the explanation of files or --compare",
         ),
         (["run", "photos", "--unit", "3"], 2, "--unit belongs to --text"),
+        (["run", "photos", "--places"], 2, "--grid belongs to --map"),
+        (["run", "photos", "--target", "trunk.stme:3"], 1, 'Did you mean "trunk.stem"? Its layers:'),
         (
             ["run", "photos", "-m", "intrinsic", "-m", "random_map"],
             2,
@@ -147,7 +136,7 @@ def test_looks_inside_are_figures(place, capsys, tmp_path):
     looks = (
         (["--filters", "first"], "filters-trunk.stem.conv.png"),
         (["--features", "trunk.block", picture], "features-trunk.block-2.png"),
-        (["--map", place / "photos", "--map-method", "pca"], "codes-pca.png"),
+        (["--map", place / "photos", "--map-method", "pca", "--places"], "codes-pca.png"),
     )
     for words_of, name in looks:
         assert run(["explain", place / "run", *words_of, "-o", tmp_path, "-q"]) == 0

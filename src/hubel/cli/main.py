@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hubel.cli import explaining, words
+from hubel.cli import dreaming, explaining, words
 from hubel.cli.options import Device, Json, Quiet, RunFolder
 from hubel.core.errors import UnreadableData
 
@@ -410,7 +410,7 @@ def evaluate(
 app.command(short_help="What the network saw: figures and maps of files, filters, units, codes.")(
     explaining.explain
 )
-app.command(short_help="A photograph that shows more and more of what a layer looks for.")(explaining.dream)
+app.command(short_help="A photograph that shows more and more of what a layer looks for.")(dreaming.dream)
 
 
 @app.command()

@@ -38,13 +38,14 @@ def attribution(
     names: Sequence[str] | None = None,
     symbols: Sequence[Sequence[str]] | None = None,
     values: Sequence[Sequence[str]] | None = None,
+    planes: str = "plane",
     most: int = 8,
 ) -> Figure:
     """A figure of the first `most` examples, a row each (of text and rows of features: a block each).
 
     `inputs` [N, ...] are the examples as they are to be shown, in stored units: pictures [N, C, H, W], volumes [N, C, D, H, W], series
     [N, L, F] or [N, C, L], rows [N, F]. `titles` [N] say what the network answers (default: the target and its score), `names` the features of
-    rows and series, `values` [N, F] how the features of rows are to be written. With `symbols` [N, L] the values [N, L] are those of
+    rows and series, `values` [N, F] how the features of rows are to be written, `planes` what a plane of a volume is called. With `symbols` [N, L] the values [N, L] are those of
     symbols of a text.
 
     Raises `ValueError` where shapes do not fit.
@@ -68,7 +69,7 @@ def attribution(
     elif found.values.ndim == 4:
         figure = _pictures({head: maps[:num]}, inputs, said)
     elif found.values.ndim == 5:
-        figure = _volumes(maps[:num], inputs, said, head)
+        figure = _volumes(maps[:num], inputs, said, head, planes)
     elif found.values.ndim == 3:
         figure = _series(maps[:num], inputs, said, names, head)
     elif found.values.ndim == 2:
@@ -155,7 +156,9 @@ def _pictures(
     return figure
 
 
-def _volumes(maps: np.ndarray, inputs: np.ndarray, titles: Sequence[str], head: str) -> Figure:
+def _volumes(
+    maps: np.ndarray, inputs: np.ndarray, titles: Sequence[str], head: str, planes_called: str
+) -> Figure:
     """Two rows a volume: the planes in which most happens, above as they are, below with the map over them."""
     num, depth = len(maps), maps.shape[1]
     count = min(MOST_SLICES, depth)
@@ -173,7 +176,7 @@ def _volumes(maps: np.ndarray, inputs: np.ndarray, titles: Sequence[str], head: 
         for place, plane in enumerate(planes):
             ax = _blank(figure.add_subplot(grid[2 * row, place]))
             ax.imshow(grey[plane], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-            said = f"{titles[row]}; plane {plane}" if place == 0 else f"plane {plane}"
+            said = f"{titles[row]}; {planes_called} {plane}" if place == 0 else f"{planes_called} {plane}"
             ax.set_title(_short(said, 40), fontsize=8, color=INK, parse_math=False, loc="left")
             ax = _blank(figure.add_subplot(grid[2 * row + 1, place]))
             ax.imshow(_over(grey[plane], maps[row][plane], limit), interpolation="nearest")
