@@ -165,3 +165,13 @@ def test_a_dream_is_a_picture_of_the_same_size(place, capsys, tmp_path):
     assert json.loads(capsys.readouterr().out) == {"figure": str(tmp_path / "b.png")}
     with Image.open(tmp_path / "a.png") as before, Image.open(tmp_path / "b.png") as after:
         assert before.size == after.size and before.tobytes() != after.tobytes()
+    assert run(["dream", tmp_path / "a.png", "-o", tmp_path / "c.png", *asked[:-2], "--size", "16"]) == 0
+    assert "made smaller, from 20 × 24 to 13 × 16 pixels: --size 24 keeps it" in capsys.readouterr().err
+    with Image.open(tmp_path / "c.png") as smaller:
+        assert smaller.size == (16, 13)
+
+
+def test_occlusion_says_what_it_will_take_before_it_begins(place, capsys, tmp_path):
+    picture = place / "photos" / "dark" / "2.png"
+    assert run(["explain", place / "run", picture, "-m", "occlusion", "-o", tmp_path]) == 0
+    assert "versions of the example, about" in capsys.readouterr().err

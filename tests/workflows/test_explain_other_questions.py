@@ -1,16 +1,21 @@
 """What is explained of networks that answer no row of scores, of several networks, and of several values."""
 
+import warnings
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from small_runs import quick, table
+from torch import nn
 
 import hubel
 from hubel import explain, nets, objectives
 from hubel.data import from_text
 from hubel.workflows import asked_networks, usual
+from hubel.workflows.display import Display
 from hubel.workflows.explain import compare_methods, explain_files
-from hubel.workflows.subject import subjects, target_of
+from hubel.workflows.subject import Subject, subjects, target_of
 
 
 def by_gradient(net, x, target):
@@ -165,7 +170,46 @@ def test_a_default_that_does_not_suit_the_network_is_said_and_the_next_taken(row
 
     folder, x = rows
     run = hubel.fit(x, (x[:, 0] > 0).astype(int), recipe=quick(), out=folder / "c", quiet=True)
-    monkeypatch.setattr(usual, "EXACT", (unsuited, explain.random_map))
+    monkeypatch.setattr(usual, "VALUES", (unsuited, explain.random_map))
     with pytest.warns(UserWarning, match=r"unsuited does not suit .*no rule for fold\): random_map instead"):
         (found,) = explain_files(run, [folder / "new.npy"])
     assert found.figure.name == "new-random_map.png"
+
+
+def large(head, side=96, kind="pictures"):
+    """A network and one picture, as files would give them."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 4, 5, 3), nn.ReLU(), *head).eval()
+    x = torch.rand(1, 1, side, side)
+    return Subject(net=net, x=x, shown=x.numpy(), ids=("a.png",), kind=kind, classes=None, answer=None)
+
+
+POOLED = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)]
+
+
+@pytest.mark.parametrize(
+    ("subject", "method", "said"),
+    [
+        (large(POOLED), "hires_cam", None),
+        (large([nn.AdaptiveMaxPool2d(2), nn.Flatten(), nn.Linear(16, 9), nn.Tanh(), nn.Linear(9, 3)]), "occlusion", "not linear"),
+        (large([nn.Flatten(), nn.Linear(4 * 31 * 31, 3)]), "hires_cam", None),
+        (large(POOLED, side=95), "deeplift", None),
+    ],
+)  # fmt: skip
+def test_large_pictures_are_explained_by_regions(subject, method, said):
+    with warnings.catch_warnings(record=True) as noticed:
+        warnings.simplefilter("always")
+        chosen, found, why = usual.explained_by(None, subject, subject.net, 1, Display(quiet=True))
+    assert chosen.__name__ == method
+    assert [said in str(note.message) for note in noticed] == ([True] if said else [])
+    assert ("by regions" in why) == (subject.x.shape[2] == 96)
+    direct = getattr(explain, method)(subject.net, subject.x, target=1)
+    torch.testing.assert_close(found.values, direct.values)
+
+
+def test_pictures_without_maps_are_occluded():
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(96 * 96, 3)).eval()
+    subject = replace(large(POOLED), net=flat)
+    with pytest.warns(UserWarning, match=r"makes no maps of positions .* occlusion instead"):
+        chosen, _, _ = usual.explained_by(None, subject, flat, None, Display(quiet=True))
+    assert chosen is explain.occlusion

@@ -1,16 +1,21 @@
-"""Which method explains where none is named, and how long it will take: by what was measured, whose numbers are in docs/explain.md."""
+"""Which method explains where none is named, by what was measured (the numbers are in docs/explain.md), and how long it will take.
+
+pictures of 96² positions and more    by regions: HiResCAM where the network is linear behind its last maps (a mean over positions and
+                                      one layer), so that the map adds up to the answer; else occlusion
+all else                              by single values: DeepLIFT; integrated gradients where it has no rule for an operation
+"""
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hubel import explain
 from hubel.core.types import Attribution
+from hubel.explain.question import Target
 from hubel.explain.trust import Explainer
 from hubel.fitting import Ensemble, Run
 from hubel.workflows.asked_networks import Members
@@ -19,16 +24,42 @@ from hubel.workflows.subject import Subject
 from hubel.workflows.suited import suited, word_of
 
 LARGE = 96 * 96
-"""Positions of a picture from which on single pixels say little of a network: measured are 28² and 32² below, 224² above."""
-EXACT: tuple[Explainer, ...] = (explain.deeplift, explain.integrated_gradients, explain.occlusion)
+"""Positions from which on a picture is explained by regions. Measured are 28² and 32², where single pixels tell more, and 224², where
+they look like noise; where between these it changes is a guess.
+"""
+COMPLETE = 1e-3
+"""Relative residual up to which maps are said to add up to the answer."""
+
+
+def regions(net: nn.Module, x: Tensor, *, target: Target = None) -> Attribution:
+    """HiResCAM, refused with `NotImplementedError` where there are no maps or where they do not add up to the answer."""
+    try:
+        found = explain.hires_cam(net, x, target=target)
+    except ValueError as error:
+        raise NotImplementedError(str(error)) from error
+    if found.residual is None or not bool((found.residual <= COMPLETE).all()):
+        raise NotImplementedError(
+            "behind its last maps it is not linear, so that these do not add up to the answer"
+        )
+    return found
+
+
+regions.__name__ = explain.hires_cam.__name__
+VALUES: tuple[Explainer, ...] = (explain.deeplift, explain.integrated_gradients, explain.occlusion)
+REGIONS: tuple[Explainer, ...] = (regions, explain.occlusion)
 
 
 def usual_methods(subject: Subject) -> tuple[tuple[Explainer, ...], str]:
     """The methods that are tried in turn where none is named, and why (a sentence; "" where there is nothing special to say)."""
-    positions = math.prod(subject.x.shape[2:]) if subject.kind == "pictures" else 0
-    if positions < LARGE or subject.per_pixel:
-        return EXACT, ""
-    return (explain.occlusion,), "TODO"
+    if subject.kind != "pictures" or subject.per_pixel:
+        return VALUES, ""
+    height, width = subject.x.shape[2:]
+    if height * width < LARGE:
+        return VALUES, ""
+    return (
+        REGIONS,
+        f"pictures of {height} × {width} are explained by regions, single pixels of them tell little (--method for others)",
+    )
 
 
 def explained_by(
@@ -47,7 +78,7 @@ def explained_by(
             explainer = suited(chosen, subject, known, progress=display.counting(name))
             if chosen is explain.occlusion:
                 display.say(f"  {_estimated(subject, target)}")
-            return chosen, explainer(subject.net, subject.x, target=target), why if place == 1 else ""
+            return chosen, explainer(subject.net, subject.x, target=target), why
         except (TypeError, NotImplementedError) as error:  # an operation without a rule
             if place == len(tried):
                 raise
@@ -62,7 +93,6 @@ def _estimated(subject: Subject, target: Any) -> str:
     """How long occlusion will take."""
     net = subject.net.nets[0] if isinstance(subject.net, Members) else subject.net
     first = target[:1] if isinstance(target, torch.Tensor) else target
-    steps = {"steps_first": True} if subject.kind == "series" else {}
-    cost = explain.occlusion_cost(net, subject.x[:1], target=first, **steps)  # pyright: ignore[reportArgumentType]
-    networks = f", each of {len(subject.net.nets)} networks" if isinstance(subject.net, Members) else ""
-    return f"{cost}; each of {subject.counted}{networks}"
+    cost = explain.occlusion_cost(net, subject.x[:1], target=first, steps_first=subject.kind == "series")
+    networks = f" and each of {len(subject.net.nets)} networks" if isinstance(subject.net, Members) else ""
+    return f"{cost}; for each of {subject.counted}{networks}"
