@@ -171,7 +171,8 @@ def test_a_dream_is_a_picture_of_the_same_size(place, capsys, tmp_path):
         assert smaller.size == (16, 13)
 
 
-def test_occlusion_says_what_it_will_take_before_it_begins(place, capsys, tmp_path):
+def test_occlusion_says_what_it_will_take_before_it_begins(place, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("hubel.workflows.usual.LONG", 0.0)
     picture = place / "photos" / "dark" / "2.png"
     assert run(["explain", place / "run", picture, "-m", "occlusion", "-o", tmp_path]) == 0
     assert "versions of the example, about" in capsys.readouterr().err

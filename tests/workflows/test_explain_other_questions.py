@@ -140,6 +140,10 @@ def test_what_follows_a_text(tmp_path):
     assert found.figure.stat().st_size > 5_000
     (own,) = explain_files(run, [tmp_path / "new.txt"], explain.occlusion)  # what is unknown stands in
     assert own.answers[0]["target"] == run.objective.alphabet[int(scores.argmax())]
+    (erased,) = explain_files(run, [tmp_path / "new.txt"], explain.representation_erasure)
+    assert erased.attribution.values.shape == (1, 12)
+    with pytest.raises(ValueError, match="a text has symbols: explain it by several methods instead"):
+        compare_methods(run, [tmp_path / "new.txt"] * 2, {"occlusion": explain.occlusion})
     (tmp_path / "empty.txt").write_text("")
     with pytest.raises(ValueError, match=r"empty\.txt is empty"):
         explain_files(run, [tmp_path / "empty.txt"], explain.occlusion)

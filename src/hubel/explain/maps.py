@@ -111,7 +111,7 @@ def seen_maps(
             )
     if maps is None:
         raise ValueError(
-            "the network makes no maps of positions (no convolution or pooling was seen): the CAM family needs them; use "
+            "the network makes no maps of positions (no convolution or pooling was seen that answers one row an example): the CAM family needs them; use "
             "integrated_gradients, deeplift or lrp"
         )
     return Seen(

@@ -269,11 +269,12 @@ def _texts(maps: np.ndarray, symbols: Sequence[Sequence[str]], titles: Sequence[
             raise ValueError(f"{len(text)} symbols for {len(one)} values: give one symbol a value")
         blocks.append(laid_out(list(text)[:MOST_SYMBOLS], one[:MOST_SYMBOLS]))
     heights = [0.5 + 0.19 * (1 + max(line for line, *_ in cells)) for cells in blocks]
-    figure = _figure(0.125 * TEXT_WIDTH + 0.9, sum(heights))
+    width = max(column + len(text) for cells in blocks for _, column, text, _ in cells)
+    figure = _figure(max(0.125 * width + 0.9, 4.0), sum(heights), least=0.7)
     axes = figure.subplots(len(blocks), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
     for ax, cells, title, one in zip(axes, blocks, titles, maps, strict=False):
         lines = 1 + max(line for line, *_ in cells)
-        ground = np.full((lines, TEXT_WIDTH), np.nan)
+        ground = np.full((lines, width), np.nan)
         limit, beyond = limit_of(one)
         for line, column, text, value in cells:
             ground[line, column : column + len(text)] = value
@@ -318,10 +319,10 @@ def laid_out(symbols: Sequence[str], values: np.ndarray) -> list[tuple[int, int,
     return cells
 
 
-def _figure(width: float, height: float) -> Figure:
+def _figure(width: float, height: float, *, least: float = 1.6) -> Figure:
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(min(width, 40), min(max(height, 1.6), 80)), dpi=150, layout="constrained")
+    return Figure(figsize=(min(width, 40), min(max(height, least), 80)), dpi=150, layout="constrained")
 
 
 def _flat_picture(picture: np.ndarray) -> np.ndarray:

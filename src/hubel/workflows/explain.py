@@ -117,16 +117,21 @@ def compare_methods(
     """Judge several methods on the same examples (see `hubel.explain.compare`); the comparison, the path of its numbers (JSON), and that of
     a figure with the maps side by side, of pictures.
 
-    Raises what `explain_files` raises, and `ValueError` for series of different lengths.
+    Raises what `explain_files` raises, and `ValueError` for texts and for series of different lengths.
     """
     known = opened(run, device)
     folder = folder_for(known, out)
     parts = list(subjects(known, paths, most=most))
-    if len(parts) > 1:
+    subject = parts[0]
+    if len(parts) > 1 and subject.kind != "texts":
         raise ValueError(
             "methods are compared on examples of one shape: these are series of different lengths, name one of them"
         )
-    subject = parts[0]
+    if subject.kind == "texts":
+        raise ValueError(
+            "methods are compared by changing values of the input a little, and a text has symbols: explain it by several methods instead, "
+            "one after the other"
+        )
     wanted = target_of(subject, target)
     with Display(quiet=quiet) as display:
         display.say(
@@ -210,11 +215,12 @@ def _write(subject: Subject, found: Attribution, folder: Path, name: str, why: s
     from hubel.show.attribution import attribution
 
     answers = _answers(subject, found)
+    follows = "what follows: " if subject.kind == "texts" else ""
     shown = _by_column(subject, found)
     figure = attribution(
         shown,
         subject.shown,
-        titles=[_title(row) for row in answers],
+        titles=[follows + _title(row) for row in answers],
         names=subject.features,
         values=subject.written,
         symbols=subject.symbols,

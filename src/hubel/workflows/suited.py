@@ -21,6 +21,8 @@ from hubel.workflows.subject import Subject
 MOST_OTHERS = 500
 BACKGROUND = ("data", "background", "baselines")
 """What methods call the other examples that they draw from."""
+NOTHING = ("fill", "erased")
+"""What they call the symbol that stands for nothing; of a text that of what is unknown, which comes last."""
 
 
 def suited(
@@ -46,8 +48,8 @@ def suited(
         given["groups"] = _groups(subject.columns)
     if "steps_first" in wanted and subject.kind == "series":
         given["steps_first"] = True
-    if "fill" in wanted and subject.kind == "texts":
-        given["fill"] = len(subject.classes or ()) - 1
+    if subject.kind == "texts":
+        given |= {name: len(subject.classes or ()) - 1 for name in NOTHING if name in wanted}
     if "progress" in wanted and progress is not None:
         given["progress"] = progress
     missing = [

@@ -27,6 +27,8 @@ LARGE = 96 * 96
 """Positions from which on a picture is explained by regions. Measured are 28² and 32², where single pixels tell more, and 224², where
 they look like noise; where between these it changes is a guess.
 """
+LONG = 2.0
+"""Seconds from which on it is said how long occlusion will take."""
 COMPLETE = 1e-3
 """Relative residual up to which maps are said to add up to the answer."""
 
@@ -77,7 +79,7 @@ def explained_by(
         try:
             explainer = suited(chosen, subject, known, progress=display.counting(name))
             if chosen is explain.occlusion:
-                display.say(f"  {_estimated(subject, target)}")
+                _announce(subject, target, display)
             return chosen, explainer(subject.net, subject.x, target=target), why
         except (TypeError, NotImplementedError) as error:  # an operation without a rule
             if place == len(tried):
@@ -89,10 +91,13 @@ def explained_by(
     raise AssertionError("a method was tried")
 
 
-def _estimated(subject: Subject, target: Any) -> str:
-    """How long occlusion will take."""
-    net = subject.net.nets[0] if isinstance(subject.net, Members) else subject.net
+def _announce(subject: Subject, target: Any, display: Display) -> None:
+    """Say how long occlusion will take, where that is long."""
+    nets = list(subject.net.nets) if isinstance(subject.net, Members) else [subject.net]
     first = target[:1] if isinstance(target, torch.Tensor) else target
-    cost = explain.occlusion_cost(net, subject.x[:1], target=first, steps_first=subject.kind == "series")
-    networks = f" and each of {len(subject.net.nets)} networks" if isinstance(subject.net, Members) else ""
-    return f"{cost}; for each of {subject.counted}{networks}"
+    cost = explain.occlusion_cost(nets[0], subject.x[:1], target=first, steps_first=subject.kind == "series")
+    times = len(subject.x) * len(nets)
+    if times * cost.seconds >= LONG:
+        each = "" if times == 1 else f" for each of {subject.counted}"
+        networks = "" if len(nets) == 1 else f" and {len(nets)} networks"
+        display.say(f"  {cost}{each}{networks}")
