@@ -50,6 +50,7 @@ def test_an_autoencoder_is_asked_for_its_error(rows):
     (unit,) = explain_files(run, [folder / "new.npy"], explain.saliency, target=f"{last_linear(run.net)}:1")
     direct = explain.saliency(run.net, scaled, target=explain.Unit(layer=last_linear(run.net), channel=1))
     torch.testing.assert_close(unit.attribution.values, direct.values)
+    assert [row["target"] for row in unit.answers] == list(direct.target)
     with pytest.raises(ValueError, match="no layer 'nothing'"):
         explain_files(run, [folder / "new.npy"], explain.saliency, target="nothing:1")
 

@@ -263,7 +263,10 @@ def _answers(subject: Subject, found: Attribution) -> list[dict[str, Any]]:
     """For each example the file, what is explained by its name, its score, its probability or value, and what the network answers."""
     prediction = answered(subject)
     rows = []
-    for k, (file, name) in enumerate(zip(subject.ids, found.target, strict=True)):
+    targets = found.target
+    if subject.inside:  # a unit, by the name that its layer has in the network itself
+        targets = tuple(name.replace(f" of {subject.inside}.", " of ", 1) for name in targets)
+    for k, (file, name) in enumerate(zip(subject.ids, targets, strict=True)):
         row: dict[str, Any] = {"file": file, "target": name, "score": float(found.score[k])}
         number = re.fullmatch(r"(?:\S+ of )?output (\d+)", name)
         if number is not None:
