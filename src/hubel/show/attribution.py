@@ -2,7 +2,8 @@
 
 Red speaks for what is explained, blue against it; the scale is symmetric around 0 and its own in every row, since maps of different
 pictures have different units. What exceeds the 99.5 % quantile of the absolute values is drawn as that, and the colour bar says so by a
-pointed end. The raw numbers belong into the `.npz` beside the figure.
+pointed end. Maps of large pictures whose values cancel from pixel to pixel are drawn as means over blocks (`hubel.show.blocks`), and the heading
+says so. The raw numbers belong into the `.npz` beside the figure.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hubel.core.types import Attribution
+from hubel.show.blocks import BLOCK, readable
 from hubel.show.pictures import levels
 from hubel.show.wording import number
 
@@ -126,6 +128,11 @@ def _pictures(
     maps: Mapping[str, np.ndarray], inputs: np.ndarray, titles: Sequence[str], *, overlay: bool = True
 ) -> Figure:
     """A row a picture: input, then for each method its map (and the map over the input where there is one method)."""
+    drawn = {name: readable(one) for name, one in maps.items()}
+    maps = {
+        f"{name}, means of {BLOCK} × {BLOCK} pixels" if in_blocks else name: one
+        for name, (one, in_blocks) in drawn.items()
+    }
     names = list(maps)
     num = len(maps[names[0]])
     shown = [_flat_picture(picture) for picture in inputs[:num]]
