@@ -141,6 +141,11 @@ def test_what_follows_a_text(tmp_path):
     assert found.figure.stat().st_size > 5_000
     (own,) = explain_files(run, [tmp_path / "new.txt"], explain.occlusion)  # what is unknown stands in
     assert own.answers[0]["target"] == run.objective.alphabet[int(scores.argmax())]
+    (unit,) = explain_files(run, [tmp_path / "new.txt"], explain.saliency, target="body.layers.0.0:3")
+    with torch.no_grad():
+        hidden = run.net.body.layers[0][0](run.net.embed(torch.tensor([symbols])))[0]
+    torch.testing.assert_close(unit.attribution.score, hidden[:, :, 3].mean(1))
+    assert unit.answers[0]["target"] == "unit 3 of body.layers.0.0"
     (erased,) = explain_files(run, [tmp_path / "new.txt"], explain.representation_erasure)
     assert erased.attribution.values.shape == (1, 12)
     with pytest.raises(ValueError, match="a text has symbols: explain it by several methods instead"):

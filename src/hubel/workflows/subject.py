@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hubel.core.capture import captured
 from hubel.core.errors import nearest
 from hubel.core.types import Prediction
 from hubel.data import Series, read_like
@@ -193,9 +194,24 @@ def _unit(subject: Subject, word: str) -> Unit | None:
             f"target {word!r} names a unit, and every member has its own: name the folder of one member"
         )
     unit = unit_in(subject.net.get_submodule(subject.inside), word)
-    if unit is None or not subject.inside:
-        return unit
-    return replace(unit, layer=f"{subject.inside}.{unit.layer}")
+    if unit is None:
+        return None
+    layer = f"{subject.inside}.{unit.layer}" if subject.inside else unit.layer
+    return replace(unit, layer=layer, steps_first=_has_steps_first(subject, layer))
+
+
+@torch.no_grad()
+def _has_steps_first(subject: Subject, layer: str) -> bool:
+    """Whether a layer of a network of series or texts answers steps before channels, [N, L, C], as recurrent layers do."""
+    if subject.kind not in ("series", "texts"):
+        return False
+    with untouched(subject.net), captured(subject.net, lambda name, module: name == layer) as calls:
+        subject.net(subject.x[:1])
+    answered = [found[0] if isinstance(found, tuple) else found for *_, found in calls]
+    steps, module = subject.x.shape[1], subject.net.get_submodule(layer)
+    if not answered or not isinstance(answered[-1], Tensor) or answered[-1].ndim != 3:
+        return False
+    return answered[-1].shape[1] == steps and not isinstance(module, nn.Conv1d)
 
 
 def as_rows(subject: Subject, values: Tensor) -> Tensor:
