@@ -20,7 +20,7 @@ from hubel.explain.compare import Comparison, compare
 from hubel.explain.trust import Explainer
 from hubel.fitting import Ensemble, Run, open_fitted
 from hubel.workflows.display import Display
-from hubel.workflows.subject import Subject, TargetWord, answered, as_rows, subjects, target_of
+from hubel.workflows.subject import Kind, Subject, TargetWord, answered, as_rows, subjects, target_of
 from hubel.workflows.suited import suited, word_of
 from hubel.workflows.usual import explained_by
 
@@ -166,7 +166,7 @@ def compare_methods(
     if subject.kind == "pictures" and found.judgements:
         from hubel.show.attribution import side_by_side
 
-        titles = [_title(row) for row in _answers(subject, found.judgements[0].attribution)]
+        titles = [_title(row, subject.kind) for row in _answers(subject, found.judgements[0].attribution)]
         ordered = {f"{k}. {j.method}": j.attribution for k, j in enumerate(found.judgements, 1)}
         drawn = folder / f"{name}.png"
         write_figure(side_by_side(ordered, subject.shown, titles=titles), drawn)
@@ -215,12 +215,11 @@ def _write(subject: Subject, found: Attribution, folder: Path, name: str, why: s
     from hubel.show.attribution import attribution
 
     answers = _answers(subject, found)
-    follows = "what follows: " if subject.kind == "texts" else ""
     shown = _by_column(subject, found)
     figure = attribution(
         shown,
         subject.shown,
-        titles=[follows + _title(row) for row in answers],
+        titles=[_title(row, subject.kind) for row in answers],
         names=subject.features,
         values=subject.written,
         symbols=subject.symbols,
@@ -245,9 +244,10 @@ def _has_probabilities(subject: Subject) -> bool:
     return said is not None and said.probabilities is not None
 
 
-def _title(row: Mapping[str, Any]) -> str:
+def _title(row: Mapping[str, Any], kind: Kind) -> str:
     """What is explained, and what else was answered."""
-    what = str(row["target"])
+    follows = kind == "texts" and "probability" in row
+    what = f"what follows: {row['target']}" if follows else str(row["target"])
     if "probability" in row:
         what = f"{what}, {_share(row['probability'])}"
     elif "value" in row:
