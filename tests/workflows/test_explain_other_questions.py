@@ -223,3 +223,17 @@ def test_pictures_without_maps_are_occluded():
     with pytest.warns(UserWarning, match=r"makes no maps of positions .* occlusion instead"):
         chosen, _, _ = usual.explained_by(None, subject, flat, None, Display(quiet=True))
     assert chosen is explain.occlusion
+
+
+def test_a_density_is_explained_by_its_logarithm(rows):
+    folder, x = rows
+    net = nets.realnvp(inputs=(5,))
+    run = hubel.fit(
+        x, "self", net=net, objective=objectives.LogLikelihood(), recipe=quick(epochs=1), out=folder / "p",
+        quiet=True,
+    )  # fmt: skip
+    (found,) = explain_files(run, [folder / "new.npy"], explain.gradient_times_input)
+    with torch.no_grad():
+        expected = run.net(run.scaling(torch.from_numpy(x[:3])))[:, 0]
+    torch.testing.assert_close(found.attribution.score, expected)
+    assert {row["target"] for row in found.answers} == {"log likelihood"}

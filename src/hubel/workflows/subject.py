@@ -24,7 +24,7 @@ from hubel.explain.question import untouched
 from hubel.fitting import Ensemble, Run
 from hubel.fitting.ensemble import mean_prediction
 from hubel.nets.made import Published
-from hubel.objectives import NextSymbol, OwnTarget, PixelCrossEntropy
+from hubel.objectives import Adversarial, LogLikelihood, NextSymbol, OwnTarget, PixelCrossEntropy
 from hubel.objectives.real_values import RealValues
 from hubel.objectives.reconstruction import GivesBack
 from hubel.workflows.asked_networks import INSIDE, Members, asked_network
@@ -42,6 +42,12 @@ WORDS: dict[Kind, tuple[str, str]] = {
     "rows": ("row", "rows"),
     "texts": ("text", "texts"),
 }
+ONE_NUMBER: tuple[tuple[type[OwnTarget], str], ...] = (
+    (GivesBack, "reconstruction error"),
+    (LogLikelihood, "log likelihood"),
+    (Adversarial, "discriminator's score"),
+)
+"""What is said of examples that are their own target."""
 TargetWord = str | int | None
 
 
@@ -297,7 +303,7 @@ def _asked(runs: Sequence[Run]) -> dict[str, Any]:
     if isinstance(objective, NextSymbol):
         names = objective.alphabet
     elif isinstance(objective, OwnTarget):
-        names = ("reconstruction error" if isinstance(objective, GivesBack) else objective.headline,)
+        names = (next((name for kind, name in ONE_NUMBER if isinstance(objective, kind)), "score"),)
 
     def answer(x: Tensor) -> Prediction:
         said = [_said_by(run, net(x)) for run, net in zip(runs, nets, strict=True)]
