@@ -217,6 +217,16 @@ def test_large_pictures_are_explained_by_regions(subject, method, said):
     torch.testing.assert_close(found.values, direct.values)
 
 
+def test_a_unit_in_a_large_picture_is_explained_without_the_last_maps():
+    subject = large(POOLED)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        chosen, _, why = usual.explained_by(
+            None, subject, subject.net, explain.Unit(layer="0", channel=2), Display(quiet=True)
+        )
+    assert chosen is explain.occlusion and "by regions" in why
+
+
 def test_pictures_without_maps_are_occluded():
     flat = nn.Sequential(nn.Flatten(), nn.Linear(96 * 96, 3)).eval()
     subject = replace(large(POOLED), net=flat)

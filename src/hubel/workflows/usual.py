@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hubel import explain
 from hubel.core.types import Attribution
-from hubel.explain.question import Target
+from hubel.explain.question import Target, Unit
 from hubel.explain.trust import Explainer
 from hubel.fitting import Ensemble, Run
 from hubel.workflows.asked_networks import Members
@@ -51,15 +51,18 @@ VALUES: tuple[Explainer, ...] = (explain.deeplift, explain.integrated_gradients,
 REGIONS: tuple[Explainer, ...] = (regions, explain.occlusion)
 
 
-def usual_methods(subject: Subject) -> tuple[tuple[Explainer, ...], str]:
-    """The methods that are tried in turn where none is named, and why (a sentence; "" where there is nothing special to say)."""
+def usual_methods(subject: Subject, target: Any) -> tuple[tuple[Explainer, ...], str]:
+    """The methods that are tried in turn where none is named, and why (a sentence; "" where there is nothing special to say).
+
+    A unit inside may lie before the last maps, which then say nothing of it: it is explained without them.
+    """
     if subject.kind != "pictures" or subject.per_pixel:
         return VALUES, ""
     height, width = subject.x.shape[2:]
     if height * width < LARGE:
         return VALUES, ""
     return (
-        REGIONS,
+        REGIONS[1:] if isinstance(target, Unit) else REGIONS,
         f"pictures of {height} × {width} are explained by regions, single pixels of them tell little (--method for others)",
     )
 
@@ -72,7 +75,7 @@ def explained_by(
     display: Display,
 ) -> tuple[Explainer, Attribution, str]:
     """What `method`, or the first of the usual ones that suits the network, finds; with that method, and why it was taken."""
-    tried, why = usual_methods(subject) if method is None else ((method,), "")
+    tried, why = usual_methods(subject, target) if method is None else ((method,), "")
     for place, chosen in enumerate(tried, start=1):
         name = word_of(chosen)
         display.say(f"explaining {subject.counted} by {name}{f': {why}' if why and place == 1 else ''}")
