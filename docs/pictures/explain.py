@@ -6,6 +6,7 @@ import re
 import tempfile
 from pathlib import Path
 
+import torch
 from PIL import Image
 
 HERE = Path(__file__).parent
@@ -31,8 +32,8 @@ def namespace():
     return found
 
 
-def keep(figure, name):
-    """A figure (or a picture on disk) as a small PNG of few colours."""
+def keep(figure, name, *, photograph=False):
+    """A figure (or a picture on disk) as a small PNG of few colours, dithered where it is a photograph."""
     if isinstance(figure, Path):
         image = Image.open(figure)
     else:
@@ -43,9 +44,11 @@ def keep(figure, name):
     if image.width > WIDEST:
         size = (WIDEST, round(image.height * WIDEST / image.width))
         image = image.resize(size, Image.Resampling.LANCZOS)
-    image.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
-        HERE / f"{name}.png", optimize=True
-    )
+    if photograph:
+        image = image.quantize(palette=image.quantize(COLOURS, Image.Quantize.MEDIANCUT))
+    else:
+        image = image.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    image.save(HERE / f"{name}.png", optimize=True)
     print(name, image.size, (HERE / f"{name}.png").stat().st_size)
 
 
@@ -64,6 +67,26 @@ def draw(found):
     (shown,) = explain.explain_files(masked, SCENES, hubel.explain.intrinsic, out=out)
     keep(shown.figure, "explain-mask")
     keep(look_inside.draw_landscape(run, out), "explain-landscape")
+    draw_photographs()
+
+
+def draw_photographs():
+    """Two photographs, by regions and by single pixels."""
+    import numpy as np
+    from sklearn.datasets import load_sample_images
+
+    import hubel
+    from hubel.show.attribution import side_by_side
+    from hubel.workflows.recognize import published_input
+
+    net = hubel.nets.efficientnet_lite0(weights="imagenet").eval()
+    x = torch.stack([published_input(one, net.published) for one in load_sample_images().images[::-1]])
+    mean, std = (np.array(values)[:, None, None] for values in (net.published.mean, net.published.std))
+    shown = ((x.numpy() * std + mean).clip(0, 1) * 255).astype(np.uint8)
+    methods = (hubel.explain.hires_cam, hubel.explain.occlusion, hubel.explain.deeplift)
+    found = {one.method: one for one in (method(net, x) for method in methods)}
+    titles = [net.published.classes[int(name.split()[-1])] for name in found["HiResCAM"].target]
+    keep(side_by_side(found, shown, titles=titles), "explain-photographs", photograph=True)
 
 
 if __name__ == "__main__":

@@ -56,20 +56,7 @@ def test_every_word_for_a_method_is_a_function():
     for name, method in words.methods().items():
         assert method is getattr(explain, name) and name in explain.__all__
     named = {name for group in words.METHODS.values() for name in group}
-    used = {name for names in words.COMPARED.values() for name in names} | set(words.DEFAULT_METHODS)
-    assert used <= named
-    assert words.default_methods()
-
-
-def test_a_default_that_does_not_suit_the_network_is_said_and_the_next_taken(place, capsys, monkeypatch):
-    def unsuited(net, x, *, target=None):
-        raise TypeError("no rule for fold")
-
-    monkeypatch.setattr(words, "default_methods", lambda: [unsuited, explain.random_map])
-    assert run(["explain", place / "run", place / "photos" / "dark" / "1.png", "-q"]) == 0
-    out, err = capsys.readouterr()
-    assert "unsuited does not suit this network (no rule for fold): random_map instead" in err
-    assert "1-random_map.png" in out
+    assert {name for names in words.COMPARED.values() for name in names} <= named
 
 
 def test_comparing(place, capsys):
@@ -77,11 +64,10 @@ def test_comparing(place, capsys):
     assert run(["explain", place / "run", place / "photos", "--compare", *arguments]) == 0
     out, err = capsys.readouterr()
     assert "1. " in out and "4 images" in out and "2 of 2 methods asked" in err
-    assert run(["explain", place / "run", place / "photos", "--compare", "--json", "-q", *arguments]) == 0
-    assert {m["method"] for m in json.loads(capsys.readouterr().out)["methods"]} == {
-        "intrinsic",
-        "random_map",
-    }
+    fewer = ["-m", "intrinsic", "-m", "centre_map", "--most", "2", "--json", "-q"]
+    assert run(["explain", place / "run", place / "photos", "--compare", *fewer]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert {m["method"] for m in answer["methods"]} == {"intrinsic", "centre_map"} and answer["images"] == 2
 
 
 def test_layers_and_a_surrogate(place, capsys):
@@ -107,6 +93,8 @@ def test_layers_and_a_surrogate(place, capsys):
             "--target belongs to the explanation of files or --compare",
         ),
         (["run", "photos", "--unit", "3"], 2, "--unit belongs to --text"),
+        (["run", "photos", "--places"], 2, "--grid belongs to --map"),
+        (["run", "photos", "--target", "trunk.stme:3"], 1, 'Did you mean "trunk.stem"? Its layers:'),
         (
             ["run", "photos", "-m", "intrinsic", "-m", "random_map"],
             2,
@@ -147,7 +135,7 @@ def test_looks_inside_are_figures(place, capsys, tmp_path):
     looks = (
         (["--filters", "first"], "filters-trunk.stem.conv.png"),
         (["--features", "trunk.block", picture], "features-trunk.block-2.png"),
-        (["--map", place / "photos", "--map-method", "pca"], "codes-pca.png"),
+        (["--map", place / "photos", "--map-method", "pca", "--places"], "codes-pca.png"),
     )
     for words_of, name in looks:
         assert run(["explain", place / "run", *words_of, "-o", tmp_path, "-q"]) == 0
@@ -176,3 +164,14 @@ def test_a_dream_is_a_picture_of_the_same_size(place, capsys, tmp_path):
     assert json.loads(capsys.readouterr().out) == {"figure": str(tmp_path / "b.png")}
     with Image.open(tmp_path / "a.png") as before, Image.open(tmp_path / "b.png") as after:
         assert before.size == after.size and before.tobytes() != after.tobytes()
+    assert run(["dream", tmp_path / "a.png", "-o", tmp_path / "c.png", *asked[:-2], "--size", "16"]) == 0
+    assert "made smaller, from 20 × 24 to 13 × 16 pixels: --size 24 keeps it" in capsys.readouterr().err
+    with Image.open(tmp_path / "c.png") as smaller:
+        assert smaller.size == (16, 13)
+
+
+def test_occlusion_says_what_it_will_take_before_it_begins(place, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("hubel.workflows.usual.LONG", 0.0)
+    picture = place / "photos" / "dark" / "2.png"
+    assert run(["explain", place / "run", picture, "-m", "occlusion", "-o", tmp_path]) == 0
+    assert "versions of the example, about" in capsys.readouterr().err

@@ -172,3 +172,77 @@ def test_networks_and_layers_that_do_not_fit_are_refused():
         explain.grad_cam(hidden, x, target=0, layer="9")
     with pytest.raises(ValueError, match=r"layer 4 answers \[3, 4\], which are no maps"):
         explain.grad_cam(hidden, x, target=0, layer="4")
+
+
+class Patches(nn.Module):
+    """A vision transformer in a few lines: patches of 4, one or two blocks before or after, read from the class token or as a mean."""
+
+    def __init__(self, read, written="fused"):
+        super().__init__()
+        torch.manual_seed(1)
+        self.read, self.written = read, written
+        self.cut = nn.Conv2d(2, 6, 4, 4)
+        self.extra = nn.Parameter(torch.randn(1, 1, 6))
+        self.norms = nn.ModuleList(nn.LayerNorm(6) for _ in range(3))
+        self.mix = nn.ModuleList(nn.Linear(6, 18) for _ in range(2))
+        self.head = nn.Linear(6, 3)
+
+    def attention(self, h, layer):
+        q, k, v = layer(h).chunk(3, dim=2)
+        if self.written == "fused":
+            return F.scaled_dot_product_attention(q, k, v)
+        return (q @ k.transpose(1, 2) / 6**0.5).softmax(-1) @ v
+
+    def forward(self, x):
+        h = self.cut(x).flatten(2).transpose(1, 2)
+        h = torch.cat([self.extra.expand(len(x), -1, -1), h], 1) if self.read == "class" else h
+        for norm, layer in zip(self.norms, self.mix, strict=False):
+            h = h + self.attention(norm(h), layer)
+        h = self.norms[2](h[:, 0]) if self.read == "class" else self.norms[2](h).mean(1)
+        return self.head(h)
+
+
+@pytest.mark.parametrize("written", ["fused", "by hand"])
+def test_maps_of_a_transformer_are_the_last_tokens_that_count(written):
+    net, x = Patches("class", written).double().eval(), inputs((2, 8, 12))
+    found = explain.grad_cam(net, x, target=1)
+    tokens = {}
+    handle = net.norms[1].register_forward_hook(lambda m, i, o: tokens.update(kept=o))
+    y = net(x)[:, 1]
+    handle.remove()
+    (slope,) = torch.autograd.grad(y.sum(), tokens["kept"])
+    patches, slope = (t[:, 1:].detach().transpose(1, 2).reshape(3, 6, 2, 3) for t in (tokens["kept"], slope))
+    torch.testing.assert_close(found.coarse, (slope.mean((2, 3), keepdim=True) * patches).sum(1))
+    assert found.values.shape == x.shape and "last normalized tokens" in found.notes[0]
+    torch.testing.assert_close(explain.grad_cam(net, x, target=1, layer="norms.1").coarse, found.coarse)
+    hires = explain.hires_cam(net, x, target=1)
+    torch.testing.assert_close(hires.coarse, (slope * patches).sum(1))
+    with torch.no_grad():
+        emptied = net.norms[1].register_forward_hook(
+            lambda m, i, o: torch.cat([o[:, :1], torch.zeros_like(o[:, 1:])], 1)
+        )
+        without = net(x)[:, 1]
+        emptied.remove()
+    torch.testing.assert_close(hires.absorbed, without)
+    torch.testing.assert_close(explain.hires_cam(net, x, target=1, layer="norms.1").absorbed, without)
+
+
+def test_cam_of_a_transformer_that_reads_the_mean_of_its_tokens():
+    net, x = Patches("mean").double().eval(), inputs((2, 8, 12))
+    found = explain.cam(net, x, target=2)
+    torch.testing.assert_close(found.coarse.mean((1, 2)) + net.head.bias[2].detach(), found.score)
+    assert explain.hires_cam(net, x, target=2).residual.max() < 1e-12
+
+
+def test_tokens_that_say_nothing_or_can_not_be_told_are_refused():
+    net, x = Patches("class").double().eval(), inputs((2, 8, 12))
+    with pytest.raises(ValueError, match=r"norms\.2 answers"):
+        explain.grad_cam(net, x, layer="norms.2")
+    blind = Patches("class").double().eval()
+    blind.norms = nn.ModuleList(nn.Identity() for _ in range(3))
+    with pytest.raises(ValueError, match="name the layer whose answer"):
+        explain.grad_cam(blind, x)
+    ours = nets.vision_transformer(4, width=24, layers=2, inputs=(2, 8, 12), outputs=3).eval()
+    with pytest.raises(ValueError, match=r"patches in what layer blocks\.1 answers"):
+        explain.grad_cam(ours, x.float(), layer="blocks.1")
+    assert explain.grad_cam(ours, x.float()).coarse.shape == (3, 2, 3)

@@ -133,3 +133,46 @@ def test_blurring_is_a_gaussian():
     constant = torch.full((1, 1, 9), 3.0)
     assert torch.allclose(blurred(constant, 4.0), constant)
     assert filled(torch.tensor([[0.0, 4.0], [1.0, 1.0]]), "grey").tolist() == [[2, 2], [1, 1]]
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_computed(monkeypatch):
+    from hubel.explain import room
+
+    calls = []
+    net = nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)
+    )
+    net[0].register_forward_hook(lambda module, inputs, answered: calls.append(answered.device.type))
+    x = torch.zeros(3, 1, 40, 50)
+    widest = 3 * 8 * 40 * 50 * 4  # what is read, what is answered and what else is needed there
+    assert room.bytes_of_a_pass(net, x[0]) == widest
+    monkeypatch.setattr(room, "free_memory", lambda: 2 * widest)
+    with pytest.raises(
+        ValueError, match=r"takes about 0\.0 GB, .*: 3 at once are too many, explain 2 at a time"
+    ):
+        occlusion(net, x)
+    monkeypatch.setattr(room, "free_memory", lambda: widest - 1)
+    for method in (occlusion, occlusion_cost):
+        with pytest.raises(
+            ValueError, match=r"one example of 1 × 40 × 50 values takes .*: make the example smaller"
+        ):
+            method(net, x[:1])
+    assert set(calls) == {"meta"}
+    monkeypatch.setattr(room, "free_memory", lambda: widest)
+    assert occlusion(net, x[:1], patch=20, stride=20).values.shape == (1, 1, 40, 50)
+
+
+def test_a_network_that_looks_at_values_is_tried():
+    from hubel.explain import room
+
+    class Looks(nn.Module):
+        def forward(self, x):
+            return x.flatten(1)[:, :2] * (2.0 if float(x.sum()) > 0 else 1.0)
+
+    assert room.bytes_of_a_pass(Looks(), torch.ones(1, 4, 4)) is None
+    assert occlusion(Looks(), torch.ones(1, 1, 4, 4), target=0, patch=2, stride=2).values.shape == (
+        1,
+        1,
+        4,
+        4,
+    )

@@ -8,6 +8,7 @@ from matplotlib.colors import to_hex
 from hubel.core.types import Attribution
 from hubel.show import attribution
 from hubel.show.attribution import AGAINST, FOR, laid_out, limit_of, side_by_side
+from hubel.show.blocks import kept, readable
 
 RNG = np.random.default_rng(0)
 
@@ -135,3 +136,24 @@ def test_methods_side_by_side():
 def test_refused():
     with pytest.raises(ValueError, match="1 inputs and 2 titles for 2 examples"):
         attribution(found(2, 1, 4, 4), np.zeros((1, 1, 4, 4)))
+
+
+def test_maps_that_cancel_from_pixel_to_pixel_are_drawn_in_blocks():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(1, 97, 104))
+    drawn, in_blocks = readable(noise)
+    assert in_blocks and drawn.shape == noise.shape
+    assert drawn[0, 8:16, 24:32] == pytest.approx(noise[0, 8:16, 24:32].mean())
+    assert drawn[0, 96, 0:8] == pytest.approx(noise[0, 96, 0:8].mean())  # the last block is one row high
+    assert drawn.sum() == pytest.approx(noise.sum())
+    assert kept(noise) == pytest.approx(1 / 8, abs=0.02)
+    smooth = np.outer(np.hanning(96), np.hanning(96))[None]
+    for whole in (smooth, noise[:, :95], np.zeros((1, 96, 96)), smooth + 0.02 * noise[:, :96, :96]):
+        same, in_blocks = readable(whole)
+        assert same is whole and not in_blocks
+    for values, heading in ((noise, "noisy, means of 8 × 8 pixels"), (smooth, "noisy")):
+        found = Attribution(
+            values=torch.from_numpy(values)[:, None], method="noisy", target=("a",), score=torch.ones(1)
+        )
+        figure = attribution(found, np.zeros((1, 1, *values.shape[1:]), np.uint8))
+        assert figure.axes[1].get_title(loc="left") == heading

@@ -148,6 +148,23 @@ def test_maps_of_codes_show_pictures(net, grid):
         inside.codes_map(found, grid=True)
 
 
+def test_a_map_is_a_grid_where_pictures_would_hide_each_other():
+    from hubel.explain.codes_map import CodesMap
+    from hubel.show.code_plane import hidden_share
+
+    def placed(points):
+        return CodesMap(points=points, codes=points, method="t-SNE", layer="fc", neighbours=1.0)
+
+    corners = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    assert hidden_share(placed(corners)) == 0
+    assert hidden_share(placed(np.concatenate([corners, corners[:1] + 0.01]))) == 2 / 5
+    pictures = np.zeros((5, 1, 8, 8), np.float32)
+    for points, said in ((corners, False), (np.concatenate([corners, corners[:1] + 0.01]), True)):
+        figure = drawn(inside.codes_map(placed(points), pictures[: len(points)]))
+        words = " ".join(text.get_text() for text in figure.texts).split()
+        assert ("cell" in words) == said
+
+
 def test_landscapes_have_axes_with_units(net):
     batch = Batch(inputs=X, targets=torch.arange(12) % 4)
     for directions in (1, 2):

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_runs import quick, table
+from small_runs import quick
 
 import hubel
 from hubel import explain, nets
-from hubel.workflows import look_inside
+from hubel.workflows import layers, look_inside
 from hubel.workflows.explain import compare_methods, explain_files
 from hubel.workflows.subject import as_rows, subjects, target_of
 
@@ -207,38 +207,23 @@ def test_masks_ask_for_a_class(tmp_path):
     torch.testing.assert_close(found.attribution.score, expected)
 
 
-def test_other_questions_are_refused(tmp_path):
-    x, _ = table()
-    own = hubel.fit(
-        x, "self", recipe=quick(), out=tmp_path / "own", quiet=True, net=nets.autoencoder(2, (), inputs=5)
-    )
-    np.save(tmp_path / "new.npy", x[:2])
-    with pytest.raises(ValueError, match="fitted to give its input back"):
-        explain_files(own, [tmp_path / "new.npy"], gradient)
-    both = hubel.ensemble(
-        x, (x[:, 0] > 0).astype(int), members=2, recipe=quick(), out=tmp_path / "e", quiet=True
-    )
-    with pytest.raises(ValueError, match=r"is an ensemble.*member-1"):
-        explain_files(both, [tmp_path / "new.npy"], gradient)
-
-
 def test_layers_are_told_with_what_they_answer(run):
-    rows = {row["layer"]: row for row in look_inside.layers(run)}
+    rows = {row["layer"]: row for row in layers.layers(run)}
     assert rows["trunk.stem"]["answers"] == [16, 12, 14] and rows["fc"]["answers"] == [2]
     assert rows["fc"]["parameters"] == 34
-    assert "    trunk.block.one  ConvNorm" in look_inside.tree(run)
+    assert "    trunk.block.one  ConvNorm" in layers.tree(run)
     with pytest.raises(
         ValueError, match=r'no layer \'trunk.stme\'. Did you mean "trunk.stem"\? Its layers:\ntrunk'
     ):
-        look_inside.layer_of(run, "trunk.stme")
+        layers.layer_of(run, "trunk.stme")
 
 
 def test_units_by_word(run):
-    assert look_inside.unit_of(run, "light") == 1 and look_inside.unit_of(run, "0") == 0
-    unit = look_inside.unit_of(run, "trunk.first.conv:5:3,4")
+    assert layers.unit_of(run, "light") == 1 and layers.unit_of(run, "0") == 0
+    unit = layers.unit_of(run, "trunk.first.conv:5:3,4")
     assert (unit.layer, unit.channel, unit.position) == ("trunk.first.conv", 5, (3, 4))
     with pytest.raises(ValueError, match="expected LAYER:CHANNEL"):
-        look_inside.unit_of(run, "bright")
+        layers.unit_of(run, "bright")
 
 
 def test_a_surrogate_of_the_test_part_or_of_files(place, run):

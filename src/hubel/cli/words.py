@@ -84,8 +84,6 @@ METHODS: dict[str, tuple[str, ...]] = {
     "controls that know nothing": ("random_map", "centre_map"),
 }  # fmt: skip
 """Methods of `hubel explain --method`: functions of `hubel.explain`, by what they do."""
-DEFAULT_METHODS = ("deeplift", "integrated_gradients", "occlusion")
-"""What is taken where no method is named: the first that suits the network (docs/explain.md says why)."""
 COMPARED: dict[str, tuple[str, ...]] = {
     "pictures": (
         "saliency", "gradient_times_input", "smoothgrad", "integrated_gradients", "guided_backprop", "grad_cam", "hires_cam", "layer_cam",
@@ -113,12 +111,6 @@ def method(word: str) -> Callable[..., Any]:
     if name not in known:
         raise WrongWords(f"there is no method {word!r}.{nearest(name, known)}")
     return known[name]
-
-
-def default_methods() -> list[Callable[..., Any]]:
-    """The methods that are tried in turn where none is named."""
-    known = methods()
-    return [known[name] for name in DEFAULT_METHODS if name in known] or list(known.values())[:1]
 
 
 def compared(kind: str, chosen: list[str] | None) -> dict[str, Callable[..., Any]]:

@@ -58,7 +58,7 @@ def cam(
 
 
 def _class_maps(seen: Seen, target: Tensor) -> Tensor:
-    maps, score = seen.maps.detach(), seen.question.score
+    maps, score = seen.as_maps(seen.source.detach()), seen.question.score
     rows = torch.arange(len(maps), device=maps.device)
     mean = maps.flatten(2).mean(2)
     if int(target.max()) < maps.shape[1] and _same(mean[rows, target], score):

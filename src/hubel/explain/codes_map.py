@@ -223,7 +223,9 @@ def _plane(
 def _umap(codes: np.ndarray, neighbours: int, state: int) -> np.ndarray:
     try:
         import umap  # type: ignore[import-not-found]
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if error.name != "umap":  # it is there, and something that it needs is not
+            raise
         raise missing_extra("umap-learn", "maps", "a map by UMAP") from error
     found = umap.UMAP(n_neighbors=neighbours, random_state=state, n_jobs=1).fit_transform(codes)
     return np.asarray(found, np.float64)

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from hubel.core.types import Attribution
 from hubel.explain.completeness import completeness_residual
 from hubel.explain.gradient import slope_at
-from hubel.explain.maps import score_without, seen_maps, spread
+from hubel.explain.maps import Seen, score_without, seen_maps, spread
 from hubel.explain.question import Scale, Target, untouched
 
 Weighting = Callable[[Tensor, Tensor], Tensor]
@@ -132,8 +132,8 @@ def _weighted(
     residual = absorbed = None
     with untouched(net):
         seen = seen_maps(net, x, target, layer=layer, of=of, also=also)
-        question, maps = seen.question, seen.maps.detach()
-        slope = slope_at(seen.answer, seen.maps)
+        question, maps = seen.question, seen.as_maps(seen.source.detach())
+        slope = seen.as_maps(slope_at(seen.answer, seen.source))
         coarse = (weighting(slope, maps) * maps).sum(1)
         coarse = coarse.clamp(min=0) if positive else coarse
         values = spread(coarse, question.x, steps_first=seen.steps_first)
@@ -151,8 +151,14 @@ def _weighted(
         coarse=coarse,
         passes=passes,
         seconds=time.perf_counter() - start,
-        notes=() if layer is None else (f"maps of {layer}",),
+        notes=_notes(layer, seen),
     )
+
+
+def _notes(layer: str | None, seen: Seen) -> tuple[str, ...]:
+    if layer is not None:
+        return (f"maps of {layer}",)
+    return () if seen.tokens is None else ("maps are the last normalized tokens on which the answer depends",)
 
 
 def _mean_slope(slope: Tensor, maps: Tensor) -> Tensor:

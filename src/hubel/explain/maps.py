@@ -2,7 +2,8 @@
 
 A map is what a convolution or pooling answers, and what keeps its axes afterwards (norms, activations, sums, concatenations); what has a
 single position left is none. The last of them is the default; another is chosen by the name of a module. Whether the network is
-made of modules or of functions does not matter.
+made of modules or of functions does not matter. Where they are cut into tokens, which attention reads, the maps are the last normalized
+tokens on which the answer depends (`hubel.explain.tokens`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 from hubel.core.capture import branched
 from hubel.explain.nested import tensors_in
 from hubel.explain.question import Question, Scale, Target, layer_named
+from hubel.explain.tokens import ATTENTIONS, NORMS, Tokens, last_that_counts, tokens_of
 
 MAKERS = ("conv", "max_pool", "avg_pool", "adaptive", "max_unpool")
 RESHAPING = frozenset(
@@ -56,17 +58,22 @@ _KEY = "_hubel_maps"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Seen:
-    """What was seen: the question, the number explained [N] with its graph, the maps [N, C, ...] that it depends on, and of the input, where
-    channels are (`steps_first`: behind the positions). `linear` is the last linear layer: what it read, its weight, bias and answer.
-    `number` counts the maps up to these, in the order in which they are made.
+    """What was seen: the question, the number explained [N] with its graph, what it depends on (`source`: maps, or `tokens` that lie as these say),
+    and of the input, where channels are (`steps_first`: behind the positions). `linear` is the last linear layer: what it read, its weight,
+    bias and answer. `number` counts the maps, or the tokens, up to these, in the order in which they are made.
     """
 
     question: Question
     answer: Tensor
-    maps: Tensor
+    source: Tensor
+    tokens: Tokens | None
     steps_first: bool
     linear: tuple[Tensor, Tensor, Tensor | None, Tensor] | None
     number: int
+
+    def as_maps(self, like_source: Tensor) -> Tensor:
+        """The source, or its slope, as maps [N, C, ...]."""
+        return like_source if self.tokens is None else self.tokens.as_maps(like_source)
 
 
 def seen_maps(
@@ -80,7 +87,8 @@ def seen_maps(
 ) -> Seen:
     """The question, asked once, and the maps of `layer` (None: the last ones).
 
-    Raises `ValueError` where there are no maps, or where the number does not depend on them.
+    Raises `ValueError` where there are no maps, where the number does not depend on them, and where attention reads them in a way that can not
+    be followed.
     """
     if layer is not None:
         layer_named(net, layer)
@@ -88,11 +96,14 @@ def seen_maps(
     with _branch(net, layer) as kept, watch:
         question = Question(net, x, target, of=of, also=also, graph=True)
     assert question.answer is not None
-    maps = watch.last
+    maps, tokens, number = watch.last, None, watch.number
+    if layer is None and watch.attended and (watch.tokens or watch.number == 1):
+        maps, tokens, number = _last_tokens(question, watch)
     if layer is not None:
         if not kept:
             raise ValueError(f"layer {layer} is not called when the network answers: choose another one")
         maps = kept[-1]
+        tokens = _named_tokens(layer, maps, question, watch)
         if not isinstance(maps, Tensor) or maps.ndim < 3 or len(maps) != len(question.x):
             shape = list(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
             raise ValueError(
@@ -100,26 +111,61 @@ def seen_maps(
             )
     if maps is None:
         raise ValueError(
-            "the network makes no maps of positions (no convolution or pooling was seen): the CAM family needs them; use "
+            "the network makes no maps of positions (no convolution or pooling was seen that answers one row an example): the CAM family needs them; use "
             "integrated_gradients, deeplift or lrp"
         )
     return Seen(
         question=question,
         answer=question.answer,
-        maps=maps,
+        source=maps,
+        tokens=tokens,
         steps_first=watch.steps_first,
         linear=watch.linear,
-        number=watch.number,
+        number=number,
     )
+
+
+def _last_tokens(question: Question, watch: _Watch) -> tuple[Tensor, Tokens, int]:
+    """The last tokens on which the answer depends, how they lie, and their number."""
+    assert question.answer is not None
+    found = last_that_counts(question.answer, watch.tokens)
+    if found is None:
+        raise ValueError(
+            "behind its last maps the network works with attention, on tokens that can not be told from others: name the layer whose answer "
+            "[N, tokens, C] or [N, C, h, w] is meant, layer=..., such as the norm before the last attention"
+        )
+    number = next(k for k, (tokens, _) in enumerate(watch.tokens, start=1) if tokens is found[0])
+    return *found, number
+
+
+def _named_tokens(layer: str, answered: Any, question: Question, watch: _Watch) -> Tokens | None:
+    """How the answer [N, tokens, C] of a layer lies on the patches of the input; None where it answers maps."""
+    axes = question.x.ndim - 2
+    if not isinstance(answered, Tensor) or answered.ndim != 3 or axes < 2 or watch.last is None:
+        return None
+    grid = tuple(watch.last.shape[2:])
+    tokens = tokens_of(answered.shape, grid)
+    if tokens is None:
+        raise ValueError(
+            f"layer {layer} answers {list(answered.shape)}, which are neither maps [N, C, ...] nor tokens of the {' × '.join(map(str, grid))} patches of "
+            "the input: choose another layer"
+        )
+    if last_that_counts(question.answer, [(answered, tokens)]) is None:  # pyright: ignore[reportArgumentType]
+        raise ValueError(
+            f"the answer does not depend on the patches in what layer {layer} answers: behind it the network reads other tokens alone, such as "
+            "that of the class. Name an earlier layer, such as the norm before the last attention"
+        )
+    return tokens
 
 
 def score_without(seen: Seen, layer: str | None) -> Tensor:
     """The number [N] where the maps are zero: what the rest of the network answers by itself."""
     question = seen.question
     if layer is not None:
-        with torch.no_grad(), branched(question.net, layer, torch.zeros_like):
+        empty = torch.zeros_like if seen.tokens is None else seen.tokens.emptied
+        with torch.no_grad(), branched(question.net, layer, empty):
             return question(question.x)
-    with torch.no_grad(), _Watch(question.x.shape, empty=seen.number):
+    with torch.no_grad(), _Watch(question.x.shape, empty=seen.number, of_tokens=seen.tokens is not None):
         return question(question.x)
 
 
@@ -164,12 +210,21 @@ def _branch(net: nn.Module, layer: str | None) -> Iterator[list[Any]]:
 
 
 class _Watch(TorchFunctionMode):
-    """Remembers the last maps, the last linear layer, and on which axis the first convolution has its channels; the maps of number `empty`
-    are made zero. `lazy`: the graph begins at the last maps, so that nothing before them is kept.
+    """Remembers the last maps, the normalized tokens behind them, the last linear layer, and on which axis the first convolution has its
+    channels; the maps (`of_tokens`: the tokens) of number `empty` are made zero. `lazy`: the graph begins at the last maps, so that nothing before them is kept.
     """
 
-    def __init__(self, shape: tuple[int, ...], *, lazy: bool = False, empty: int | None = None):
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        *,
+        lazy: bool = False,
+        empty: int | None = None,
+        of_tokens: bool = False,
+    ):
         super().__init__()
+        self.of_tokens, self.attended = of_tokens, False
+        self.tokens: list[tuple[Tensor, Tokens]] = []
         self.number, self.empty, self.lazy = 0, empty, lazy
         self.shape = tuple(shape)
         self.last: Tensor | None = None
@@ -193,7 +248,7 @@ class _Watch(TorchFunctionMode):
         axes = {t.ndim for t in tensors_in((args, kwargs)) if vars(t).get(_KEY) is self}
         kept = bool(axes) and name not in RESHAPING
         if not (makes or kept):  # switching gradients on and off comes here too, and must not be undone
-            return self._linear_seen(name, func(*args, **kwargs), args, kwargs)
+            return self._behind_maps(name, func(*args, **kwargs), args, kwargs)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.lazy):
             result = func(*args, **kwargs)
         found = [t for t in tensors_in(result) if self._are_maps(t) and (makes or t.ndim in axes)]
@@ -205,12 +260,21 @@ class _Watch(TorchFunctionMode):
             if self.lazy:
                 part.requires_grad_()
             self.last, self.number = part, self.number + 1
-            if self.number == self.empty:
+            self.attended, self.tokens = False, []
+            if self.number == self.empty and not self.of_tokens:
                 with torch.no_grad():
                     part.zero_()
         return result
 
-    def _linear_seen(self, name: str, result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _behind_maps(self, name: str, result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Remember a linear layer, normalized tokens, and that attention was seen."""
+        self.attended = self.attended or name in ATTENTIONS or (name == "softmax" and _is_square(result))
+        if name in NORMS and self.last is not None and isinstance(result, Tensor):
+            tokens = tokens_of(result.shape, tuple(self.last.shape[2:]))
+            if tokens is not None and len(result) == self.shape[0]:
+                self.tokens.append((result, tokens))
+                if self.of_tokens and len(self.tokens) == self.empty:
+                    return tokens.emptied(result)
         if name == "linear" and isinstance(result, Tensor):
             named = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
             self.linear = (named["input"], named["weight"], named.get("bias"), result)
@@ -220,6 +284,11 @@ class _Watch(TorchFunctionMode):
         if not part.is_floating_point() or part.ndim < 3:
             return False
         return part.shape[0] == self.shape[0] and math.prod(part.shape[2:]) > 1
+
+
+def _is_square(weights: Any) -> bool:
+    """Whether these could be weights of attention, of every token for every token [..., L, L]."""
+    return isinstance(weights, Tensor) and weights.ndim >= 3 and weights.shape[-1] == weights.shape[-2] > 1
 
 
 def _in_place(func: Any, kwargs: dict[str, Any]) -> bool:

@@ -27,6 +27,7 @@ from hubel.core.types import Attribution
 from hubel.explain.filling import Fill, filled
 from hubel.explain.patches import BYTES_A_PLACE, Patches, axes_of, patches_of, sizes_for, usual_patch
 from hubel.explain.question import Question, Scale, Target, as_input, untouched
+from hubel.explain.room import refuse_what_does_not_fit
 from hubel.explain.versions import BUDGET, Progress, Versions
 
 COARSE = 3
@@ -61,7 +62,8 @@ def occlusion(
     the effect of the nearest one. That is approximate, and `notes` say so. `also` are further arguments of the network; batches take `budget`
     bytes; `progress(done, all)` is called after each, example by example.
 
-    Raises `ValueError` for a patch that does not lie on the example, and for more places than memory can hold; see also `Question`.
+    Raises `ValueError` for a patch that does not lie on the example, for more places than memory can hold, and for examples of which a pass
+    would not fit the memory; see also `Question`.
 
     >>> net = nn.Sequential(nn.Flatten(), nn.Linear(8, 1, bias=False))
     >>> found = occlusion(net, torch.ones(1, 1, 8), patch=2, stride=2, fill=0)
@@ -70,6 +72,7 @@ def occlusion(
     """
     start = time.perf_counter()
     with untouched(net):
+        refuse_what_does_not_fit(net, as_input(net, x), also)
         question = Question(net, x, target, of=of, also=also)
         values, coarse, baselines, notes = [], [], [], []
         for row, example in enumerate(question.x):
@@ -130,6 +133,7 @@ def occlusion_cost(
     """
     with untouched(net):
         first = as_input(net, x)[:1]
+        refuse_what_does_not_fit(net, first, also)
         question = Question(
             net, first, target, also=tuple(value[:1] if value.ndim else value for value in also)
         )

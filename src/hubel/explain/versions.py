@@ -285,13 +285,13 @@ def rows_at_once(question: Question, budget: int = BUDGET) -> int:
     >>> rows_at_once(Question(torch.nn.Linear(2, 1), torch.zeros(1, 2), 0), budget=120)
     5
     """
-    sizes = _Sizes()
+    sizes = Sizes()
     with torch.no_grad(), sizes:
         question(question.x[:1])
     return int(max(1, min(1024, budget // sizes.most)))
 
 
-class _Sizes(TorchDispatchMode):
+class Sizes(TorchDispatchMode):
     """Sees how many bytes the answer of an operation takes at most, times three: what it reads is there too, and what else is still needed."""
 
     def __init__(self) -> None:

@@ -99,14 +99,16 @@ class Ensemble:
 
         Raises what `Run.predict` raises.
         """
-        return mean_prediction([run.predict(inputs, batch_size=batch_size) for run in self._finished()])
+        return mean_prediction(
+            [run.predict(inputs, batch_size=batch_size) for run in self.finished_members()]
+        )
 
     def prediction_of(self, part: Dataset) -> Prediction:
         """The mean of what the members say of examples that were read already; of a text its mean probabilities are not kept, but the bits
         that they gave to each symbol; of masks the classes alone, some pictures after others, since the probabilities of every pixel may be
         too many to be kept.
         """
-        runs = self._finished()
+        runs = self.finished_members()
         if isinstance(self.objective, NextSymbol):
             return replace(self.objective, temperature=1.0).answered(_mean_pieces(runs, part))
         if part.has_masks and len(part) > FEW:
@@ -127,7 +129,7 @@ class Ensemble:
 
         Raises what `Run.evaluate` raises.
         """
-        part = evaluation.part_of(self._finished()[0], data, y, options)
+        part = evaluation.part_of(self.finished_members()[0], data, y, options)
         if data is None:
             evaluation.count_look(self)
         return self.objective.metrics(self.prediction_of(part), np.asarray(part.targets), part.groups)
@@ -139,7 +141,8 @@ class Ensemble:
             self.about = about | names.describe(dict(changes(about)))
             files.write_json(self.folder / ENSEMBLE, self.about)
 
-    def _finished(self) -> tuple[Run, ...]:
+    def finished_members(self) -> tuple[Run, ...]:
+        """The runs, all of them fitted; raises `ValueError` where some are not."""
         unfinished = [run.folder.name for run in self.members if run.status != "finished"]
         if unfinished or len(self.members) < int(self.about["asked"]["number"]):
             raise ValueError(

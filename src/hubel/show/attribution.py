@@ -2,7 +2,8 @@
 
 Red speaks for what is explained, blue against it; the scale is symmetric around 0 and its own in every row, since maps of different
 pictures have different units. What exceeds the 99.5 % quantile of the absolute values is drawn as that, and the colour bar says so by a
-pointed end. The raw numbers belong into the `.npz` beside the figure.
+pointed end. Maps of large pictures whose values cancel from pixel to pixel are drawn as means over blocks (`hubel.show.blocks`), and the heading
+says so. The raw numbers belong into the `.npz` beside the figure.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hubel.core.types import Attribution
+from hubel.show.blocks import BLOCK, readable
 from hubel.show.pictures import levels
 from hubel.show.wording import number
 
@@ -38,13 +40,14 @@ def attribution(
     names: Sequence[str] | None = None,
     symbols: Sequence[Sequence[str]] | None = None,
     values: Sequence[Sequence[str]] | None = None,
+    planes: str = "plane",
     most: int = 8,
 ) -> Figure:
     """A figure of the first `most` examples, a row each (of text and rows of features: a block each).
 
     `inputs` [N, ...] are the examples as they are to be shown, in stored units: pictures [N, C, H, W], volumes [N, C, D, H, W], series
     [N, L, F] or [N, C, L], rows [N, F]. `titles` [N] say what the network answers (default: the target and its score), `names` the features of
-    rows and series, `values` [N, F] how the features of rows are to be written. With `symbols` [N, L] the values [N, L] are those of
+    rows and series, `values` [N, F] how the features of rows are to be written, `planes` what a plane of a volume is called. With `symbols` [N, L] the values [N, L] are those of
     symbols of a text.
 
     Raises `ValueError` where shapes do not fit.
@@ -68,7 +71,7 @@ def attribution(
     elif found.values.ndim == 4:
         figure = _pictures({head: maps[:num]}, inputs, said)
     elif found.values.ndim == 5:
-        figure = _volumes(maps[:num], inputs, said, head)
+        figure = _volumes(maps[:num], inputs, said, head, planes)
     elif found.values.ndim == 3:
         figure = _series(maps[:num], inputs, said, names, head)
     elif found.values.ndim == 2:
@@ -125,6 +128,11 @@ def _pictures(
     maps: Mapping[str, np.ndarray], inputs: np.ndarray, titles: Sequence[str], *, overlay: bool = True
 ) -> Figure:
     """A row a picture: input, then for each method its map (and the map over the input where there is one method)."""
+    drawn = {name: readable(one) for name, one in maps.items()}
+    maps = {
+        f"{name}, means of {BLOCK} × {BLOCK} pixels" if in_blocks else name: one
+        for name, (one, in_blocks) in drawn.items()
+    }
     names = list(maps)
     num = len(maps[names[0]])
     shown = [_flat_picture(picture) for picture in inputs[:num]]
@@ -155,7 +163,9 @@ def _pictures(
     return figure
 
 
-def _volumes(maps: np.ndarray, inputs: np.ndarray, titles: Sequence[str], head: str) -> Figure:
+def _volumes(
+    maps: np.ndarray, inputs: np.ndarray, titles: Sequence[str], head: str, planes_called: str
+) -> Figure:
     """Two rows a volume: the planes in which most happens, above as they are, below with the map over them."""
     num, depth = len(maps), maps.shape[1]
     count = min(MOST_SLICES, depth)
@@ -173,7 +183,7 @@ def _volumes(maps: np.ndarray, inputs: np.ndarray, titles: Sequence[str], head: 
         for place, plane in enumerate(planes):
             ax = _blank(figure.add_subplot(grid[2 * row, place]))
             ax.imshow(grey[plane], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-            said = f"{titles[row]}; plane {plane}" if place == 0 else f"plane {plane}"
+            said = f"{titles[row]}; {planes_called} {plane}" if place == 0 else f"{planes_called} {plane}"
             ax.set_title(_short(said, 40), fontsize=8, color=INK, parse_math=False, loc="left")
             ax = _blank(figure.add_subplot(grid[2 * row + 1, place]))
             ax.imshow(_over(grey[plane], maps[row][plane], limit), interpolation="nearest")
@@ -266,11 +276,12 @@ def _texts(maps: np.ndarray, symbols: Sequence[Sequence[str]], titles: Sequence[
             raise ValueError(f"{len(text)} symbols for {len(one)} values: give one symbol a value")
         blocks.append(laid_out(list(text)[:MOST_SYMBOLS], one[:MOST_SYMBOLS]))
     heights = [0.5 + 0.19 * (1 + max(line for line, *_ in cells)) for cells in blocks]
-    figure = _figure(0.125 * TEXT_WIDTH + 0.9, sum(heights))
+    width = max(column + len(text) for cells in blocks for _, column, text, _ in cells)
+    figure = _figure(max(0.125 * width + 0.9, 4.0), sum(heights), least=0.7)
     axes = figure.subplots(len(blocks), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
     for ax, cells, title, one in zip(axes, blocks, titles, maps, strict=False):
         lines = 1 + max(line for line, *_ in cells)
-        ground = np.full((lines, TEXT_WIDTH), np.nan)
+        ground = np.full((lines, width), np.nan)
         limit, beyond = limit_of(one)
         for line, column, text, value in cells:
             ground[line, column : column + len(text)] = value
@@ -315,10 +326,10 @@ def laid_out(symbols: Sequence[str], values: np.ndarray) -> list[tuple[int, int,
     return cells
 
 
-def _figure(width: float, height: float) -> Figure:
+def _figure(width: float, height: float, *, least: float = 1.6) -> Figure:
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(min(width, 40), min(max(height, 1.6), 80)), dpi=150, layout="constrained")
+    return Figure(figsize=(min(width, 40), min(max(height, least), 80)), dpi=150, layout="constrained")
 
 
 def _flat_picture(picture: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hubel.explain.codes_map import CodesMap
+from hubel.explain.codes_map import MOST_CELLS, CodesMap
 from hubel.show.figures import INK
 from hubel.show.latent_map import COLOURS
 from hubel.show.pictures import display_range
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CANVAS = 1800  # pixels a side
 FRAME = 3  # pixels of it
+MOST_HIDDEN = 0.1
 
 
 def codes_map(
@@ -26,9 +27,11 @@ def codes_map(
     pictures: np.ndarray | None = None,
     *,
     labels: Sequence[Any] | np.ndarray | None = None,
-    grid: bool = False,
+    grid: bool | None = None,
 ) -> Figure:
-    """A map as points, or with `pictures` [N, C, H, W] or [N, H, W, 3] at their places; with `grid` each in a cell of its own.
+    """A map as points, or with `pictures` [N, C, H, W] or [N, H, W, 3]: with `grid` each in a cell of its own, without it at their places.
+
+    Unless told, it is a grid where more than a tenth of the pictures would hide others at their places, and the heading says so.
 
     Labels (those of the map unless given) are colours: of points, or of frames around pictures; up to twenty are told apart.
 
@@ -47,6 +50,8 @@ def codes_map(
         _points(ax, found, named, names)
     else:
         shown = _as_colours(np.asarray(pictures), len(found))
+        if grid is None:
+            grid = hidden_share(found) > MOST_HIDDEN and len(found) <= MOST_CELLS
         frames = [COLOURS[names.index(n)] for n in np.asarray(named).tolist()] if names else []
         _painted(ax, found, shown, frames, grid)
     if names:
@@ -56,8 +61,16 @@ def codes_map(
         for entry in legend.get_texts():
             entry.set_color(INK)
             entry.set_parse_math(False)
-    head(figure, str(found))
+    head(figure, f"{found}{'; each picture in the nearest free cell of a grid' if grid else ''}")
     return figure
+
+
+def hidden_share(found: CodesMap) -> float:
+    """The share of pictures that would lie over another one, were they drawn at their places."""
+    from scipy.spatial import KDTree
+
+    pairs = KDTree(_placed(found)).query_pairs(_side(len(found)) - 1, p=np.inf, output_type="ndarray")
+    return len(np.unique(pairs)) / len(found)
 
 
 def _points(ax: Axes, found: CodesMap, named: Any, names: list[Any]) -> None:
@@ -106,10 +119,7 @@ def _painted(ax: Axes, found: CodesMap, pictures: list[np.ndarray], frames: list
         side = CANVAS // (int(cells.max()) + 1)
         corners = cells * side
     else:
-        side = int(np.clip(1.3 * CANVAS / np.sqrt(len(found)) / 1.6, 24, CANVAS // 6))
-        low, spread = found.points.min(axis=0), np.ptp(found.points, axis=0)
-        placed = (found.points - low) / np.where(spread > 0, spread, 1.0)
-        corners = np.stack([1 - placed[:, 1], placed[:, 0]], axis=1) * (CANVAS - side - 1)
+        side, corners = _side(len(found)), _placed(found)
     for number, (top, left) in enumerate(np.round(corners).astype(int).tolist()):
         small = _sized(pictures[number], side - (2 if grid else 0))
         if frames:
@@ -122,6 +132,18 @@ def _painted(ax: Axes, found: CodesMap, pictures: list[np.ndarray], frames: list
     if any(found.axes) and not grid:
         ax.set_xlabel(found.axes[0], fontsize=8.5)
         ax.set_ylabel(found.axes[1], fontsize=8.5)
+
+
+def _side(num: int) -> int:
+    """The longer side of a picture at its place, in pixels of the canvas."""
+    return int(np.clip(1.3 * CANVAS / np.sqrt(num) / 1.6, 24, CANVAS // 6))
+
+
+def _placed(found: CodesMap) -> np.ndarray:
+    """The upper left corner (row, column) [N, 2] of each picture at its place."""
+    low, spread = found.points.min(axis=0), np.ptp(found.points, axis=0)
+    placed = (found.points - low) / np.where(spread > 0, spread, 1.0)
+    return np.stack([1 - placed[:, 1], placed[:, 0]], axis=1) * (CANVAS - _side(len(found)) - 1)
 
 
 def _sized(picture: np.ndarray, side: int) -> np.ndarray:

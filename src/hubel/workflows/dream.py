@@ -16,7 +16,7 @@ from hubel.data.preprocessing import Scaling
 from hubel.fitting import Run
 from hubel.nets.made import Published
 from hubel.workflows.display import Display
-from hubel.workflows.look_inside import layer_of
+from hubel.workflows.layers import layer_of
 
 
 def dream_file(
@@ -43,9 +43,13 @@ def dream_file(
     files.refuse_unwritable(Path(out).parent)
     net, scaling, colours = _network(known)
     layer = layer_of(known, layer)
-    picture = _picture(Path(path), colours, most_pixels)
+    picture, stored = _picture(Path(path), colours, most_pixels)
     height, width = picture.shape[:2]
     with Display(quiet=quiet) as display:
+        if (height, width) != stored:
+            display.say(
+                f"{path} is made smaller, from {stored[0]} × {stored[1]} to {height} × {width} pixels: --size {max(stored)} keeps it as it is"
+            )
         display.say(f"dreaming of {layer} on {height} × {width} pixels, {octaves} octaves of {steps} steps")
         found = explain.dream(
             net,
@@ -95,8 +99,10 @@ def _network(known: Run | nn.Module) -> tuple[nn.Module, Any, int]:
     )
 
 
-def _picture(path: Path, colours: int, most: int) -> np.ndarray:
-    """The picture as bytes [H, W, 3], or [H, W] for a network of grey pictures, made smaller where a side is longer than `most`."""
+def _picture(path: Path, colours: int, most: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """The picture as bytes [H, W, 3], or [H, W] for a network of grey pictures, made smaller where a side is longer than `most`; and the
+    height and width that it had.
+    """
     from PIL import Image
 
     pixels, channels = decode(path)
@@ -113,4 +119,4 @@ def _picture(path: Path, colours: int, most: int) -> np.ndarray:
             (max(1, round(image.width * scale)), max(1, round(image.height * scale))),
             Image.Resampling.LANCZOS,
         )
-    return np.array(image)
+    return np.array(image), (pixels.shape[1], pixels.shape[2])

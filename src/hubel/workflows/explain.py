@@ -12,34 +12,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from hubel.core import files
 from hubel.core.types import Attribution, Prediction
 from hubel.explain.compare import Comparison, compare
-from hubel.explain.question import untouched
 from hubel.explain.trust import Explainer
 from hubel.fitting import Ensemble, Run, open_fitted
 from hubel.workflows.display import Display
-from hubel.workflows.subject import Subject, TargetWord, as_rows, subjects, target_of
-from hubel.workflows.suited import suited
+from hubel.workflows.subject import Kind, Subject, TargetWord, answered, as_rows, subjects, target_of
+from hubel.workflows.suited import suited, word_of
+from hubel.workflows.usual import explained_by
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST = 8
+MOST, MOST_COMPARED = 8, 40
 FOLDER = "explained"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ExplainedFiles:
-    """What was found (`attribution`, of a table by its columns), and the figure and the numbers on disk."""
+    """What was found (`attribution`, of a table by its columns), and the figure and the numbers on disk; `why` this method, where none was named."""
 
     attribution: Attribution
     figure: Path
     numbers: Path
     answers: tuple[dict[str, Any], ...]
+    why: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -51,14 +51,15 @@ class ExplainedFiles:
             "passes": found.passes,
             "seconds": round(found.seconds, 4),
             "notes": list(found.notes),
+            "why": self.why,
             "examples": list(self.answers),
         }
 
 
 def explain_files(
-    run: Run | Path | str | nn.Module,
+    run: Run | Ensemble | Path | str | nn.Module,
     paths: Sequence[Path | str],
-    method: Explainer,
+    method: Explainer | None = None,
     *,
     target: TargetWord = None,
     out: Path | str | None = None,
@@ -66,11 +67,13 @@ def explain_files(
     device: str = "auto",
     quiet: bool = True,
 ) -> tuple[ExplainedFiles, ...]:
-    """Explain what `run` (or a network with published weights) says of the examples in files, by `method` of `hubel.explain`.
+    """Explain what `run` (an ensemble, or a network with published weights) says of the examples in files, by `method` of `hubel.explain`.
 
-    `target` is a class by name, or an output by number; by default what the network answers, for each example. The figure
-    `NAME-METHOD.png` and the raw map `NAME-METHOD.npz` are written into `out` (default: the folder `explained` of the run, or the present one).
-    At most `most` examples are explained, all together; series of different lengths one by one, with an answer each.
+    Without a method it is chosen by what is explained (`hubel.workflows.usual`). `target` is a class or value by name, an output by number, or
+    a unit as LAYER:CHANNEL; by default what the network answers, for each example. Of an autoencoder the reconstruction error is explained,
+    of a text what follows it, of an ensemble the mean of its members' scores. The figure `NAME-METHOD.png` and the raw map `NAME-METHOD.npz` are
+    written into `out` (default: the folder `explained` of the run, or the present one).
+    At most `most` examples are explained, all together; texts and series of different lengths one by one, with an answer each.
 
     Raises what `subjects` and `target_of` raise, `OSError` where nothing can be written, and what the method raises.
 
@@ -86,29 +89,27 @@ def explain_files(
     new-random_map.png True torch.Size([2, 3])
     """
     known = opened(run, device)
-    folder = _folder(known, out)
+    folder = folder_for(known, out)
     written = []
     with Display(quiet=quiet) as display:
         parts = list(subjects(known, paths, most=most))
         for number, subject in enumerate(parts):
             wanted = target_of(subject, target)
-            display.say(f"explaining {_counted(subject)} by {word_of(method)}")
-            chosen = suited(method, subject, known, progress=display.counting(word_of(method)))
-            found = chosen(subject.net, subject.x, target=wanted)
+            chosen, found, why = explained_by(method, subject, known, wanted, display)
             which = f"-{number}" if len(parts) > 1 else ""
-            name = _safe(f"{_stem(subject.ids)}{which}-{word_of(method)}")
-            written.append(_write(subject, found, folder, name))
+            name = _safe(f"{_stem(subject.ids)}{which}-{word_of(chosen)}")
+            written.append(_write(subject, found, folder, name, why))
     return tuple(written)
 
 
 def compare_methods(
-    run: Run | Path | str | nn.Module,
+    run: Run | Ensemble | Path | str | nn.Module,
     paths: Sequence[Path | str],
     methods: Mapping[str, Explainer],
     *,
     target: TargetWord = None,
     out: Path | str | None = None,
-    most: int = 40,
+    most: int = MOST_COMPARED,
     samples: int = 50,
     device: str = "auto",
     quiet: bool = True,
@@ -116,20 +117,25 @@ def compare_methods(
     """Judge several methods on the same examples (see `hubel.explain.compare`); the comparison, the path of its numbers (JSON), and that of
     a figure with the maps side by side, of pictures.
 
-    Raises what `explain_files` raises, and `ValueError` for series of different lengths.
+    Raises what `explain_files` raises, and `ValueError` for texts and for series of different lengths.
     """
     known = opened(run, device)
-    folder = _folder(known, out)
+    folder = folder_for(known, out)
     parts = list(subjects(known, paths, most=most))
-    if len(parts) > 1:
+    subject = parts[0]
+    if len(parts) > 1 and subject.kind != "texts":
         raise ValueError(
             "methods are compared on examples of one shape: these are series of different lengths, name one of them"
         )
-    subject = parts[0]
+    if subject.kind == "texts":
+        raise ValueError(
+            "methods are compared by changing values of the input a little, and a text has symbols: explain it by several methods instead, "
+            "one after the other"
+        )
     wanted = target_of(subject, target)
     with Display(quiet=quiet) as display:
         display.say(
-            f"comparing {len(methods)} methods on {_counted(subject)}{'' if len(subject.x) >= 20 else ': intervals need more, 20 or so'}"
+            f"comparing {len(methods)} methods on {subject.counted}{'' if len(subject.x) >= 20 else ': intervals need more, 20 or so'}"
         )
         began = time.monotonic()
         usable, unusable = {}, {}
@@ -160,26 +166,16 @@ def compare_methods(
     if subject.kind == "pictures" and found.judgements:
         from hubel.show.attribution import side_by_side
 
-        titles = [_title(row) for row in _answers(subject, found.judgements[0].attribution)]
+        titles = [_title(row, subject.kind) for row in _answers(subject, found.judgements[0].attribution)]
         ordered = {f"{k}. {j.method}": j.attribution for k, j in enumerate(found.judgements, 1)}
         drawn = folder / f"{name}.png"
         write_figure(side_by_side(ordered, subject.shown, titles=titles), drawn)
     return found, numbers, drawn
 
 
-def opened(run: Run | Ensemble | Path | str | nn.Module, device: str = "auto") -> Run | nn.Module:
-    """The run in a folder; raises `ValueError` for an ensemble, whose members are explained one by one."""
-    known = open_fitted(run, device=device) if isinstance(run, (str, Path)) else run
-    if isinstance(known, Ensemble):
-        raise ValueError(
-            f"{known.folder} is an ensemble, whose members see different things: name the folder of one, such as {known.folder / 'member-1'}"
-        )
-    return known
-
-
-def word_of(method: Explainer) -> str:
-    """The name of a method."""
-    return getattr(method, "__name__", type(method).__name__)
+def opened(run: Run | Ensemble | Path | str | nn.Module, device: str = "auto") -> Run | Ensemble | nn.Module:
+    """The run or ensemble in a folder; what is none of these as it is."""
+    return open_fitted(run, device=device) if isinstance(run, (str, Path)) else run
 
 
 def write_figure(figure: Figure, path: Path) -> None:
@@ -205,6 +201,8 @@ def write_numbers(path: Path, subject: Subject, found: Attribution) -> None:
         value = getattr(found, name)
         if value is not None:
             arrays[name] = _array(value)
+    if subject.symbols is not None:
+        arrays["symbols"] = np.array(subject.symbols)
     if subject.columns is not None:
         arrays["by_column"] = _array(as_rows(subject, found.values))
         arrays["columns"] = np.array(subject.features or ())
@@ -212,7 +210,7 @@ def write_numbers(path: Path, subject: Subject, found: Attribution) -> None:
         np.savez_compressed(file, **arrays)
 
 
-def _write(subject: Subject, found: Attribution, folder: Path, name: str) -> ExplainedFiles:
+def _write(subject: Subject, found: Attribution, folder: Path, name: str, why: str) -> ExplainedFiles:
     """The figure and the numbers of one attribution."""
     from hubel.show.attribution import attribution
 
@@ -221,15 +219,17 @@ def _write(subject: Subject, found: Attribution, folder: Path, name: str) -> Exp
     figure = attribution(
         shown,
         subject.shown,
-        titles=[_title(row) for row in answers],
+        titles=[_title(row, subject.kind) for row in answers],
         names=subject.features,
         values=subject.written,
+        symbols=subject.symbols,
+        planes="picture" if subject.kind == "films" else "plane",
         most=len(found),
     )
     drawn, numbers = folder / f"{name}.png", folder / f"{name}.npz"
     write_figure(figure, drawn)
     write_numbers(numbers, subject, found)
-    return ExplainedFiles(attribution=shown, figure=drawn, numbers=numbers, answers=tuple(answers))
+    return ExplainedFiles(attribution=shown, figure=drawn, numbers=numbers, answers=tuple(answers), why=why)
 
 
 def _by_column(subject: Subject, found: Attribution) -> Attribution:
@@ -239,21 +239,15 @@ def _by_column(subject: Subject, found: Attribution) -> Attribution:
     return replace(found, values=as_rows(subject, found.values), baseline=None)
 
 
-@torch.no_grad()
-def _predicted(subject: Subject) -> tuple[Prediction, int]:
-    """What the network answers, and its number of raw scores."""
-    with untouched(subject.net):
-        outputs = subject.net(subject.x)
-    return subject.read(outputs.float().cpu()), int(outputs.shape[1])
-
-
 def _has_probabilities(subject: Subject) -> bool:
-    return not subject.per_pixel and _predicted(subject)[0].probabilities is not None
+    said = answered(subject)
+    return said is not None and said.probabilities is not None
 
 
-def _title(row: Mapping[str, Any]) -> str:
+def _title(row: Mapping[str, Any], kind: Kind) -> str:
     """What is explained, and what else was answered."""
-    what = str(row["target"])
+    follows = kind == "texts" and "probability" in row
+    what = f"what follows: {row['target']}" if follows else str(row["target"])
     if "probability" in row:
         what = f"{what}, {_share(row['probability'])}"
     elif "value" in row:
@@ -267,29 +261,35 @@ def _title(row: Mapping[str, Any]) -> str:
 
 def _answers(subject: Subject, found: Attribution) -> list[dict[str, Any]]:
     """For each example the file, what is explained by its name, its score, its probability or value, and what the network answers."""
-    prediction, outputs = (None, 0) if subject.per_pixel else _predicted(subject)
+    prediction = answered(subject)
     rows = []
-    for k, (file, name) in enumerate(zip(subject.ids, found.target, strict=True)):
+    targets = found.target
+    if subject.inside:  # a unit, by the name that its layer has in the network itself
+        targets = tuple(name.replace(f" of {subject.inside}.", " of ", 1) for name in targets)
+    for k, (file, name) in enumerate(zip(subject.ids, targets, strict=True)):
         row: dict[str, Any] = {"file": file, "target": name, "score": float(found.score[k])}
         number = re.fullmatch(r"(?:\S+ of )?output (\d+)", name)
-        if number is not None and prediction is not None:
-            row |= _said(subject, prediction, outputs, k, int(number[1]))
+        if number is not None:
+            row |= _said(subject, prediction, k, int(number[1]))
         if found.residual is not None:
             row["residual"] = float(found.residual[k])
         rows.append(row)
     return rows
 
 
-def _said(subject: Subject, prediction: Prediction, outputs: int, k: int, number: int) -> dict[str, Any]:
-    names = subject.classes
-    shares = prediction.probabilities
-    if shares is None:
+def _said(subject: Subject, prediction: Prediction | None, k: int, number: int) -> dict[str, Any]:
+    """What output `number` is called, its probability or value for example `k`, and the class that is answered."""
+    names = subject.classes or ()
+    shares = None if prediction is None else prediction.probabilities
+    if prediction is None or shares is None:
+        found: dict[str, Any] = {"target": names[number]} if number < len(names) else {}
+        if prediction is None:
+            return found
         value = np.atleast_2d(prediction.values.reshape(len(subject.x), -1))[k]
-        found: dict[str, Any] = {"value": float(value[number])} if number < len(value) else {}
-        return found | ({"target": names[number]} if names and number < len(names) else {})
-    one_score = prediction.values.ndim == 1 and shares.shape[1] == 2 and number == 0 and outputs == 1
-    column = 1 if one_score else number  # a single score speaks for the second class
-    found = {"target": names[column]} if names and column < len(names) else {}
+        return found | ({"value": float(value[number])} if number < len(value) else {})
+    one_score = prediction.values.ndim == 1 and shares.shape[1] == 2 and subject.num_outputs == 1
+    column = 1 if one_score and number == 0 else number  # a single score speaks for the second class
+    found = {"target": names[column]} if column < len(names) else {}
     found["probability"] = float(shares[k, column])
     if prediction.values.ndim == 1:
         answer = int(prediction.values[k])
@@ -297,18 +297,13 @@ def _said(subject: Subject, prediction: Prediction, outputs: int, k: int, number
     return found
 
 
-def _folder(known: Run | nn.Module, out: Path | str | None) -> Path:
+def folder_for(known: Run | Ensemble | nn.Module, out: Path | str | None) -> Path:
     """Where to; made where it is not there yet, and refused at once where it can not be written into."""
-    folder = Path(out) if out is not None else known.folder / FOLDER if isinstance(known, Run) else Path()
+    folder = Path() if isinstance(known, nn.Module) else known.folder / FOLDER
+    folder = folder if out is None else Path(out)
     files.refuse_unwritable(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _counted(subject: Subject) -> str:
-    num = len(subject.x)
-    what = {"pictures": "picture", "volumes": "volume", "series": "series", "rows": "row"}[subject.kind]
-    return f"{num:,} {what}{'' if num == 1 or what == 'series' else 's'}"
 
 
 def _stem(ids: Sequence[str]) -> str:

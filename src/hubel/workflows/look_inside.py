@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hubel import explain
-from hubel.core.capture import captured
-from hubel.core.errors import nearest
 from hubel.data import Dataset
 from hubel.data.batches import Batches
-from hubel.explain import Surrogate, Unit
-from hubel.explain.question import untouched
+from hubel.explain import Surrogate
 from hubel.fitting import Run
 from hubel.fitting.evaluation import own_test
 from hubel.workflows.display import Display
 from hubel.workflows.explain import write_figure
+from hubel.workflows.layers import inputs_of, layer_of, unit_of
 from hubel.workflows.predict import files_of
 from hubel.workflows.subject import subjects
 
@@ -29,98 +27,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_CODES, MOST_FOR_LANDSCAPE, MOST_FOR_SURROGATE = 1_000, 1_024, 20_000
-
-
-def layers(known: Run | nn.Module) -> list[dict[str, Any]]:
-    """A dict a layer: its name, kind, parameters of its own and below it, and the shape of what it answers for one example, where it is called."""
-    net = known.net if isinstance(known, Run) else known
-    shapes: dict[str, list[int]] = {}
-    example = example_of(known)
-    if example is not None:
-        with untouched(net), torch.no_grad(), captured(net) as calls:
-            net(example)
-        for name, _, _, answered in calls:
-            value = answered[0] if isinstance(answered, tuple) and answered else answered
-            if isinstance(value, Tensor):
-                shapes[name] = list(value.shape[1:])
-    return [
-        {
-            "layer": name,
-            "kind": type(module).__name__,
-            "parameters": sum(p.numel() for p in module.parameters()),
-            "answers": shapes.get(name),
-        }
-        for name, module in net.named_modules()
-        if name
-    ]
-
-
-def tree(known: Run | nn.Module, most: int = 80) -> str:
-    """The layers as a tree, a line each."""
-    rows = layers(known)
-    lines = []
-    for row in rows[:most]:
-        depth = row["layer"].count(".")
-        shape = "" if row["answers"] is None else "  → " + " × ".join(map(str, row["answers"]))
-        counted = f"  {row['parameters']:,}" if row["parameters"] else ""
-        lines.append(f"{'  ' * depth}{row['layer']}  {row['kind']}{counted}{shape}")
-    if len(rows) > most:
-        lines.append(f"… and {len(rows) - most} more (hubel explain RUN --layers)")
-    return "\n".join(lines)
-
-
-def layer_of(known: Run | nn.Module, word: str) -> str:
-    """The layer of this name; raises `ValueError` with the nearest names and the tree of layers."""
-    net = known.net if isinstance(known, Run) else known
-    names = [name for name, _ in net.named_modules() if name]
-    if word not in names:
-        close = nearest(word, names).split(" There are:")[0]
-        raise ValueError(f"the network has no layer {word!r}.{close} Its layers:\n{tree(known)}")
-    return word
-
-
-def unit_of(known: Run | nn.Module, word: str) -> Any:
-    """The target that a word means: "LAYER:CHANNEL" or "LAYER:CHANNEL:ROW,COLUMN" a unit; else a class by name, or an output by number.
-
-    Raises `ValueError` where it means nothing.
-    """
-    match = re.fullmatch(r"(?P<layer>[^:]+):(?P<channel>\d+)(?::(?P<position>\d+(?:,\d+)*))?", word)
-    if match is not None:
-        at = None if match["position"] is None else tuple(map(int, match["position"].split(",")))
-        return Unit(layer=layer_of(known, match["layer"]), channel=int(match["channel"]), position=at)
-    names = _classes(known)
-    if word in names:
-        return names.index(word)
-    if not word.isdigit():
-        raise ValueError(
-            f"unit {word!r} is not understood; expected LAYER:CHANNEL such as conv2:5, a class, or an output's number.{nearest(word, names)}"
-        )
-    return int(word)
-
-
-def example_of(known: Run | nn.Module) -> Tensor | None:
-    """Two examples of zeros as they would enter the network; None where their shape is not known."""
-    if isinstance(known, Run):
-        stored = torch.zeros(
-            2, *known.scaling.shape, dtype=getattr(torch, known.scaling.dtype, torch.float32)
-        )
-        return known.scaling(stored.to(known.device))
-    shape = inputs_of(known)
-    where = next(known.parameters())
-    return None if shape is None else torch.zeros(2, *shape, device=where.device, dtype=where.dtype)
-
-
-def inputs_of(known: Run | nn.Module) -> tuple[int, ...] | None:
-    """The shape of one example as it enters the network."""
-    if isinstance(known, Run):
-        found = example_of(known)
-        assert found is not None
-        return tuple(found.shape[1:])
-    shape = getattr(known, "inputs", None)
-    made = getattr(known, "made_by", None)
-    if shape is None and made is not None:
-        shape = made.arguments.get("inputs")
-    return tuple(shape) if isinstance(shape, (tuple, list)) else None
 
 
 def draw_filters(known: Run | nn.Module, layer: str | None, out: Path) -> Path:
@@ -163,9 +69,13 @@ def draw_codes(
     *,
     layer: str | None = None,
     method: Literal["tsne", "umap", "pca"] = "tsne",
+    grid: bool | None = None,
     seed: int = 0,
 ) -> Path:
-    """A map of examples by what the network makes of them, drawn with the pictures; without files of the run's test part."""
+    """A map of examples by what the network makes of them, drawn with the pictures; without files of the run's test part.
+
+    With `grid` every picture has a cell of its own; unless told, where pictures would hide each other at their places.
+    """
     from hubel.show import inside
 
     layer = None if layer is None else layer_of(known, layer)
@@ -189,7 +99,7 @@ def draw_codes(
         raise ValueError("name the pictures (files or folders) that are to be on the map")
     found = explain.codes_map(net, x, layer, method=method, labels=labels, seed=seed)
     pictures = shown if shown.ndim == 4 else None
-    return _drawn(inside.codes_map(found, pictures, labels=labels), out, f"codes-{method}")
+    return _drawn(inside.codes_map(found, pictures, labels=labels, grid=grid), out, f"codes-{method}")
 
 
 def draw_text(
@@ -259,14 +169,6 @@ def _some(part: Dataset, most: int) -> Dataset:
     """Evenly many of the examples."""
     rows = np.linspace(0, len(part) - 1, min(most, len(part))).astype(np.int64)
     return part.view(rows) if len(rows) < len(part) else part
-
-
-def _classes(known: Run | nn.Module) -> tuple[str, ...]:
-    if isinstance(known, Run):
-        return tuple(
-            known.about["data"].get("classes") or getattr(known.objective, "target_names", None) or ()
-        )
-    return getattr(getattr(known, "published", None), "classes", None) or ()
 
 
 def _drawn(figure: Figure, folder: Path, name: str) -> Path:

@@ -13,25 +13,29 @@ from torch import Tensor, nn
 from hubel.core.types import Attribution
 from hubel.data import Dataset
 from hubel.explain.trust import Explainer
-from hubel.fitting import Run
+from hubel.fitting import Ensemble, Run
 from hubel.fitting.evaluation import own_part
+from hubel.workflows.asked_networks import over_members
 from hubel.workflows.subject import Subject
 
 MOST_OTHERS = 500
 BACKGROUND = ("data", "background", "baselines")
 """What methods call the other examples that they draw from."""
+NOTHING = ("fill", "erased")
+"""What they call the symbol that stands for nothing; of a text that of what is unknown, which comes last."""
 
 
 def suited(
     method: Explainer,
     subject: Subject,
-    known: Run | nn.Module,
+    known: Run | Ensemble | nn.Module,
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Explainer:
-    """`method` as a function of network, inputs and target alone, under its own name.
+    """`method` as a function of network, inputs and target alone, under its own name; of an ensemble the mean over its members.
 
-    What it must be given is taken from the run: examples of its training part, and the columns of a table that were made from one.
+    What it must be given is taken from the run: examples of its training part, the columns of a table that were made from one, the symbol of
+    what is unknown in place of those that are taken away.
 
     Raises `ValueError` for a method that must be given something else, or other examples where there are none.
     """
@@ -44,6 +48,8 @@ def suited(
         given["groups"] = _groups(subject.columns)
     if "steps_first" in wanted and subject.kind == "series":
         given["steps_first"] = True
+    if subject.kind == "texts":
+        given |= {name: len(subject.classes or ()) - 1 for name in NOTHING if name in wanted}
     if "progress" in wanted and progress is not None:
         given["progress"] = progress
     missing = [
@@ -61,22 +67,30 @@ def suited(
     def explain(net: nn.Module, x: Tensor, *, target: Any = None) -> Attribution:
         return method(net, x, target=target, **given)
 
-    explain.__name__ = method.__name__
-    return explain
+    explain.__name__ = word_of(method)
+    return over_members(explain)
 
 
-def other_examples(known: Run | nn.Module, subject: Subject, method: str) -> Tensor:
+def word_of(method: Explainer) -> str:
+    """The name of a method."""
+    return getattr(method, "__name__", type(method).__name__)
+
+
+def other_examples(known: Run | Ensemble | nn.Module, subject: Subject, method: str) -> Tensor:
     """Examples of the run's training part [M, ...] as they enter the network, evenly many of them."""
-    if not isinstance(known, Run):
+    if isinstance(known, nn.Module):
         raise ValueError(
             f"{method} draws from other examples, which a network with published weights does not bring: use hubel.explain.{method} in Python"
         )
-    part = own_part(known, "train")
+    run = known.members[0] if isinstance(known, Ensemble) else known
+    part = own_part(run, "train")
     rows = np.linspace(0, len(part) - 1, min(MOST_OTHERS, len(part))).astype(np.int64)
     some: Dataset = part.view(rows)
     if some.lengths is not None:
         raise ValueError(f"{method} draws from other examples, which have to be of one length: these are not")
-    found = known.scaling(torch.from_numpy(np.array(some.inputs)).to(known.device))
+    found = run.scaling(torch.from_numpy(np.array(some.inputs)).to(run.device))
+    if subject.kind == "films":
+        found = found.transpose(1, 2)
     if found.shape[1:] != subject.x.shape[1:]:
         raise ValueError(
             f"{method} draws from other examples, which have to be of one shape: {list(found.shape[1:])} and {list(subject.x.shape[1:])}"
