@@ -15,18 +15,34 @@ interpolation: W. J. Gordon, C. A. Hall, Numer. Math. 21 (1973) 109, doi:10.1007
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hubel.core.errors import nearest
+from hubel.physics.field import index_of
 
 Value = Callable[..., Tensor]  # of the other coordinates, in their order, [N] each
 JUMP = 1e-6  # of the size of the values: what differs by more where faces meet contradicts
+
+
+@dataclass(frozen=True)
+class Soft:
+    """A condition that the network has to learn: `residual` of fields, coordinates and parameters must vanish where `coordinate` is `at`.
+
+    `takes` are the names in its signature, `needed` the derivatives that it uses.
+    """
+
+    name: str
+    coordinate: str
+    at: float
+    residual: Callable[..., Any]
+    takes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -39,6 +55,18 @@ class Conditions:
     periodic: tuple[str, ...]
     ends: Mapping[str, Mapping[str, tuple[Value | None, Value | None]]]
     initial: Mapping[str, tuple[Value, ...]]
+    soft: tuple[Soft, ...] = ()
+
+    def is_free(self, name: str) -> bool:
+        """Whether nothing is known of this field on any face: then g = 0 and d = 1."""
+        return not self.initial[name] and not self.ends[name]
+
+    def without(self, x: str) -> Conditions:
+        """The same with nothing at the ends of x, where x is periodic instead."""
+        ends = {
+            name: {other: pair for other, pair in pairs.items() if other != x} for name, pairs in self.ends.items()
+        }
+        return replace(self, ends=ends, periodic=(*self.periodic, x))
 
     def given(self, name: str, *coordinates: Tensor) -> Tensor:
         """G [N] of a field."""
@@ -116,17 +144,23 @@ def _at(coordinates: Sequence[Tensor], place: int, value: float) -> list[Tensor]
 
 
 def conditions_of(
-    fields: Sequence[str],
+    parts: Mapping[str, tuple[str, ...]],
     ranges: Mapping[str, tuple[float, float]],
     time: str | None,
     initial: Any,
     boundary: Mapping[str, Any],
     order_in_time: Mapping[str, int],
+    parameters: Sequence[str] = (),
 ) -> Conditions:
-    """What was written, as `Conditions`; every contradiction is an error that names it."""
-    coordinates = tuple(ranges)
-    ends: dict[str, dict[str, list[Value | None]]] = {name: {} for name in fields}
-    periodic = []
+    """What was written, as `Conditions`; every contradiction is an error that names it.
+
+    `parts` are the components of every field: itself, or real and imaginary part.
+    """
+    coordinates, fields = tuple(ranges), tuple(parts)
+    components = [part for name in fields for part in parts[name]]
+    ends: dict[str, dict[str, list[Value | None]]] = {name: {} for name in components}
+    periodic: list[str] = []
+    soft: list[Soft] = []
     for word, given in boundary.items():
         x, sides = _sides(str(word), ranges, time)
         if isinstance(given, str):
@@ -136,12 +170,19 @@ def conditions_of(
                 )
             periodic.append(x)
             continue
-        for name, value in _by_field(given, fields, f"boundary {word!r}").items():
-            others = tuple(c for c in coordinates if c != x)
-            for side in sides:
-                ends[name].setdefault(x, [None, None])[side] = as_function(
-                    value, others, f"boundary {word!r} of {name}"
-                )
+        others = tuple(c for c in coordinates if c != x)
+        for side in sides:
+            at = ranges[x][side]
+            exact = given
+            if learnt := _soft(given, x, at, others, fields, parameters):
+                soft += learnt
+                if not isinstance(given, Mapping):
+                    continue
+                exact = {name: value for name, value in given.items() if name in fields}
+            for name, value in _by_field(exact, fields, f"boundary {word!r}").items():
+                answer = as_function(value, others, f"boundary {word!r} of {name}")
+                for part, its in _parts(answer, parts[name]).items():
+                    ends[part].setdefault(x, [None, None])[side] = its
     for x in periodic:
         if any(x in of_field for of_field in ends.values()):
             raise ValueError(f"{x} is periodic, so that it has no ends at which values could be given")
@@ -152,14 +193,77 @@ def conditions_of(
         time,
         tuple(periodic),
         {name: {x: (pair[0], pair[1]) for x, pair in of_field.items()} for name, of_field in ends.items()},
-        begins,
+        {
+            part: tuple(_parts(value, parts[name])[part] for value in begins[name])
+            for name in fields
+            for part in parts[name]
+        },
+        tuple(soft),
     )
-    _refuse_contradictions(found, fields)
+    _refuse_contradictions(found, components)
     return found
+
+
+def _parts(value: Value, names: tuple[str, ...]) -> dict[str, Value]:
+    """The function itself, or its real and imaginary parts."""
+    if len(names) == 1:
+        return {names[0]: value}
+
+    def imaginary(*coordinates: Tensor) -> Tensor:
+        answered = value(*coordinates)
+        return answered.imag if answered.is_complex() else torch.zeros_like(answered)
+
+    return {names[0]: lambda *coordinates: value(*coordinates).real, names[1]: imaginary}
+
+
+def _soft(
+    given: Any,
+    x: str,
+    at: float,
+    others: tuple[str, ...],
+    fields: Sequence[str],
+    parameters: Sequence[str],
+) -> list[Soft]:
+    """The conditions in `given` that are no values: functions that take a field, and derivatives such as "u.x"."""
+    if isinstance(given, Mapping):
+        return [
+            _of_derivative(str(word), value, x, at, others, fields)
+            for word, value in given.items()
+            if str(word) not in fields
+        ]
+    if not callable(given):
+        return []
+    takes = tuple(inspect.signature(given).parameters)
+    if not set(takes) & set(fields):
+        return []
+    for name in takes:
+        known = (*fields, x, *others, *parameters)
+        if name not in known:
+            raise ValueError(f"the condition at {x} = {at:g} takes {name!r}, which is unknown.{nearest(name, known)}")
+    return [Soft(f"{x} = {at:g}", x, at, given, takes)]
+
+
+def _of_derivative(
+    word: str, value: Any, x: str, at: float, others: tuple[str, ...], fields: Sequence[str]
+) -> Soft:
+    name, _, derivative = word.partition(".")
+    if name not in fields or not derivative or index_of(derivative, (x, *others)) is None:
+        raise ValueError(
+            f"boundary at {x} = {at:g} is of {word!r}; expected a field or a derivative of one, such as "
+            f'"{fields[0]}.{x}".{nearest(word, fields)}'
+        )
+    known = as_function(value, others, f"boundary {x} = {at:g} of {word}")
+
+    def residual(**given: Any) -> Tensor:
+        return getattr(given[name], derivative) - known(*(given[other] for other in others))
+
+    return Soft(f"{word} at {x} = {at:g}", x, at, residual, (name, *others))
 
 
 def as_function(value: Any, names: Sequence[str], what: str) -> Value:
     """A number or function of the coordinates `names` as a function of tensors [N] that answers [N]."""
+    if isinstance(value, complex):
+        return lambda *c, number=value: torch.full(c[0].shape, number, dtype=torch.complex128)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if not math.isfinite(value):
             raise ValueError(f"{what} is {value}; expected a finite number")

@@ -126,7 +126,11 @@ def _plain(value: Any) -> Any:
 
 
 def recorded(
-    names: Sequence[str], coordinates: Sequence[str], num: int, generator: torch.Generator
+    names: Sequence[str],
+    coordinates: Sequence[str],
+    num: int,
+    generator: torch.Generator,
+    complex: frozenset[str] = frozenset(),
 ) -> tuple[dict[str, Field], dict[str, set[Index]]]:
     """Fields that answer every derivative with random values [num] that remember who asked; and what was asked for."""
     asked: dict[str, set[Index]] = {name: set() for name in names}
@@ -137,6 +141,8 @@ def recorded(
             asked[name].add(index)
             if (name, index) not in known:
                 values = torch.rand(num, dtype=torch.float64, generator=generator) + 0.5
+                if name in complex:
+                    values = torch.complex(values, torch.rand(num, dtype=torch.float64, generator=generator) + 0.5)
                 known[name, index] = values.requires_grad_()
             return known[name, index]
 

@@ -52,6 +52,7 @@ class SmallNetwork(nn.Module):
             raise ValueError(
                 f"there is no activation {activation!r}; expected one of {', '.join(ACTIVATIONS)}"
             )
+        self.inputs, self.outputs, self.width, self.depth = inputs, outputs, width, depth
         self.activation = activation
         widths = (inputs, *(width,) * depth, outputs)
         self.layers = nn.ModuleList(
@@ -59,10 +60,51 @@ class SmallNetwork(nn.Module):
         )
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
-            for layer in self.layers:
+            for layer in self.linear:
                 bound = math.sqrt(6 / (layer.in_features + layer.out_features))
                 layer.weight.uniform_(-bound, bound, generator=generator)
                 layer.bias.zero_()
+        for parameter in self.parameters():
+            parameter.requires_grad_(False)  # what is differentiated are the answers of the layers (`rows`)
+
+    @property
+    def linear(self) -> list[nn.Linear]:
+        """Its layers with weights."""
+        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+
+    @property
+    def size(self) -> int:
+        """The number of its weights P."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def weights(self) -> Tensor:
+        """All of them, one after the other, [P]."""
+        return torch.cat([parameter.detach().flatten() for parameter in self.parameters()])
+
+    def read(self, weights: Tensor) -> None:
+        """Take these weights [P]."""
+        place = 0
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(weights[place : place + parameter.numel()].view_as(parameter))
+                place += parameter.numel()
+
+    def widened(self, width: int, seed: int) -> SmallNetwork:
+        """The same function by hidden layers of more units. New units listen to all of the layer before, and nobody listens to them yet.
+
+        T. Chen, I. Goodfellow, J. Shlens, "Net2Net", ICLR 2016, arXiv:1511.05641, with other weights into the new units.
+        """
+        if width < self.width:
+            raise ValueError(f"a network of width {self.width} can not be widened to {width}")
+        found = SmallNetwork(
+            self.inputs, self.outputs, width=width, depth=self.depth, activation=self.activation, seed=seed
+        )
+        with torch.no_grad():
+            for old, new in zip(self.linear, found.linear, strict=True):
+                new.weight[: old.out_features, old.in_features :] = 0
+                new.weight[: old.out_features, : old.in_features] = old.weight
+                new.bias[: old.out_features] = old.bias
+        return found
 
     def forward(self, features: Tensor) -> Tensor:
         """The values alone."""
@@ -71,7 +113,7 @@ class SmallNetwork(nn.Module):
     def series(self, features: Tensor, jet: Jet, tape: Tape | None = None) -> Tensor:
         """Taylor coefficients [M, N, K] of the answer, from those of the features [M, N, F]; with a `tape` every layer is noted."""
         values = features
-        for place, layer in enumerate(self.layers):
+        for place, layer in enumerate(self.linear):
             answered = values @ layer.weight.t()
             answered = torch.cat([answered[:1] + layer.bias, answered[1:]])
             if tape is not None:
@@ -86,10 +128,13 @@ class SmallNetwork(nn.Module):
         return values
 
 
-def rows(tape: Tape, residual: Tensor, *, last: bool) -> Tensor:
+def rows(
+    tape: Tape, residual: Tensor, *, last: bool, images: int = 1, into: Tensor | None = None
+) -> Tensor:
     """The rows [N, P] of the Jacobian of a `residual` [N] whose n-th value depends on point n alone; P as `parameters()` are ordered.
 
-    `last` says that nothing else will be differentiated on the same graph.
+    With `images` = R the network was given R N points, and value n depends on n, n + N, ... `last` says that nothing else will be
+    differentiated on the same graph. `into` is where the rows are written, if given.
     """
     slopes = torch.autograd.grad(
         residual.sum(),
@@ -97,11 +142,17 @@ def rows(tape: Tape, residual: Tensor, *, last: bool) -> Tensor:
         retain_graph=not last,
         materialize_grads=True,
     )
-    found = []
-    for (_, received, _), slope in zip(tape.layers, slopes, strict=True):
-        weights = slope.permute(1, 2, 0) @ received.permute(1, 0, 2)  # [N, out, M] [N, M, in]
-        found += [weights.flatten(1), slope[0]]
-    return torch.cat(found, dim=1)
+    num, size = len(residual), sum(layer.weight.numel() + layer.bias.numel() for layer, _, _ in tape.layers)
+    found = residual.new_empty(num, size) if into is None else into
+    place = 0
+    for (layer, received, _), slope in zip(tape.layers, slopes, strict=True):
+        left = slope.unflatten(1, (images, num)).permute(2, 3, 0, 1).flatten(2)  # [N, out, M R]
+        right = received.unflatten(1, (images, num)).permute(2, 0, 1, 3).flatten(1, 2)  # [N, M R, in]
+        weights, bias = layer.weight.numel(), layer.bias.numel()
+        found[:, place : place + weights] = (left @ right).flatten(1)
+        found[:, place + weights : place + weights + bias] = slope[0].unflatten(0, (images, num)).sum(0)
+        place += weights + bias
+    return found
 
 
 def with_cosines(
