@@ -267,18 +267,19 @@ class TestLShape:
         assert np.isnan(references.l_shape(np.array([0.5, 2.0]), np.array([0.5]))).all()
 
 
-class TestRiemann:
-    BURGERS = {"flux": lambda u: u**2 / 2, "slope": lambda u: u}
-    BUCKLEY_LEVERETT = {  # neither convex nor concave: a shock with a fan behind it
-        "flux": lambda u: u**2 / (u**2 + (1 - u) ** 2),
-        "slope": lambda u: 2 * u * (1 - u) / (u**2 + (1 - u) ** 2) ** 2,
-    }
+BURGERS = {"flux": lambda u: u**2 / 2, "slope": lambda u: u}
+BUCKLEY_LEVERETT = {  # neither convex nor concave: a shock with a fan behind it
+    "flux": lambda u: u**2 / (u**2 + (1 - u) ** 2),
+    "slope": lambda u: 2 * u * (1 - u) / (u**2 + (1 - u) ** 2) ** 2,
+}
 
+
+class TestRiemann:
     @pytest.mark.parametrize(
         ("law", "left", "right"), [("burgers", 1.2, 0.4), ("burgers", -0.5, 1.0), ("oil", 1.0, 0.0)]
     )
     def test_godunovs_scheme_converges_to_it(self, law, left, right):
-        flux, slope = (self.BURGERS if law == "burgers" else self.BUCKLEY_LEVERETT).values()
+        flux, slope = (BURGERS if law == "burgers" else BUCKLEY_LEVERETT).values()
         errors = []
         for num in (100, 400):
             x = -1 + 3 * (np.arange(num) + 0.5) / num
@@ -297,23 +298,23 @@ class TestRiemann:
 
     def test_rankine_hugoniot_and_welges_tangent(self):
         x = np.linspace(0, 2, 20_001)
-        u = references.riemann(np.ones_like(x), x, left=1.0, right=0.0, **self.BUCKLEY_LEVERETT)
+        u = references.riemann(np.ones_like(x), x, left=1.0, right=0.0, **BUCKLEY_LEVERETT)
         front = np.flatnonzero(np.diff(u) < -0.1)
         assert len(front) == 1
         behind = u[front[0]]
         assert abs(behind - math.sqrt(0.5)) < 1e-3  # where the tangent from 0 touches the flux
-        assert abs(x[front[0]] - self.BUCKLEY_LEVERETT["flux"](behind) / behind) < 2e-4
+        assert abs(x[front[0]] - BUCKLEY_LEVERETT["flux"](behind) / behind) < 2e-4
 
     def test_mass_is_what_flows_in(self):
         x = np.linspace(-1, 2, 30_001)
-        u = references.riemann(np.full_like(x, 0.5), x, left=-0.5, right=1.0, **self.BURGERS)
+        u = references.riemann(np.full_like(x, 0.5), x, left=-0.5, right=1.0, **BURGERS)
         start = np.where(x < 0, -0.5, 1.0)
         gained = np.trapezoid(u - start, x)
         assert abs(gained - 0.5 * (0.125 - 0.5)) < 1e-4
 
     def test_refuses(self):
         with pytest.raises(ValueError, match="begins at 0"):
-            references.riemann(np.array(-1.0), np.array(0.0), left=1, right=0, **self.BURGERS)
+            references.riemann(np.array(-1.0), np.array(0.0), left=1, right=0, **BURGERS)
         with pytest.raises(ValueError, match="not finite everywhere between 0 and 1"):
             references.riemann(
                 np.array(1.0), np.array(0.0), left=0, right=1, flux=lambda u: np.log(u - 2), slope=lambda u: u
