@@ -129,29 +129,39 @@ class SmallNetwork(nn.Module):
 
 
 def rows(
-    tape: Tape, residual: Tensor, *, last: bool, images: int = 1, into: Tensor | None = None
+    tape: Tape,
+    residual: Tensor,
+    *,
+    last: bool,
+    images: int = 1,
+    others: Sequence[Tensor] = (),
+    into: Tensor | None = None,
 ) -> Tensor:
     """The rows [N, P] of the Jacobian of a `residual` [N] whose n-th value depends on point n alone; P as `parameters()` are ordered.
 
     With `images` = R the network was given R N points, and value n depends on n, n + N, ... `last` says that nothing else will be
-    differentiated on the same graph. `into` is where the rows are written, if given.
+    differentiated on the same graph. `others` are further tensors [N] of which value n depends on entry n; their derivatives are the
+    last columns. `into` is where the rows are written, if given.
     """
     slopes = torch.autograd.grad(
         residual.sum(),
-        [answered for _, _, answered in tape.layers],
+        [*(answered for _, _, answered in tape.layers), *others],
         retain_graph=not last,
         materialize_grads=True,
     )
-    num, size = len(residual), sum(layer.weight.numel() + layer.bias.numel() for layer, _, _ in tape.layers)
+    num = len(residual)
+    size = sum(layer.weight.numel() + layer.bias.numel() for layer, _, _ in tape.layers) + len(others)
     found = residual.new_empty(num, size) if into is None else into
     place = 0
-    for (layer, received, _), slope in zip(tape.layers, slopes, strict=True):
+    for (layer, received, _), slope in zip(tape.layers, slopes, strict=False):
         left = slope.unflatten(1, (images, num)).permute(2, 3, 0, 1).flatten(2)  # [N, out, M R]
         right = received.unflatten(1, (images, num)).permute(2, 0, 1, 3).flatten(1, 2)  # [N, M R, in]
         weights, bias = layer.weight.numel(), layer.bias.numel()
         found[:, place : place + weights] = (left @ right).flatten(1)
         found[:, place + weights : place + weights + bias] = slope[0].unflatten(0, (images, num)).sum(0)
         place += weights + bias
+    for column, slope in enumerate(slopes[len(tape.layers) :], start=place):
+        found[:, column] = slope
     return found
 
 

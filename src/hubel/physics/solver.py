@@ -1,12 +1,43 @@
-"""From an equation to its solution: `solve(problem, tol=...)`."""
+"""From an equation to its solution: `solve(problem, tol=...)`.
+
+A small network in double precision, conditions exact where they can be, Levenberg-Marquardt on points that follow the residual: few points
+and a small network first, more of both when they are what limits the error. The work ends when the estimated error is below `tol`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
+import torch
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+from hubel.core.random import key
+from hubel.physics.ansatz import Ansatz, inputs_of, scales_of
+from hubel.physics.discovery import Judgement, judged
+from hubel.physics.estimate import Amplification
+from hubel.physics.levenberg import LevenbergMarquardt
+from hubel.physics.mirror import mirror_of
+from hubel.physics.network import SmallNetwork
+from hubel.physics.observations import Observations
 from hubel.physics.problem import Problem
+from hubel.physics.sampling import drawn, sobol
 from hubel.physics.solution import Record, Solution
+from hubel.physics.system import Part, System, prepared_blocks, sizes_of
+
+CHECKED = 3000  # points at which the residual is measured and that are never used to lower it
+FACE = 256  # points of every soft condition
+EVERY = 5  # iterations between two measurements
+ROUND = 10  # iterations on one set of points
+PATIENCE = 12  # measurements without progress after which the network grows
+PROGRESS = 0.8  # of the residual: what counts as progress
+LARGEST = 3000  # weights; beyond, J^T J costs more than it brings
+EMPHASIS = 3.0  # by which the equation gains weight against data in a round
+SETTLED = 6  # rounds with data after which unknowns that rest are taken as found
 
 
 def solve(
@@ -16,20 +47,341 @@ def solve(
     tol: float = 1e-4,
     seed: int = 0,
     seconds: float | None = None,
-    width: int | None = None,
+    width: int = 20,
     depth: int = 3,
     progress: Callable[[int, float, float | None, float], None] | None = None,
     save: Callable[[dict[str, Any]], None] | None = None,
+    save_every: float = 10.0,
     state: Mapping[str, Any] | None = None,
 ) -> Solution:
     """A network that fulfils the equation and its conditions to a relative L2 error of `tol`, as estimated; or the best that was reached.
 
     `data` is a table (a mapping of columns, or a DataFrame) with a column for every coordinate and for one field or more. `seconds` limits
-    the time. `progress(iteration, loss, estimate, seconds)` is called after every iteration, `save(state)` every few seconds, with what
-    `state=` takes to go on as if nothing had happened. A Ctrl-C ends the work and answers what was reached, `stopped="interrupted"`.
+    the time. `width` and `depth` are the network's at the beginning. `progress(iteration, loss, estimate, seconds)` is called after every
+    iteration, `save(state)` every `save_every` seconds, with what `state=` takes to go on as if nothing had happened. A Ctrl-C ends the
+    work and answers what was reached, `stopped="interrupted"`.
+
+    Raises `ValueError` or `TypeError` for a tolerance that is no number in (0, 1), for a problem whose conditions do not suffice, and for
+    data that do not fit.
     """
-    raise NotImplementedError
+    solver = Solver(problem, data=data, tol=tol, seed=seed, width=width, depth=depth, state=state)
+    saved = solver.seconds
+    try:
+        for record in solver.steps(seconds):
+            if progress is not None:
+                progress(record.iteration, record.loss, record.estimate, record.seconds)
+            if save is not None and record.seconds - saved > save_every:
+                save(solver.state())
+                saved = record.seconds
+    except KeyboardInterrupt:
+        solver.stopped = "interrupted"
+    return solver.solution()
 
 
 class Solver:
-    """The same, one iteration after the other: `for record in solver.steps(): ...`, then `solver.solution()`; `solver.state()` at any time."""
+    """The same, one iteration after the other: `for record in solver.steps(): ...`, then `solver.solution()`; `solver.state()` at any time.
+
+    All is a function of the arguments, the number of threads and the machine; a solver made from the `state` of another goes on as that
+    one would have.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        data: Any = None,
+        tol: float = 1e-4,
+        seed: int = 0,
+        width: int = 20,
+        depth: int = 3,
+        state: Mapping[str, Any] | None = None,
+    ):
+        if isinstance(tol, bool) or not isinstance(tol, (int, float)) or not 0 < tol < 1:
+            raise ValueError(f"tol is {tol!r}; expected a relative error between 0 and 1, such as 1e-4")
+        self.problem, self.tol, self.seed = problem, float(tol), int(seed)
+        self.observed = None if data is None else Observations.of(data, problem)
+        if problem.unknowns and self.observed is None:
+            raise ValueError(f"{', '.join(problem.unknowns)} can only be found from data: solve(problem, data=table)")
+        if self.observed is None and (text := problem.missing()):
+            raise ValueError(f"without data the solution is not determined: {text}")
+        mirror = mirror_of(problem) if self.observed is None else None
+        scales = scales_of(problem)
+        if self.observed is not None:
+            scales |= self.observed.scales
+        network = SmallNetwork(
+            inputs_of(problem, mirror), len(problem.components), width=width, depth=depth, seed=key(self.seed, "network") % 2**31
+        )
+        self.ansatz = Ansatz(problem, network, mirror, scales)
+        self.sizes = sizes_of(problem, scales)
+        self.method = LevenbergMarquardt()
+        self.amplification = Amplification()
+        self.theta = torch.cat([network.weights(), torch.zeros(len(problem.unknowns), dtype=torch.float64)])
+        self.best, self.best_residual, self.best_estimate = self.theta, math.inf, None
+        self.num_points = max(500, network.size) if self.observed is None else 2000
+        self.iteration, self.round, self.until = 0, 0, 0
+        self.since, self.mark, self.emphasis = 0, math.inf, 1.0
+        self.points = torch.empty(0, len(problem.coordinates), dtype=torch.float64)
+        self.trail: list[list[float]] = []
+        self.history: list[Record] = []
+        self.seconds, self.stopped = 0.0, ""
+        self.sampling = 1.0
+        self._begin()
+        if state is not None:
+            self._read(state)
+
+    def steps(self, seconds: float | None = None) -> Iterator[Record]:
+        """One record after every iteration, until the estimate is below the tolerance, nothing improves, or the `seconds` are over."""
+        self.stopped = ""
+        begin = time.perf_counter() - self.seconds
+        if seconds is not None and not seconds > 0:
+            raise ValueError(f"seconds is {seconds}; expected a positive time")
+        while not self.stopped:
+            with threadpool_limits(torch.get_num_threads(), user_api="blas"):
+                if self.iteration >= self.until:
+                    self._draw()
+                theta, loss, found = self.method.step(self.system, self.theta)
+                self.theta = theta
+                self.iteration += 1
+                if not found:
+                    self.until = self.iteration
+                if self.iteration % EVERY == 0:
+                    self._measure(loss)
+            self.seconds = time.perf_counter() - begin
+            if seconds is not None and self.seconds >= seconds and not self.stopped:
+                self.stopped = "time"
+            record = Record(
+                iteration=self.iteration,
+                loss=loss,
+                estimate=self.best_estimate,
+                seconds=self.seconds,
+                num_weights=self.ansatz.network.size,
+                num_points=self.num_points,
+            )
+            self.history.append(record)
+            yield record
+
+    def solution(self) -> Solution:
+        """The best that was found so far, with its error and what limits it."""
+        state = self.state()
+        theta = self.best if self.observed is None and math.isfinite(self.best_residual) else self.theta
+        network = self.ansatz.network.widened(self.ansatz.network.width, 0)
+        network.read(theta[: network.size])
+        ansatz = self.ansatz.with_network(network)
+        judgement = Judgement()
+        estimate = self.best_estimate
+        if self.observed is not None:
+            judgement = judged(System(ansatz, self.system.parts), theta, self.observed, self.checked[0].points)
+            estimate = judgement.error
+        residual, violations = self._residual(ansatz, theta)
+        return Solution(
+            problem=self.problem,
+            ansatz=ansatz,
+            tol=self.tol,
+            estimate=estimate,
+            residual=residual,
+            stopped=self.stopped or "not finished",
+            limit=self._limit(estimate, residual),
+            history=tuple(self.history),
+            seconds=self.seconds,
+            parameters=judgement.parameters,
+            warnings=judgement.warnings,
+            noise=judgement.noise,
+            violations=violations,
+            state=state,
+        )
+
+    # ---- points, measurements, growth
+
+    def _begin(self) -> None:
+        """What depends on the network's shape and not on its weights."""
+        jet = self.problem.jet
+        self.checked = prepared_blocks(self.ansatz, sobol(self.ansatz.region, CHECKED, self.seed, "checked"), jet)
+        faces = []
+        for number, soft in enumerate(self.problem.conditions.soft):
+            region = dict(self.ansatz.region) | {soft.coordinate: (soft.at, soft.at)}
+            points = sobol(region, FACE, self.seed, "faces", number)
+            weights = tuple(10 / size for size in sizes_of(self.problem, self.ansatz.scales, soft))
+            faces.append(Part(prepared_blocks(self.ansatz, points, jet), weights, condition=soft))
+        self.faces = tuple(faces)
+
+    def _draw(self) -> None:
+        """A new set of points, and the system on it."""
+        jet = self.problem.jet
+        if self.observed is not None and self.round:
+            self._emphasize()
+
+        def size(points: Tensor) -> Tensor:
+            blocks = prepared_blocks(self.ansatz, points, jet)
+            weights = tuple(1 / size for size in self.sizes)
+            rows = System(self.ansatz, [Part(blocks, weights)]).residuals(self.theta)
+            found, place = [], 0
+            for block in blocks:
+                count = len(block) * len(weights)
+                found.append(rows[place : place + count].view(len(weights), -1).square().sum(0))
+                place += count
+            return torch.cat(found).sqrt()
+
+        self.points = drawn(self.ansatz.region, self.num_points, self.seed, self.round, size)
+        self.round += 1
+        self.until = self.iteration + ROUND
+        self._assemble()
+
+    def _assemble(self) -> None:
+        jet = self.problem.jet
+        weights = tuple(self.emphasis / size for size in self.sizes)
+        parts = [Part(prepared_blocks(self.ansatz, self.points, jet), weights), *self.faces]
+        if self.observed is not None:
+            plain = type(jet)((jet.indices[0],))
+            blocks = prepared_blocks(self.ansatz, self.observed.points, plain)
+            observed, place = [], 0
+            for block in blocks:
+                observed.append({name: v[place : place + len(block)] for name, v in self.observed.values.items()})
+                place += len(block)
+            scales = tuple(1 / self.observed.scales[name] for name in self.observed.values)
+            parts.append(Part(blocks, scales, observed=tuple(observed)))
+        self.system = System(self.ansatz, parts)
+
+    def _measure(self, loss: float) -> None:
+        """The residual at points that are not used, the estimate of the error, and what follows for the size of things."""
+        rows = Part(self.checked, tuple(1 / size for size in self.sizes))
+        residual = math.sqrt(System(self.ansatz, [rows]).loss(self.theta))
+        self.sampling = residual**2 / max(loss, 1e-300)
+        if self.observed is not None:
+            return
+        values = self._values()
+        self.amplification.note(residual, values)
+        if residual < self.best_residual:
+            self.best, self.best_residual = self.theta, residual
+            self.best_estimate = self.amplification.error(residual, values)
+        if self.best_estimate is not None and self.best_estimate <= self.tol:
+            self.stopped = "tolerance"
+        self.since += 1
+        if self.best_residual < PROGRESS * self.mark:
+            self.mark, self.since = self.best_residual, 0
+        if self.sampling > 3 and self.num_points < 6 * len(self.theta):
+            self.num_points = min(int(1.5 * self.num_points), 6 * len(self.theta))
+            self.until = self.iteration
+        if self.since >= PATIENCE and not self.stopped:
+            self._grow()
+
+    def _grow(self) -> None:
+        """A wider network, as the same function; or the end, where it is large enough already."""
+        old = self.ansatz.network
+        wide = old.widened(math.ceil(1.25 * old.width), key(self.seed, "widened", old.width) % 2**31)
+        if wide.size > LARGEST:
+            self.stopped = "stagnation"
+            return
+        old.read(self.best[: old.size])
+        wide = old.widened(wide.width, key(self.seed, "widened", old.width) % 2**31)
+        self.ansatz = self.ansatz.with_network(wide)
+        self.theta = torch.cat([wide.weights(), self.best[old.size :]])
+        self.best, self.mark, self.since = self.theta, self.best_residual, 0
+        self.num_points = max(self.num_points, wide.size)
+        self.until = self.iteration
+
+    def _emphasize(self) -> None:
+        """More weight for the equation, as long as it can be fulfilled better than the data can be met; then the end."""
+        equation, data = self._misfit(0), self._misfit(-1)
+        wanted = min(EMPHASIS, max(1.0, data / max(equation, 1e-300)))
+        self.emphasis *= wanted
+        unknowns = self.theta[self.ansatz.network.size :]
+        self.trail.append([self.emphasis, data, *unknowns.tolist()])
+        recent = self.trail[-SETTLED:]
+        if len(recent) < SETTLED:
+            return
+        rests = max(row[1] for row in recent) < 1.02 * min(row[1] for row in recent)
+        spread = [max(column) - min(column) for column in zip(*(row[2:] for row in recent), strict=True)]
+        if rests and all(width < 0.01 * self.tol**0.5 for width in spread) or len(self.trail) > 40:
+            self.stopped = "tolerance" if rests else "stagnation"
+
+    def _misfit(self, part: int) -> float:
+        return math.sqrt(System(self.ansatz, [self.system.parts[part]]).loss(self.theta))
+
+    def _values(self) -> Tensor:
+        """The scaled components [C, CHECKED] at the points of measurement, for the theta that the network holds."""
+        with torch.no_grad():
+            parts = [self.ansatz.series(block) for block in self.checked]
+        return torch.stack(
+            [torch.cat([series[name][0] for series in parts]) / scale for name, scale in self.ansatz.scales.items()]
+        )
+
+    def _residual(self, ansatz: Ansatz, theta: Tensor) -> tuple[float, dict[str, float]]:
+        rows = Part(self.checked, tuple(1 / size for size in self.sizes))
+        residual = math.sqrt(System(ansatz, [rows]).loss(theta))
+        violations = {}
+        for part in self.faces:
+            assert part.condition is not None
+            plain = Part(part.blocks, (1.0,) * len(part.weights), condition=part.condition)
+            worst = System(ansatz, [plain]).residuals(theta).abs().max() * part.num_points**0.5
+            violations[part.condition.name] = float(worst)
+        return residual, violations
+
+    def _limit(self, estimate: float | None, residual: float) -> str:
+        """What stands in the way of a smaller error, in words."""
+        if self.stopped == "tolerance":
+            return "the tolerance was reached"
+        if self.observed is not None:
+            return "the noise of the data" if self.stopped != "time" else "the time: unknowns were still moving"
+        if residual < 1e-12:
+            return "rounding: the residual is at the end of double precision"
+        if self.sampling > 3:
+            return f"sampling: the residual between the points is {self.sampling**0.5:.1f} times the one at them"
+        if self.stopped == "stagnation":
+            return f"the network: {self.ansatz.network.size} weights, and nothing improved any more"
+        return "the optimizer: the residual was still falling"
+
+    # ---- the state
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the solver knows, as tensors and plain numbers."""
+        tensors, numbers = self.amplification.state()
+        return {
+            "tensors": {"theta": self.theta, "best": self.best, "points": self.points}
+            | {f"amplification.{name}": value for name, value in tensors.items()},
+            "numbers": {
+                "amplification": numbers,
+                "method": asdict(self.method),
+                "width": self.ansatz.network.width,
+                "depth": self.ansatz.network.depth,
+                "history": [asdict(record) for record in self.history],
+            }
+            | {name: getattr(self, name) for name in COUNTED},
+        }
+
+    def _read(self, state: Mapping[str, Any]) -> None:
+        tensors, numbers = state["tensors"], state["numbers"]
+        if numbers["seed"] != self.seed:
+            raise ValueError(f"the state is of seed {numbers['seed']}; this solver has seed {self.seed}")
+        old = self.ansatz.network
+        network = SmallNetwork(old.inputs, old.outputs, width=numbers["width"], depth=numbers["depth"])
+        if tensors["theta"].shape != (network.size + len(self.problem.unknowns),):
+            raise ValueError("the state belongs to another problem: its weights do not fit")
+        self.ansatz = self.ansatz.with_network(network)
+        self.theta, self.best, self.points = tensors["theta"], tensors["best"], tensors["points"]
+        self.amplification.read(
+            {name.removeprefix("amplification."): value for name, value in tensors.items()}, numbers["amplification"]
+        )
+        self.method = LevenbergMarquardt(**numbers["method"])
+        self.history = [Record(**record) for record in numbers["history"]]
+        for name in COUNTED:
+            setattr(self, name, numbers[name])
+        self._begin()
+        if len(self.points):
+            self._assemble()
+
+
+COUNTED = (
+    "seed",
+    "iteration",
+    "round",
+    "until",
+    "since",
+    "mark",
+    "num_points",
+    "emphasis",
+    "trail",
+    "best_residual",
+    "best_estimate",
+    "seconds",
+    "sampling",
+)
