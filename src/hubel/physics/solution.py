@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ class Solution:
     `estimate` is the estimated relative L2 error over the domain (None where nothing could be estimated), `reached` whether it is below
     `tol`, `stopped` why the solver ended ("tolerance", "time", "stagnation", "interrupted"), `limit` what limits the error, in words.
     `residual` is the root mean square of the scaled residuals at points that were not used, `violations` the largest violation of every
-    condition that is not exact, `noise` the estimated standard deviation of the data of each field.
+    condition that is not exact, `noise` the estimated standard deviation of the data of each field. `folder` is where `hubel.solve` wrote it.
     """
 
     problem: Problem
@@ -63,6 +64,7 @@ class Solution:
     noise: Mapping[str, float] = field(default_factory=dict)
     violations: Mapping[str, float] = field(default_factory=dict)
     state: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    folder: Path | None = None
 
     @property
     def reached(self) -> bool:

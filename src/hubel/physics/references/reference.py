@@ -21,7 +21,7 @@ class Known:
 class Reference:
     """A method that answers the fields of a problem on any grid of its domain.
 
-    `how` says which, for a reader; `accuracy` is its relative L2 error over the domain, and `known_by` how that is known. `solve` takes the axes
+    `how` says which, for a reader; `accuracy` is its relative L2 error over the domain (None where nobody knows), and `known_by` how that is known. `solve` takes the axes
     of the grid, a sorted array each, in the order of the coordinates, and answers an array of every field, of shape [len(axis), ...].
 
     >>> straight = Reference(how="closed form", accuracy=1e-16, known_by="it is a line", solve=lambda x: {"u": 2 * x})
@@ -30,7 +30,7 @@ class Reference:
     """
 
     how: str
-    accuracy: float
+    accuracy: float | None
     known_by: str
     solve: Callable[..., Mapping[str, np.ndarray]]
 
