@@ -65,7 +65,7 @@ class TestBurgers:
                 (-math.cos(math.pi * (x - y)) + 1) / (2 * math.pi * nu) - y**2 / (4 * nu * t) - 90
             )
 
-        places = dict(points=[-0.3, -0.1, 0, 0.1, 0.3], limit=500, epsabs=0, epsrel=1e-12)
+        places = {"points": [-0.3, -0.1, 0, 0.1, 0.3], "limit": 500, "epsabs": 0, "epsrel": 1e-12}
         above = quad(lambda y: math.sin(math.pi * (x - y)) * weight(y), -1, 1, **places)[0]
         below = quad(weight, -1, 1, **places)[0]
         assert abs(references.burgers(np.array(t), np.array(x)) + above / below) < 1e-10

@@ -173,7 +173,9 @@ def read_equation(folder: Path) -> dict[str, Any]:
     """
     about, path = _loaded(folder)
     if about.get("kind") != EQUATION:
-        raise ValueError(f"{folder} holds a fitted network, and the solution of an equation is asked for: open it with hubel.open_run")
+        raise ValueError(
+            f"{folder} holds a fitted network, and the solution of an equation is asked for: open it with hubel.open_run"
+        )
     if wrong := _wrong_entries(about, NEEDED_OF_EQUATION, ENTRIES_OF_EQUATION):
         raise DamagedRun(f"{path} {wrong}: restore it from a copy, or solve again")
     return about

@@ -74,11 +74,15 @@ def _named(word: str) -> Posed:
 
 def _of_file(path: Path) -> Posed:
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; expected a Python file that defines `problem`, or one of {', '.join(NAMES)}")
+        raise FileNotFoundError(
+            f"{path} does not exist; expected a Python file that defines `problem`, or one of {', '.join(NAMES)}"
+        )
     try:
         text = path.read_text("utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8 ({error}); expected a Python file that defines `problem`") from error
+        raise ValueError(
+            f"{path} is no text in UTF-8 ({error}); expected a Python file that defines `problem`"
+        ) from error
     content: dict[str, Any] = {"__name__": "equation", "__file__": str(path), "__builtins__": builtins}
     try:
         exec(compile(text, str(path), "exec"), content)  # the user named it
@@ -120,14 +124,19 @@ def _reference(given: Any, problem: Problem, path: Path) -> Reference | None:
     if given is None or isinstance(given, Reference):
         return given
     if not callable(given):
-        raise ValueError(f"{path}: reference is {given!r}; expected a function of {', '.join(problem.coordinates)}")
+        raise ValueError(
+            f"{path}: reference is {given!r}; expected a function of {', '.join(problem.coordinates)}"
+        )
 
     def solve(**axes: np.ndarray) -> dict[str, np.ndarray]:
         points = dict(zip(axes, np.meshgrid(*axes.values(), indexing="ij"), strict=True))
         return _as_fields(given(**points), problem, next(iter(points.values())).shape, path)
 
     reference = Reference(
-        how=f"the function reference of {path.name}", accuracy=None, known_by="stated by that file", solve=solve
+        how=f"the function reference of {path.name}",
+        accuracy=None,
+        known_by="stated by that file",
+        solve=solve,
     )
     try:
         reference.on(**{name: np.linspace(*ends, 3) for name, ends in problem.ranges.items()})
@@ -142,7 +151,9 @@ def _as_fields(answered: Any, problem: Problem, shape: tuple[int, ...], path: Pa
     if not isinstance(answered, Mapping):
         answered = {problem.fields[0]: answered} if len(problem.fields) == 1 else {}
     if lacking := [name for name in problem.fields if name not in answered]:
-        raise ValueError(f"{path}: reference does not answer {', '.join(lacking)}; expected a dict with an array for every field")
+        raise ValueError(
+            f"{path}: reference does not answer {', '.join(lacking)}; expected a dict with an array for every field"
+        )
     found = {}
     for name in problem.fields:
         values = np.asarray(answered[name])
@@ -164,5 +175,3 @@ def _lines_of(error: BaseException, path: Path) -> list[int]:
     if isinstance(error, SyntaxError) and error.lineno:
         found.append(error.lineno)
     return found[::-1]
-
-

@@ -1,12 +1,12 @@
 """The solution of an equation in its run folder, opened again.
 
-    run.json       what was asked, what came out, where the equation comes from
-    equation.py    the text of the user's own file, where there was one; it is read, and never executed from here
-    data.npz       the columns of the table, where there was one
-    curves.jsonl   a line an iteration
-    checkpoints/   the solver's state and the network, two generations, with checksums
-    solution.npz   fields, residuals and reference on a grid, from which the page is drawn
-    report.html    all of it on one page
+run.json       what was asked, what came out, where the equation comes from
+equation.py    the text of the user's own file, where there was one; it is read, and never executed from here
+data.npz       the columns of the table, where there was one
+curves.jsonl   a line an iteration
+checkpoints/   the solver's state and the network, two generations, with checksums
+solution.npz   fields, residuals and reference on a grid, from which the page is drawn
+report.html    all of it on one page
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def open_solution(folder: Path | str, *, equation: Problem | Equation | str | Pa
     return solution_of(folder, again.equation.problem, found.trees["chosen"])
 
 
-def posed_again(folder: Path, about: Mapping[str, Any], equation: Problem | Equation | str | Path | None) -> Posed:
+def posed_again(
+    folder: Path, about: Mapping[str, Any], equation: Problem | Equation | str | Path | None
+) -> Posed:
     """The equation of a run. Raises `ValueError` where it has to be passed, or another one was passed."""
     known = about["equation"]
     if equation is None:
@@ -63,7 +65,9 @@ def posed_again(folder: Path, about: Mapping[str, Any], equation: Problem | Equa
         )
     problem, was = again.equation.problem, about["problem"]
     ranges = {name: [float(end) for end in ends] for name, ends in problem.ranges.items()}
-    if list(problem.fields) != list(was["fields"]) or ranges != {k: list(map(float, v)) for k, v in was["ranges"].items()}:
+    if list(problem.fields) != list(was["fields"]) or ranges != {
+        k: list(map(float, v)) for k, v in was["ranges"].items()
+    }:
         raise ValueError(
             f"{folder} solves for {', '.join(was['fields'])} on {was['ranges']}; what was passed has {', '.join(problem.fields)} on {ranges}"
         )

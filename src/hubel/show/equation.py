@@ -53,7 +53,9 @@ class Solved:
         about = read_equation(folder)
         path = folder / "solution.npz"
         if not path.exists():
-            raise DamagedRun(f"{folder} holds no solution yet (it is {about['status']}): go on with hubel resume {folder}")
+            raise DamagedRun(
+                f"{folder} holds no solution yet (it is {about['status']}): go on with hubel resume {folder}"
+            )
         names, fields = tuple(about["problem"]["ranges"]), tuple(about["problem"]["fields"])
         try:
             with opened_npz(path) as content:
@@ -66,9 +68,17 @@ class Solved:
             if any(array.shape != shape for array in (*told.values(), *known.values(), *residuals)):
                 raise ValueError("its arrays are not of the size of its axes")
         except (OSError, ValueError, LookupError, TypeError) as error:
-            raise DamagedRun(f"{path} can not be read ({error}): restore it from a copy, or solve again") from error
-        rows = tuple(row for row in files.read_lines(folder / "curves.jsonl") if isinstance(row.get("seconds"), (int, float)))
-        return Solved(folder=folder, about=about, axes=axes, fields=told, known=known, residuals=residuals, rows=rows)
+            raise DamagedRun(
+                f"{path} can not be read ({error}): restore it from a copy, or solve again"
+            ) from error
+        rows = tuple(
+            row
+            for row in files.read_lines(folder / "curves.jsonl")
+            if isinstance(row.get("seconds"), (int, float))
+        )
+        return Solved(
+            folder=folder, about=about, axes=axes, fields=told, known=known, residuals=residuals, rows=rows
+        )
 
     @property
     def title(self) -> str:
@@ -89,11 +99,13 @@ def maps(run: Solved | os.PathLike[str] | str) -> Figure:
         if name in solved.known:
             panels.append((f"error of {name}", np.abs(values - solved.known[name]), True))
     for number, values in enumerate(solved.residuals, start=1):
-        panels.append(("residual" if len(solved.residuals) == 1 else f"residual {number}", np.abs(values), True))
+        panels.append(
+            ("residual" if len(solved.residuals) == 1 else f"residual {number}", np.abs(values), True)
+        )
     if len(solved.axes) == 1:
         return _lines(solved, panels)
     columns = 3 if len(panels) % 3 == 0 or len(panels) > 4 else min(2, len(panels))
-    figure, axes = _panels(len(panels), columns, (4.3, 3.1))
+    figure, axes = _panels(len(panels), columns, (3.5, 2.7))
     across, up, place, told = _plane(solved)
     for ax, (title, values, is_size) in zip(axes, panels, strict=True):
         _map(ax, across, up, values[place], f"{title}{told}", is_size)
@@ -106,7 +118,7 @@ def profiles(run: Solved | os.PathLike[str] | str) -> Figure:
     if len(solved.axes) == 1:
         raise ValueError(f"{solved.folder} has one coordinate: its profile is the solution itself")
     (first, times), (second, places), *others = solved.axes.items()
-    chosen = sorted({int(round(share * (len(times) - 1))) for share in TIMES})
+    chosen = sorted({round(share * (len(times) - 1)) for share in TIMES})
     figure, axes = _panels(len(solved.fields) * len(chosen), len(chosen), (2.9, 2.5))
     middle = tuple(len(axis) // 2 for _, axis in others)
     at = "".join(f", {name} = {axis[k]:.3g}" for (name, axis), k in zip(others, middle, strict=True))
@@ -117,7 +129,14 @@ def profiles(run: Solved | os.PathLike[str] | str) -> Figure:
             index = (k, slice(None), *middle)
             ax.plot(places, _size(values)[index], color=BLUE, linewidth=1.8, label="network")
             if name in solved.known:
-                ax.plot(places, _size(solved.known[name])[index], color=RED, linewidth=1.2, linestyle=(0, (4, 3)), label="reference")
+                ax.plot(
+                    places,
+                    _size(solved.known[name])[index],
+                    color=RED,
+                    linewidth=1.2,
+                    linestyle=(0, (4, 3)),
+                    label="reference",
+                )
             ax.set_ylim(*limits)
             ax.set_title(f"{first} = {times[k]:.3g}{at}", fontsize=9, color=INK, loc="left", parse_math=False)
             ax.set_xlabel(second, loc="right", color=SOFT, fontsize=9, parse_math=False)
@@ -135,7 +154,13 @@ def course(run: Solved | os.PathLike[str] | str) -> Figure:
         raise ValueError(f"{solved.folder} records no iteration: curves.jsonl is missing or empty")
     figure, (ax,) = _panels(1, 1, (6.4, 3.6))
     found = (
-        ("residual (root mean square, scaled)", lambda row: math.sqrt(row["loss"]) if row.get("loss") else None, SOFT, "-", ""),
+        (
+            "residual (root mean square, scaled)",
+            lambda row: math.sqrt(row["loss"]) if row.get("loss") else None,
+            SOFT,
+            "-",
+            "",
+        ),
         ("error, estimated", lambda row: row.get("estimate"), BLUE, "-", ""),
         ("error, measured", lambda row: row.get("error"), RED, "-", "o"),
     )
@@ -143,16 +168,32 @@ def course(run: Solved | os.PathLike[str] | str) -> Figure:
     for label, value, colour, style, mark in found:
         pairs = [(row["seconds"], value(row)) for row in solved.rows]
         pairs = [(s, v) for s, v in pairs if isinstance(v, (int, float)) and v > 0]
-        if label == "error, measured" and solved.about["test"] and solved.about.get("seconds") and (size := _measured(solved)):
+        if (
+            label == "error, measured"
+            and solved.about["test"]
+            and solved.about.get("seconds")
+            and (size := _measured(solved))
+        ):
             pairs.append((solved.about["seconds"], size))
         if pairs:
-            ax.plot(*zip(*pairs, strict=True), color=colour, linestyle=style, marker=mark, markersize=3, linewidth=1.5, label=label)
+            ax.plot(
+                *zip(*pairs, strict=True),
+                color=colour,
+                linestyle=style,
+                marker=mark,
+                markersize=3,
+                linewidth=1.5,
+                label=label,
+            )
             drawn = True
     classical = solved.about.get("classical") or {}
     if classical.get("error") and classical.get("seconds"):
-        label = f"without a network: {_seconds(classical['seconds'])}"
-        ax.plot([classical["seconds"]], [max(classical["error"], 1e-16)], "D", color=INK, markersize=5, label=label)
         ax.set_xscale("log")
+        label = f"without a network: {_seconds(classical['seconds'])}, {_short(classical['error'])}"
+        if classical["seconds"] > 0.03 * solved.rows[0]["seconds"]:
+            ax.plot([classical["seconds"]], [classical["error"]], "D", color=INK, markersize=5, label=label)
+        else:
+            ax.plot([], [], " ", label=f"{label} (left of this figure)")
     ax.axhline(solved.about["asked"]["tol"], color=SOFT, linestyle="--", linewidth=0.9)
     ax.annotate(
         "asked", (1, solved.about["asked"]["tol"]), xycoords=("axes fraction", "data"), xytext=(0, 3),
@@ -175,9 +216,15 @@ def report(run: Solved | os.PathLike[str] | str) -> str:
     about = solved.about
     figures = [("Over the domain", _maps_said(solved), maps(solved))]
     if len(solved.axes) > 1:
-        figures.append(("Profiles", "What the network answers, and the reference where one is known (dashed).", profiles(solved)))
+        figures.append(
+            (
+                "Profiles",
+                "What the network answers, and the reference where one is known (dashed).",
+                profiles(solved),
+            )
+        )
     if solved.rows:
-        figures.append(("Error against time", _course_said(solved), course(solved)))
+        figures.append(("Error against time", _course_said(), course(solved)))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -188,9 +235,16 @@ def report(run: Solved | os.PathLike[str] | str) -> str:
     return environment.get_template("equation.html").render(
         title=solved.title,
         formula=about["problem"].get("formula", ""),
-        kicker=" · ".join(part for part in (str(about.get("created"))[:10], "equation", _duration(about.get("seconds"))) if part),
+        kicker=" · ".join(
+            part
+            for part in (str(about.get("created"))[:10], "equation", _duration(about.get("seconds")))
+            if part
+        ),
         verdict=_verdict(solved),
-        figures=[{"title": title, "caption": caption, "picture": _address(figure)} for title, caption, figure in figures],
+        figures=[
+            {"title": title, "caption": caption, "picture": _address(figure)}
+            for title, caption, figure in figures
+        ],
         unknowns=_unknowns(about),
         numbers=_numbers(solved),
         warnings=list(about.get("warnings", ())),
@@ -210,11 +264,15 @@ def _verdict(solved: Solved) -> list[str]:
     tol = about["asked"]["tol"]
     sentences = []
     if about.get("unknowns"):
-        sentences.append("The numbers of the equation were found from data; the table below has their intervals.")
+        sentences.append(
+            "The numbers of the equation were found from data; the table below has their intervals."
+        )
     elif about.get("estimate") is None:
         sentences.append("The error could not be estimated: too few iterations were made.")
     elif about.get("reached"):
-        sentences.append(f"Solved to an estimated relative error of {_short(about['estimate'])} (asked: {_short(tol)}).")
+        sentences.append(
+            f"Solved to an estimated relative error of {_short(about['estimate'])} (asked: {_short(tol)})."
+        )
     else:
         sentences.append(
             f"The tolerance of {_short(tol)} was not reached: the estimated relative error of this solution is {_short(about['estimate'])}."
@@ -247,13 +305,24 @@ def _unknowns(about: Mapping[str, Any]) -> list[list[str]]:
         if not isinstance(found, Mapping):
             continue
         interval = f"{_digits(found.get('low'))} to {_digits(found.get('high'))}"
-        rows.append([name, _digits(found.get("value")), _short(found.get("standard_error")), interval, _digits(found.get("truth"))])
+        rows.append(
+            [
+                name,
+                _digits(found.get("value")),
+                _short(found.get("standard_error")),
+                interval,
+                _digits(found.get("truth")),
+            ]
+        )
     return rows
 
 
 def _numbers(solved: Solved) -> list[tuple[str, str]]:
     about = solved.about
-    rows = [("estimated relative error", _short(about.get("estimate"))), ("asked", _short(about["asked"]["tol"]))]
+    rows = [
+        ("estimated relative error", _short(about.get("estimate"))),
+        ("asked", _short(about["asked"]["tol"])),
+    ]
     rows += [(name, _short(score.get("value"))) for name, score in about["test"].items()]
     for name, error in about.get("errors", {}).items():
         rows.append((f"largest error of {name}", _short(error.get("largest"))))
@@ -271,32 +340,46 @@ def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
     known, facts = about["equation"], []
     facts.append(("ended", str(about.get("stopped", ""))))
     if reference := about.get("reference"):
-        accuracy = "" if reference.get("accuracy") is None else f", relative error {_short(reference['accuracy'])}"
+        accuracy = (
+            "" if reference.get("accuracy") is None else f", relative error {_short(reference['accuracy'])}"
+        )
         facts.append(("reference", f"{reference['how']}{accuracy} ({reference['known_by']})"))
     if data := about.get("data"):
         facts.append(("data", f"{data['rows']:,} rows of {', '.join(data['columns'])}, {data['source']}"))
     if "file" in known:
         facts.append(("equation", f"{known['file']}, kept as equation.py (SHA-256 {known['sha256'][:16]}…)"))
-    ranges = ", ".join(f"{name} from {low:g} to {high:g}" for name, (low, high) in about["problem"]["ranges"].items())
+    ranges = ", ".join(
+        f"{name} from {low:g} to {high:g}" for name, (low, high) in about["problem"]["ranges"].items()
+    )
     facts.append(("domain", ranges))
-    numbers = [f"{name} = {value:g}" for name, value in about["problem"]["parameters"].items() if value is not None]
+    numbers = [
+        f"{name} = {value:g}" for name, value in about["problem"]["parameters"].items() if value is not None
+    ]
     if numbers:
         facts.append(("numbers", ", ".join(numbers)))
     facts.append(("seed", str(about["asked"]["seed"])))
     facts.append(("command", str(about.get("command", ""))))
-    facts.append(("machine", ", ".join(f"{v}" for k, v in about.get("machine", {}).items() if k in ("processor", "system"))))
+    facts.append(
+        (
+            "machine",
+            ", ".join(f"{v}" for k, v in about.get("machine", {}).items() if k in ("processor", "system")),
+        )
+    )
     facts.append(("versions", ", ".join(f"{k} {v}" for k, v in about.get("versions", {}).items())))
     return facts
 
 
 def _maps_said(solved: Solved) -> str:
     said = "The solution, and on logarithmic scales the size of what the equation leaves (the residual)"
-    return f"{said} and of the error against the reference." if solved.known else f"{said}. No reference is known."
+    return (
+        f"{said} and of the error against the reference."
+        if solved.known
+        else f"{said}. No reference is known."
+    )
 
 
-def _course_said(solved: Solved) -> str:
-    said = "The estimate is made without the reference, from how far earlier states were from later ones."
-    return f"{said} The diamond is what a method without networks needs." if solved.about.get("classical") else said
+def _course_said() -> str:
+    return "The estimate is made without the reference, from how far earlier states were from later ones."
 
 
 def _address(figure: Figure) -> str:
@@ -336,7 +419,12 @@ def _plane(solved: Solved) -> tuple[tuple[str, np.ndarray], tuple[str, np.ndarra
 
 
 def _map(
-    ax: Axes, across: tuple[str, np.ndarray], up: tuple[str, np.ndarray], values: np.ndarray, title: str, is_size: bool
+    ax: Axes,
+    across: tuple[str, np.ndarray],
+    up: tuple[str, np.ndarray],
+    values: np.ndarray,
+    title: str,
+    is_size: bool,
 ) -> None:
     from matplotlib.colors import LogNorm
 
@@ -368,7 +456,14 @@ def _lines(solved: Solved, panels: Sequence[tuple[str, np.ndarray, bool]]) -> Fi
     for ax, (title, values, is_size) in zip(axes, panels, strict=True):
         ax.plot(axis, values, color=BLUE, linewidth=1.6, label="network")
         if title in solved.known:
-            ax.plot(axis, _size(solved.known[title]), color=RED, linewidth=1.2, linestyle=(0, (4, 3)), label="reference")
+            ax.plot(
+                axis,
+                _size(solved.known[title]),
+                color=RED,
+                linewidth=1.2,
+                linestyle=(0, (4, 3)),
+                label="reference",
+            )
             ax.legend(fontsize=8, frameon=False)
         if is_size and (values > 0).any():
             ax.set_yscale("log")
@@ -400,7 +495,11 @@ def _short(value: Any) -> str:
     """
     if not isinstance(value, (int, float)):
         return "–"
-    text = f"{value:.2g}" if 0.001 <= abs(value) < 1000 or value == 0 else f"{value:.1e}".replace("e-0", "e-").replace("e+0", "e")
+    text = (
+        f"{value:.2g}"
+        if 0.001 <= abs(value) < 1000 or value == 0
+        else f"{value:.1e}".replace("e-0", "e-").replace("e+0", "e")
+    )
     return text.replace("-", "−")
 
 

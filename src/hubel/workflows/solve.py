@@ -73,7 +73,9 @@ def solve(
     True
     """
     if budget is not None and not (isinstance(budget, (int, float)) and 0 < budget < math.inf):
-        raise ValueError(f"budget is {budget!r}; expected a positive number of seconds, such as 90 or 20 * 60")
+        raise ValueError(
+            f"budget is {budget!r}; expected a positive number of seconds, such as 90 or 20 * 60"
+        )
     if out is not None:
         folders.refuse_taken(out)
     files.refuse_unwritable("runs" if out is None else out)
@@ -86,14 +88,20 @@ def solve(
             "budget": float(choices.DEFAULT_BUDGET if budget is None else budget),
             "threads": torch.get_num_threads(),
         }
-        solver = Solver(what.equation.problem, data=table, tol=tol, seed=seed)  # raises for what does not fit: before there is a folder
+        solver = Solver(
+            what.equation.problem, data=table, tol=tol, seed=seed
+        )  # raises for what does not fit: before there is a folder
         folder = folders.new_folder(out, what.name)
         with files.locked(folder):
             if what.text is not None:
                 files.write_text(folder / "equation.py", what.text)
             about = _about(folder, what, asked)
             if table is not None:
-                about["data"] = {"source": source, "rows": len(next(iter(table.values()))), "columns": list(table)}
+                about["data"] = {
+                    "source": source,
+                    "rows": len(next(iter(table.values()))),
+                    "columns": list(table),
+                }
                 about["data"]["sha256"] = _write_table(folder, table)
             files.write_json(folder / "run.json", about)
             _show(display, what, asked, table, source)
@@ -135,9 +143,13 @@ def resume_solution(
             checkpoints.forget(len(found.notes))
             state = found.trees["state"]
         try:
-            solver = Solver(what.equation.problem, data=table, tol=asked["tol"], seed=asked["seed"], state=state)
+            solver = Solver(
+                what.equation.problem, data=table, tol=asked["tol"], seed=asked["seed"], state=state
+            )
         except (LookupError, TypeError, AttributeError, RuntimeError, ValueError) as error:
-            raise DamagedRun(f"the checkpoint in {folder} is none of this equation ({error}): solve it again") from error
+            raise DamagedRun(
+                f"the checkpoint in {folder} is none of this equation ({error}): solve it again"
+            ) from error
         _keep_curves(folder, solver.iteration)
         _update(folder, status="running", stopped="", resumed=int(about.get("resumed", 0)) + 1)
         display.say(f"Going on after iteration {solver.iteration:,}.")
@@ -160,7 +172,9 @@ def _work(job: Job, solver: Solver, display: Display) -> Solution:
     try:
         interrupted, measured = _iterate(job, solver, display)
         if interrupted:
-            _update(job.folder, status="interrupted", stopped=f"{INTERRUPTED} after iteration {solver.iteration}")
+            _update(
+                job.folder, status="interrupted", stopped=f"{INTERRUPTED} after iteration {solver.iteration}"
+            )
             again = f"hubel resume {shlex.quote(str(job.folder))}"
             if job.what.text is not None:
                 again += f" --equation {shlex.quote(job.what.about['file'])}"
@@ -177,7 +191,9 @@ def _work(job: Job, solver: Solver, display: Display) -> Solution:
     except OSError as error:
         raise _still_intact(job.folder, error) from error
     except KeyboardInterrupt:
-        display.say(f"Stopped at once. Go on from the last checkpoint with:\n  hubel resume {shlex.quote(str(job.folder))}")
+        display.say(
+            f"Stopped at once. Go on from the last checkpoint with:\n  hubel resume {shlex.quote(str(job.folder))}"
+        )
         raise
 
 
@@ -193,7 +209,7 @@ def _iterate(job: Job, solver: Solver, display: Display) -> tuple[bool, Measured
             lines.append(json.dumps({name: _finite(value) for name, value in row.items()}))
             now = time.monotonic()
             if now - said > wait or record.iteration == 1:
-                display.iteration(row, job.asked["tol"])
+                display.iteration(row | {"error": watch.latest}, job.asked["tol"])
                 said, wait = now, min(wait * SAID, 60.0)
             if now - written > max(job.checkpoint_seconds, cost / CHECKPOINT_SHARE) or interrupted():
                 _append(job.folder, lines)
@@ -233,7 +249,9 @@ def _page(folder: Path, display: Display) -> None:
     try:
         files.write_text(folder / "report.html", report(folder))
     except OSError as error:
-        display.say(f"The report could not be written ({error}); again with: hubel report {shlex.quote(str(folder))}")
+        display.say(
+            f"The report could not be written ({error}); again with: hubel report {shlex.quote(str(folder))}"
+        )
     else:
         display.say(f"Report: {folder / 'report.html'}")
 
@@ -241,13 +259,21 @@ def _page(folder: Path, display: Display) -> None:
 def _table(what: Posed, data: Any, noise: float, seed: int) -> tuple[Mapping[str, np.ndarray] | None, str]:
     """The columns of the data and where they come from."""
     if not (isinstance(noise, (int, float)) and 0 <= noise < math.inf):
-        raise ValueError(f"noise is {noise!r}; expected a share of the standard deviation of the data, such as 0.01")
+        raise ValueError(
+            f"noise is {noise!r}; expected a share of the standard deviation of the data, such as 0.01"
+        )
     measured = what.equation.measured
     if data is None and measured is not None:
-        said = f"made from the reference, with {noise:.3g} of their standard deviation as noise" if noise else "made from the reference"
+        said = (
+            f"made from the reference, with {noise:.3g} of their standard deviation as noise"
+            if noise
+            else "made from the reference"
+        )
         return measured(seed, float(noise)), said
     if noise:
-        raise ValueError("noise= is for data that a named equation makes of its reference; these were given, or there are none")
+        raise ValueError(
+            "noise= is for data that a named equation makes of its reference; these were given, or there are none"
+        )
     if data is None:
         return None, ""
     problem = what.equation.problem
@@ -260,7 +286,9 @@ def _table(what: Posed, data: Any, noise: float, seed: int) -> tuple[Mapping[str
     wanted = [name for name in (*problem.coordinates, *problem.fields) if name in data]
     if lacking := [name for name in problem.coordinates if name not in wanted]:
         there = [str(name) for name in (data.keys() if isinstance(data, Mapping) else data.columns)]
-        raise ValueError(f"data has no column {lacking[0]!r}; it has {', '.join(there)}.{nearest(lacking[0], there)}")
+        raise ValueError(
+            f"data has no column {lacking[0]!r}; it has {', '.join(there)}.{nearest(lacking[0], there)}"
+        )
     return {name: np.asarray(data[name]) for name in wanted}, "given in Python"
 
 
@@ -276,11 +304,15 @@ def _read_table(folder: Path, about: Mapping[str, Any]) -> dict[str, np.ndarray]
     path = folder / "data.npz"
     try:
         if files.sha256(path) != about["data"]["sha256"]:
-            raise DamagedRun(f"{path} is not the table that was begun with: restore it from a copy, or solve again")
+            raise DamagedRun(
+                f"{path} is not the table that was begun with: restore it from a copy, or solve again"
+            )
         with opened_npz(path) as content:
             return {name: content[name] for name in content.files}
     except (OSError, ValueError, LookupError) as error:
-        raise DamagedRun(f"{path} can not be read ({error}): restore it from a copy, or solve again") from error
+        raise DamagedRun(
+            f"{path} can not be read ({error}): restore it from a copy, or solve again"
+        ) from error
 
 
 def _about(folder: Path, what: Posed, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -320,9 +352,15 @@ def _about(folder: Path, what: Posed, asked: Mapping[str, Any]) -> dict[str, Any
 def _show(display: Display, what: Posed, asked: Mapping[str, Any], table: Any, source: str) -> None:
     equation, problem = what.equation, what.equation.problem
     rows = {"equation": equation.formula} if equation.formula else {}
-    rows["domain"] = ", ".join(f"{name} from {low:g} to {high:g}" for name, (low, high) in problem.ranges.items())
-    rows["fields"] = ", ".join(f"{name} (complex)" if name in problem.complex else name for name in problem.fields)
-    given = [f"{name} = {value:g}" for name, value in problem.parameters.items() if name not in problem.unknowns]
+    rows["domain"] = ", ".join(
+        f"{name} from {low:g} to {high:g}" for name, (low, high) in problem.ranges.items()
+    )
+    rows["fields"] = ", ".join(
+        f"{name} (complex)" if name in problem.complex else name for name in problem.fields
+    )
+    given = [
+        f"{name} = {value:g}" for name, value in problem.parameters.items() if name not in problem.unknowns
+    ]
     if given:
         rows["numbers"] = ", ".join(given)
     if problem.unknowns:
@@ -337,5 +375,3 @@ def _show(display: Display, what: Posed, asked: Mapping[str, Any], table: Any, s
 
 def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-

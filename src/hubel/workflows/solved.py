@@ -35,13 +35,16 @@ class Watch:
 
     def __init__(self, equation: Equation, measured: Measured | None):
         self.equation, self.measured = equation, measured
+        self.latest: float | None = None
         self._next = 0.5
         self._some: Measured | None = None if measured is None else _some(measured)
 
     @staticmethod
     def of(equation: Equation) -> Watch:
         """Computes the reference on the grid of the equation."""
-        return Watch(equation, None if equation.reference is None else measured_by(equation.reference, equation))
+        return Watch(
+            equation, None if equation.reference is None else measured_by(equation.reference, equation)
+        )
 
     def is_due(self, seconds: float) -> bool:
         """Whether it is time to look."""
@@ -52,7 +55,8 @@ class Watch:
         assert self._some is not None
         self._next = solver.seconds * GROWTH + 0.2
         found = on_grid(solver.solution(), self._some.axes)
-        return together(errors_of(found, self._some.values, self.equation))
+        self.latest = together(errors_of(found, self._some.values, self.equation))
+        return self.latest
 
 
 def measured_by(reference: Reference, equation: Equation) -> Measured:
@@ -108,7 +112,9 @@ def conclude(
     points = dict(zip(axes, np.meshgrid(*axes.values(), indexing="ij"), strict=True))
     content = {f"axis_{name}": axis for name, axis in axes.items()}
     content |= {f"field_{name}": levelled(values, name, equation) for name, values in found.items()}
-    content |= {f"residual_{k}": np.asarray(values) for k, values in enumerate(solution.residuals(**points), start=1)}
+    content |= {
+        f"residual_{k}": np.asarray(values) for k, values in enumerate(solution.residuals(**points), start=1)
+    }
     changes: dict[str, Any] = {
         "status": "finished",
         "stopped": _why(solution),
@@ -128,12 +134,18 @@ def conclude(
         "classical": None,
     }
     if measured is not None and equation.reference is not None:
-        content |= {f"reference_{name}": levelled(values, name, equation) for name, values in measured.values.items()}
+        content |= {
+            f"reference_{name}": levelled(values, name, equation) for name, values in measured.values.items()
+        }
         errors = errors_of(found, measured.values, equation)
         changes["test"] = {
-            f"relative error of {name}": _score(error / size if size else error, measured) for name, (error, size, _) in errors.items()
+            f"relative error of {name}": _score(error / size if size else error, measured)
+            for name, (error, size, _) in errors.items()
         }
-        changes["errors"] = {name: {"rms": error, "size": size, "largest": most} for name, (error, size, most) in errors.items()}
+        changes["errors"] = {
+            name: {"rms": error, "size": size, "largest": most}
+            for name, (error, size, most) in errors.items()
+        }
         changes["reference"] = _told(equation.reference, measured.seconds)
         changes["classical"] = _classical(equation, measured)
     with files.replacing(folder / "solution.npz") as file:
@@ -166,7 +178,14 @@ def _unknowns(solution: Solution, equation: Equation) -> dict[str, Any]:
 
 def _score(value: float, measured: Measured) -> dict[str, Any]:
     count = math.prod(len(axis) for axis in measured.axes.values())
-    return {"value": value, "low": None, "high": None, "level": None, "count": count, "method": "against the reference"}
+    return {
+        "value": value,
+        "low": None,
+        "high": None,
+        "level": None,
+        "count": count,
+        "method": "against the reference",
+    }
 
 
 def _told(reference: Reference, seconds: float) -> dict[str, Any]:
@@ -184,28 +203,43 @@ def _classical(equation: Equation, measured: Measured) -> dict[str, Any]:
     if equation.classical is None:
         return _told(equation.reference, measured.seconds) | {"error": equation.reference.accuracy}
     other = measured_by(equation.classical, equation)
-    return _told(equation.classical, other.seconds) | {"error": together(errors_of(other.values, measured.values, equation))}
+    return _told(equation.classical, other.seconds) | {
+        "error": together(errors_of(other.values, measured.values, equation))
+    }
 
 
 def _rows(solution: Solution, changes: Mapping[str, Any]) -> dict[str, str]:
     estimate = "not estimated" if solution.estimate is None else f"{solution.estimate:.1e}"
-    reached = "" if solution.reached else f" (asked: {solution.tol:.1e}; the tolerance was not reached, this is the best that was found)"
+    reached = (
+        ""
+        if solution.reached
+        else f" (asked: {solution.tol:.1e}; the tolerance was not reached, this is the best that was found)"
+    )
     rows = {"error": f"{estimate} relative, estimated{reached}"}
     if solution.problem.unknowns:
         rows = {}
     if changes["test"]:
-        told = ", ".join(f"{score['value']:.1e} of {name.removeprefix('relative error of ')}" for name, score in changes["test"].items())
+        told = ", ".join(
+            f"{score['value']:.1e} of {name.removeprefix('relative error of ')}"
+            for name, score in changes["test"].items()
+        )
         rows["measured"] = f"{told}, relative, against {changes['reference']['how']}"
     for name, value in solution.parameters.items():
         truth = changes["unknowns"][name]["truth"]
         low, high = value.interval
-        rows[name] = f"{value} (95 % interval {low:.6g} to {high:.6g}{'' if truth is None else f'; true: {truth:.6g}'})"
+        rows[name] = (
+            f"{value} (95 % interval {low:.6g} to {high:.6g}{'' if truth is None else f'; true: {truth:.6g}'})"
+        )
     for name, value in solution.noise.items():
         rows[f"noise of {name}"] = f"{value:.3g}"
     for name, value in solution.violations.items():
         rows[f"violation of {name}"] = f"{value:.1e}"
-    rows["ended"] = _why(solution) + ("" if solution.reached else f"; what limits the error: {solution.limit}")
-    rows["effort"] = f"{solution.seconds:.1f} s, {len(solution.history):,} iterations, {solution.network.size:,} weights"
+    rows["ended"] = _why(solution) + (
+        "" if solution.reached else f"; what limits the error: {solution.limit}"
+    )
+    rows["effort"] = (
+        f"{solution.seconds:.1f} s, {len(solution.history):,} iterations, {solution.network.size:,} weights"
+    )
     if (classical := changes["classical"]) is not None:
         error = "" if classical["error"] is None else f", error {classical['error']:.0e}"
         rows["without a network"] = f"{_seconds(classical['seconds'])}{error} ({classical['how']})"

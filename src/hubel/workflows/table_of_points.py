@@ -30,9 +30,13 @@ def read_points(path: Path, wanted: Sequence[str]) -> dict[str, np.ndarray]:
     elif path.suffix.lower() in DELIMITERS:
         found, there = _read_text(path, wanted)
     else:
-        raise ValueError(f"{path} is no .csv, .tsv or .npz: expected a table with columns {', '.join(wanted)}")
+        raise ValueError(
+            f"{path} is no .csv, .tsv or .npz: expected a table with columns {', '.join(wanted)}"
+        )
     if not found:
-        raise UnreadableData(f"{path} has columns {', '.join(there) or '(none)'}; expected {', '.join(wanted)}.{nearest(wanted[0], there)}")
+        raise UnreadableData(
+            f"{path} has columns {', '.join(there) or '(none)'}; expected {', '.join(wanted)}.{nearest(wanted[0], there)}"
+        )
     return found
 
 
@@ -44,7 +48,9 @@ def _read_text(path: Path, wanted: Sequence[str]) -> tuple[dict[str, np.ndarray]
         raise UnreadableData(f"{path} is no table in UTF-8: {error}") from error
     rows = [(number, row) for number, row in enumerate(rows, start=1) if any(cell.strip() for cell in row)]
     if len(rows) < 2:
-        raise UnreadableData(f"{path} has {len(rows)} lines; expected names of columns, and below them numbers")
+        raise UnreadableData(
+            f"{path} has {len(rows)} lines; expected names of columns, and below them numbers"
+        )
     names = [name.strip() for name in rows[0][1]]
     if twice := [name for name in wanted if names.count(name) > 1]:
         raise UnreadableData(f"{path} has the column {twice[0]} {names.count(twice[0])} times")
@@ -52,7 +58,9 @@ def _read_text(path: Path, wanted: Sequence[str]) -> tuple[dict[str, np.ndarray]
     for name in wanted:
         if name in names:
             place = names.index(name)
-            found[name] = _numbers([(number, row[place] if place < len(row) else "") for number, row in rows[1:]], name, path)
+            found[name] = _numbers(
+                [(number, row[place] if place < len(row) else "") for number, row in rows[1:]], name, path
+            )
     return found, names
 
 
@@ -64,7 +72,9 @@ def _numbers(cells: Sequence[tuple[int, str]], name: str, path: Path) -> np.ndar
         except ValueError:
             value = complex(math.nan)
         if not (math.isfinite(value.real) and math.isfinite(value.imag)):
-            raise UnreadableData(f"{path}, line {number}: {name} is {cell.strip()!r}; expected a finite number")
+            raise UnreadableData(
+                f"{path}, line {number}: {name} is {cell.strip()!r}; expected a finite number"
+            )
         values.append(value)
     array = np.array(values)
     return array if array.imag.any() else np.ascontiguousarray(array.real)
