@@ -61,10 +61,14 @@ def posed(problem: Problem | Equation | str | Path) -> Posed:
     word = str(problem)
     if word.endswith(".py") or isinstance(problem, Path):
         return _of_file(Path(problem))
-    return _named(word)
+    return named(word)
 
 
-def _named(word: str) -> Posed:
+def named(word: str) -> Posed:
+    """The equation of a name, and nothing else: what a run folder says may come from a stranger.
+
+    Raises `ValueError` for an unknown name.
+    """
     name = word.replace("_", "-").lower()
     if name not in NAMES:
         also = " (a file of your own has to end in .py)" if Path(word).exists() else ""

@@ -20,7 +20,7 @@ from hubel.core.errors import DamagedRun
 from hubel.fitting import Checkpoints
 from hubel.fitting.about import read_equation
 from hubel.physics.equations import Equation
-from hubel.physics.posing import Posed, posed
+from hubel.physics.posing import Posed, named, posed
 from hubel.physics.problem import Problem
 from hubel.physics.solution import Solution
 
@@ -53,7 +53,7 @@ def posed_again(
     known = about["equation"]
     if equation is None:
         if "named" in known:
-            return posed(known["named"])
+            return named(known["named"])
         what = f"the file {known['file']}" if "file" in known else "a Problem of your own"
         raise ValueError(
             f"{folder} solves {what}, which a folder does not run: pass it again (equation=...; hubel resume RUN --equation FILE)"

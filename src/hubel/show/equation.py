@@ -268,7 +268,9 @@ def _verdict(solved: Solved) -> list[str]:
             "The numbers of the equation were found from data; the table below has their intervals."
         )
     elif about.get("estimate") is None:
-        sentences.append("The error could not be estimated: too few iterations were made.")
+        sentences.append(
+            f"The tolerance of {_short(tol)} was not reached, and the error could not be estimated: too few iterations were made."
+        )
     elif about.get("reached"):
         sentences.append(
             f"Solved to an estimated relative error of {_short(about['estimate'])} (asked: {_short(tol)})."

@@ -123,7 +123,7 @@ def conclude(
         "reached": solution.reached,
         "residual": solution.residual if math.isfinite(solution.residual) else None,
         "limit": solution.limit,
-        "warnings": list(solution.warnings),
+        "warnings": [*solution.warnings, *_moving(solution)],
         "noise": dict(solution.noise),
         "violations": dict(solution.violations),
         "weights": solution.network.size,
@@ -147,7 +147,7 @@ def conclude(
             for name, (error, size, most) in errors.items()
         }
         changes["reference"] = _told(equation.reference, measured.seconds)
-        changes["classical"] = _classical(equation, measured)
+        changes["classical"] = None if solution.problem.unknowns else _classical(equation, measured)
     with files.replacing(folder / "solution.npz") as file:
         np.savez_compressed(file, **content)  # pyright: ignore[reportArgumentType]
     display.facts("Result:", _rows(solution, changes))
@@ -164,6 +164,15 @@ def _why(solution: Solution) -> str:
     if solution.problem.unknowns and solution.stopped == "tolerance":
         return "the unknowns rest, and the data are met as well as the equation allows"
     return reasons.get(solution.stopped, solution.stopped)
+
+
+def _moving(solution: Solution) -> list[str]:
+    """What has to be said of intervals that were computed too early."""
+    if not solution.problem.unknowns or solution.stopped == "tolerance":
+        return []
+    return [
+        f"{', '.join(solution.problem.unknowns)} had not come to rest: the intervals do not hold yet; give it more time (budget)"
+    ]
 
 
 def _unknowns(solution: Solution, equation: Equation) -> dict[str, Any]:
@@ -243,7 +252,7 @@ def _rows(solution: Solution, changes: Mapping[str, Any]) -> dict[str, str]:
     if (classical := changes["classical"]) is not None:
         error = "" if classical["error"] is None else f", error {classical['error']:.0e}"
         rows["without a network"] = f"{_seconds(classical['seconds'])}{error} ({classical['how']})"
-    for number, text in enumerate(solution.warnings):
+    for number, text in enumerate(changes["warnings"]):
         rows["warning" if number == 0 else " " * (number + 1)] = text
     return rows
 
