@@ -74,6 +74,8 @@ def test_rows_of_the_jacobian_against_one_point_after_the_other():
         u = network.series(features, jet, tape)[..., 0]
         return u[jet.places[1, 0]] + u[0] * u[jet.places[0, 1]] - 0.1 * 2 * u[jet.places[0, 2]]
 
+    for parameter in network.parameters():
+        parameter.requires_grad_(True)
     values = residual()
     expected = torch.stack(
         [

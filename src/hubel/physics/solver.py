@@ -32,9 +32,13 @@ from hubel.physics.system import Part, System, prepared_blocks, sizes_of
 CHECKED = 3000  # points at which the residual is measured and that are never used to lower it
 FACE = 256  # points of every soft condition
 EVERY = 5  # iterations between two measurements
-ROUND = 10  # iterations on one set of points
-PATIENCE = 12  # measurements without progress after which the network grows
+ROUND = 30  # iterations on one set of points
+PATIENCE = 4  # measurements without progress after which the network grows
+PLATEAU = 10  # the same before the residual has fallen to FALLEN of the first one: then another network begins
+FALLEN = 0.05
+BEGINNINGS = 6  # networks that may begin; the last one stays
 PROGRESS = 0.8  # of the residual: what counts as progress
+WIDER = 1.3  # by which the layers of the network grow
 LARGEST = 3000  # weights; beyond, J^T J costs more than it brings
 EMPHASIS = 3.0  # by which the equation gains weight against data in a round
 SETTLED = 6  # rounds with data after which unknowns that rest are taken as found
@@ -47,7 +51,7 @@ def solve(
     tol: float = 1e-4,
     seed: int = 0,
     seconds: float | None = None,
-    width: int = 20,
+    width: int = 12,
     depth: int = 3,
     progress: Callable[[int, float, float | None, float], None] | None = None,
     save: Callable[[dict[str, Any]], None] | None = None,
@@ -92,7 +96,7 @@ class Solver:
         data: Any = None,
         tol: float = 1e-4,
         seed: int = 0,
-        width: int = 20,
+        width: int = 12,
         depth: int = 3,
         state: Mapping[str, Any] | None = None,
     ):
@@ -118,8 +122,8 @@ class Solver:
         self.theta = torch.cat([network.weights(), torch.zeros(len(problem.unknowns), dtype=torch.float64)])
         self.best, self.best_residual, self.best_estimate = self.theta, math.inf, None
         self.num_points = max(500, network.size) if self.observed is None else 2000
-        self.iteration, self.round, self.until = 0, 0, 0
-        self.since, self.mark, self.emphasis = 0, math.inf, 1.0
+        self.iteration, self.round, self.until, self.beginning = 0, 0, 0, 0
+        self.since, self.mark, self.first, self.emphasis = 0, math.inf, 0.0, 1.0
         self.points = torch.empty(0, len(problem.coordinates), dtype=torch.float64)
         self.trail: list[list[float]] = []
         self.history: list[Record] = []
@@ -261,13 +265,37 @@ class Solver:
         if self.sampling > 3 and self.num_points < 6 * len(self.theta):
             self.num_points = min(int(1.5 * self.num_points), 6 * len(self.theta))
             self.until = self.iteration
-        if self.since >= PATIENCE and not self.stopped:
+        self.first = self.first or residual
+        if self.stopped:
+            return
+        stuck = self.best_residual > FALLEN * self.first
+        if stuck and self.since >= PLATEAU and self.beginning < BEGINNINGS - 1:
+            self._begin_again()
+        elif self.since >= (PLATEAU if stuck else PATIENCE):
             self._grow()
+
+    def _begin_again(self) -> None:
+        """Another network from the start: this one rests far from a solution, as networks do in one of some beginnings."""
+        self.beginning += 1
+        old = self.ansatz.network
+        self.ansatz = self.ansatz.with_network(
+            SmallNetwork(
+                old.inputs,
+                old.outputs,
+                width=old.width,
+                depth=old.depth,
+                seed=key(self.seed, "network", self.beginning) % 2**31,
+            )
+        )
+        self.theta = torch.cat([self.ansatz.network.weights(), torch.zeros(len(self.problem.unknowns), dtype=torch.float64)])
+        self.method, self.amplification = LevenbergMarquardt(), Amplification()
+        self.best, self.best_residual, self.best_estimate = self.theta, math.inf, None
+        self.mark, self.since, self.until = math.inf, 0, self.iteration
 
     def _grow(self) -> None:
         """A wider network, as the same function; or the end, where it is large enough already."""
         old = self.ansatz.network
-        wide = old.widened(math.ceil(1.25 * old.width), key(self.seed, "widened", old.width) % 2**31)
+        wide = old.widened(math.ceil(WIDER * old.width), key(self.seed, "widened", old.width) % 2**31)
         if wide.size > LARGEST:
             self.stopped = "stagnation"
             return
@@ -374,9 +402,11 @@ COUNTED = (
     "seed",
     "iteration",
     "round",
+    "beginning",
     "until",
     "since",
     "mark",
+    "first",
     "num_points",
     "emphasis",
     "trail",
