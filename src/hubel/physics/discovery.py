@@ -36,17 +36,16 @@ class Judgement:
     warnings: tuple[str, ...] = ()
 
 
+def inner_errors(system: System, theta: Tensor) -> Tensor:
+    """The standard errors [U] of the numbers behind the unknowns; the last part of the `system` is the data."""
+    factor, variance, _ = _information(system, theta)
+    covariance = variance * torch.cholesky_inverse(factor)
+    return covariance.diagonal()[system.ansatz.network.size :].clamp_min(0).sqrt()
+
+
 def judged(system: System, theta: Tensor, observed: Observations, checked: Tensor) -> Judgement:
     """Standard errors at the solution `theta`; the last part of the `system` is the data, `checked` [N, D] where the field is judged."""
-    whole, _, _ = system.normal(theta)
-    data, _, _ = System(system.ansatz, system.parts[-1:]).normal(theta)
-    misfit = System(system.ansatz, system.parts[-1:]).residuals(theta)
-    whole = whole + RIDGE * whole.diagonal().mean() * torch.eye(len(whole), dtype=torch.float64)
-    factor = torch.linalg.cholesky(whole)
-    used = float(torch.cholesky_solve(data, factor).diagonal().sum())
-    count = len(misfit)
-    freedom = max(count - used, 1.0)
-    variance = float(misfit.square().sum()) / freedom  # of a row, which carries 1 / sqrt(N)
+    factor, variance, freedom = _information(system, theta)
     weights = system.ansatz.network.size
     covariance = variance * torch.cholesky_inverse(factor)
     parameters, warnings = {}, []
@@ -61,13 +60,26 @@ def judged(system: System, theta: Tensor, observed: Observations, checked: Tenso
     noise = {}
     for place, name in enumerate(observed.values):
         own = _own(system, theta, place)
-        noise[name] = math.sqrt(float(own.square().sum()) / max(len(own) * freedom / count, 1.0)) * scales[name]
+        noise[name] = math.sqrt(float(own.square().sum()) / (len(own) * freedom)) * scales[name]
     return Judgement(
         parameters=parameters,
         noise=noise,
         error=_field_error(system, theta, covariance[:weights, :weights], checked),
         warnings=tuple(warnings),
     )
+
+
+def _information(system: System, theta: Tensor) -> tuple[Tensor, float, float]:
+    """The Cholesky factor of H, sigma^2 in the units of the rows, and the share of the data that was not used up, (N - p) / N."""
+    whole, _, _ = system.normal(theta)
+    own = System(system.ansatz, system.parts[-1:])
+    data, _, square = own.normal(theta)
+    whole.diagonal().add_(RIDGE * float(whole.diagonal().mean()))
+    factor = torch.linalg.cholesky(whole)
+    used = float(torch.cholesky_solve(data, factor).diagonal().sum())
+    count = system.parts[-1].num_points * len(system.parts[-1].weights)
+    freedom = max(count - used, 1.0) / count
+    return factor, square / (freedom * count), freedom
 
 
 def _own(system: System, theta: Tensor, place: int) -> Tensor:

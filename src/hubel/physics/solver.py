@@ -18,7 +18,7 @@ from torch import Tensor
 
 from hubel.core.random import key
 from hubel.physics.ansatz import Ansatz, inputs_of, scales_of
-from hubel.physics.discovery import Judgement, judged
+from hubel.physics.discovery import Judgement, inner_errors, judged
 from hubel.physics.estimate import Amplification
 from hubel.physics.levenberg import LevenbergMarquardt
 from hubel.physics.mirror import mirror_of
@@ -33,6 +33,7 @@ CHECKED = 3000  # points at which the residual is measured and that are never us
 FACE = 256  # points of every soft condition
 EVERY = 5  # iterations between two measurements
 ROUND = 30  # iterations on one set of points
+DATA_ROUND = 12  # the same where there are data: then the weights change as well
 PATIENCE = 4  # measurements without progress after which the network grows
 PLATEAU = 10  # the same before the residual has fallen to FALLEN of the first one: then another network begins
 FALLEN = 0.05
@@ -41,7 +42,9 @@ PROGRESS = 0.8  # of the residual: what counts as progress
 WIDER = 1.3  # by which the layers of the network grow
 LARGEST = 3000  # weights; beyond, J^T J costs more than it brings
 EMPHASIS = 3.0  # by which the equation gains weight against data in a round
-SETTLED = 6  # rounds with data after which unknowns that rest are taken as found
+SLACK = 0.05  # of the misfit of data: what the weighted residual of the equation may be
+SETTLED = 3  # rounds with data in which nothing moves, after which it rests
+LONGEST = 60  # rounds with data
 
 
 def solve(
@@ -212,7 +215,7 @@ class Solver:
         """A new set of points, and the system on it."""
         jet = self.problem.jet
         if self.observed is not None and self.round:
-            self._emphasize()
+            self._weigh()
 
         def size(points: Tensor) -> Tensor:
             blocks = prepared_blocks(self.ansatz, points, jet)
@@ -227,7 +230,7 @@ class Solver:
 
         self.points = drawn(self.ansatz.region, self.num_points, self.seed, self.round, size)
         self.round += 1
-        self.until = self.iteration + ROUND
+        self.until = self.iteration + (ROUND if self.observed is None else DATA_ROUND)
         self._assemble()
 
     def _assemble(self) -> None:
@@ -294,33 +297,45 @@ class Solver:
 
     def _grow(self) -> None:
         """A wider network, as the same function; or the end, where it is large enough already."""
+        self.theta = self.best
+        self.mark, self.since = self.best_residual, 0
+        if not self._widen():
+            self.stopped = "stagnation"
+        self.best = self.theta
+
+    def _widen(self) -> bool:
+        """Whether the network could become wider."""
         old = self.ansatz.network
+        old.read(self.theta[: old.size])
         wide = old.widened(math.ceil(WIDER * old.width), key(self.seed, "widened", old.width) % 2**31)
         if wide.size > LARGEST:
-            self.stopped = "stagnation"
-            return
-        old.read(self.best[: old.size])
-        wide = old.widened(wide.width, key(self.seed, "widened", old.width) % 2**31)
+            return False
         self.ansatz = self.ansatz.with_network(wide)
-        self.theta = torch.cat([wide.weights(), self.best[old.size :]])
-        self.best, self.mark, self.since = self.theta, self.best_residual, 0
+        self.theta = torch.cat([wide.weights(), self.theta[old.size :]])
         self.num_points = max(self.num_points, wide.size)
         self.until = self.iteration
+        return True
 
-    def _emphasize(self) -> None:
-        """More weight for the equation, as long as it can be fulfilled better than the data can be met; then the end."""
+    def _weigh(self) -> None:
+        """More weight for the equation while it can be fulfilled better than data can be met; the end where that moves nothing any more."""
         equation, data = self._misfit(0), self._misfit(-1)
-        wanted = min(EMPHASIS, max(1.0, data / max(equation, 1e-300)))
-        self.emphasis *= wanted
-        unknowns = self.theta[self.ansatz.network.size :]
-        self.trail.append([self.emphasis, data, *unknowns.tolist()])
+        self.emphasis *= min(EMPHASIS, max(1.0, SLACK * data / max(equation, 1e-300)))
+        self.trail.append([data, *self.theta[self.ansatz.network.size :].tolist()])
         recent = self.trail[-SETTLED:]
         if len(recent) < SETTLED:
             return
-        rests = max(row[1] for row in recent) < 1.02 * min(row[1] for row in recent)
-        spread = [max(column) - min(column) for column in zip(*(row[2:] for row in recent), strict=True)]
-        if rests and all(width < 0.01 * self.tol**0.5 for width in spread) or len(self.trail) > 40:
-            self.stopped = "tolerance" if rests else "stagnation"
+        errors = inner_errors(self.system, self.theta)
+        columns = [list(column) for column in zip(*recent, strict=True)]
+        rests = max(columns[0]) < 1.02 * min(columns[0])
+        for column, error in zip(columns[1:], errors.tolist(), strict=True):
+            rests = rests and max(column) - min(column) < 0.3 * error
+        if rests and data > 0.95 * self.mark:
+            self.stopped = "data"
+        elif self.round > LONGEST:
+            self.stopped = "stagnation"
+        elif rests:
+            self.mark, self.trail = data, []
+            self._widen()
 
     def _misfit(self, part: int) -> float:
         return math.sqrt(System(self.ansatz, [self.system.parts[part]]).loss(self.theta))
@@ -349,7 +364,7 @@ class Solver:
         if self.stopped == "tolerance":
             return "the tolerance was reached"
         if self.observed is not None:
-            return "the noise of the data" if self.stopped != "time" else "the time: unknowns were still moving"
+            return "the data" if self.stopped == "data" else "the optimizer: the fit was still moving"
         if residual < 1e-12:
             return "rounding: the residual is at the end of double precision"
         if self.sampling > 3:
