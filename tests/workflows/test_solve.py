@@ -126,6 +126,22 @@ class TestOfAProblem:
         )
         assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "finished"
 
+    def test_a_step_is_not_called_solved(self, tmp_path, capsys):
+        """A step that stands still leaves no residual at any point beside it; the true one moves with speed 1 / 2."""
+        shock = Problem(
+            lambda u: u.t + u * u.x,
+            domain={"t": (0, 1), "x": (-1, 1)},
+            initial=lambda x: torch.where(x < 0, 1.0, 0.0).double(),
+            boundary={"x=-1": 1.0},
+        )
+        solution = hubel.solve(shock, tol=1e-3, out=tmp_path / "run")
+        assert solution(t=0.8, x=0.2) < 0.1
+        assert solution.residual < 1e-3
+        assert solution.estimate is None and not solution.reached
+        said = " ".join(capsys.readouterr().err.split())
+        assert said.count("the beginning of u jumps by 1 at x = 0") == 3
+        assert "the residual is small, which says nothing of the error here" in said
+
     @pytest.mark.parametrize(
         ("given", "more", "said"),
         [

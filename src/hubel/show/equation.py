@@ -269,7 +269,7 @@ def _verdict(solved: Solved) -> list[str]:
         )
     elif about.get("estimate") is None:
         sentences.append(
-            f"The tolerance of {_short(tol)} was not reached, and the error could not be estimated: too few iterations were made."
+            f"That the tolerance of {_short(tol)} was reached can not be said: the error could not be estimated."
         )
     elif about.get("reached"):
         sentences.append(

@@ -26,6 +26,7 @@ from hubel.physics.equations import Equation
 from hubel.physics.posing import Posed, posed
 from hubel.physics.problem import Problem
 from hubel.physics.runs import open_solution, posed_again
+from hubel.physics.smoothness import jumps
 from hubel.physics.solution import Solution
 from hubel.physics.solver import Solver
 from hubel.workflows import choices, folders
@@ -181,7 +182,7 @@ def _work(job: Job, solver: Solver, display: Display) -> Solution:
             display.say(f"Stopped and saved after iteration {solver.iteration:,}. Go on with:\n  {again}")
             return replace(solver.solution(), stopped="interrupted", folder=job.folder)
         with machine.threads(job.asked["threads"]):
-            solution = replace(solver.solution(), folder=job.folder)
+            solution = replace(_honest(solver.solution()), folder=job.folder)
             tensors, numbers = solution.saved()
             _checkpoint(job, solver, chosen={"tensors": tensors, "numbers": numbers})
             changes = conclude(job.folder, job.what.equation, solution, measured, display)
@@ -195,6 +196,20 @@ def _work(job: Job, solver: Solver, display: Display) -> Solution:
             f"Stopped at once. Go on from the last checkpoint with:\n  hubel resume {shlex.quote(str(job.folder))}"
         )
         raise
+
+
+def _honest(solution: Solution) -> Solution:
+    """Without an estimate where given values jump: the residual, from which it is made, knows nothing of jumps."""
+    found = jumps(solution.problem)
+    if not found:
+        return solution
+    said = f"{'; '.join(found)}: a network is smooth, and a residual at points knows nothing of jumps, so that the error is not estimated"
+    return replace(
+        solution,
+        estimate=None,
+        limit=f"given values that jump ({'; '.join(found)})",
+        warnings=(*solution.warnings, said),
+    )
 
 
 def _iterate(job: Job, solver: Solver, display: Display) -> tuple[bool, Measured | None]:
@@ -370,6 +385,10 @@ def _show(display: Display, what: Posed, asked: Mapping[str, Any], table: Any, s
     if equation.reference is not None:
         rows["reference"] = equation.reference.how
     rows["asked"] = f"a relative error of {asked['tol']:.1g} within {choices.duration(asked['budget'])}"
+    if found := jumps(problem):
+        rows["warning"] = (
+            f"{'; '.join(found)}. A network is smooth: the error of what it finds can not be estimated"
+        )
     display.facts(f"To solve: {equation.title}", rows)
 
 

@@ -161,6 +161,8 @@ def _why(solution: Solution) -> str:
         "time": "the time was over before the tolerance was reached",
         "stagnation": "nothing improved any more before the tolerance was reached",
     }
+    if solution.estimate is None and not solution.problem.unknowns and solution.stopped == "tolerance":
+        return "the residual is small, which says nothing of the error here"
     if solution.problem.unknowns and solution.stopped == "tolerance":
         return "the unknowns rest, and the data are met as well as the equation allows"
     return reasons.get(solution.stopped, solution.stopped)
