@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from hubel.physics import Problem
-from hubel.physics.smoothness import jumps
+from hubel.physics import Problem, equations
+from hubel.physics.smoothness import jumps, kinks
 
 
 def problem(initial, **boundary):
@@ -62,3 +62,17 @@ def test_in_two_coordinates():
         name, at = sentence.rpartition(" at ")[2].split(" = ")
         other = 2 * (0.31 if "0.596" in at else 0.72) - 1
         assert abs(float(at) ** 2 + other**2 - 0.5) < 1e-3, name
+
+
+def test_kinks_of_a_period():
+    assert kinks(equations.allen_cahn().problem) == [
+        "the beginning of u has a kink where x begins again: its slope jumps by 4"
+    ]
+    for equation in (
+        equations.kdv(),
+        equations.advection(),
+        equations.schroedinger(),
+        equations.heat(),
+        equations.taylor_green(),
+    ):
+        assert kinks(equation.problem) == []

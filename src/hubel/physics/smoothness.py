@@ -1,4 +1,4 @@
-"""What no smooth function can do: given values that jump.
+"""What no smooth function can do: given values that jump, and those that are no smooth period.
 
 A network is smooth. Where the values that it is given jump, a residual at points knows nothing of the jump: a step that stands still fulfils
 u_t + f(u)_x = 0 at every point beside it, and so does a step of any speed. Which of them is the solution (R. Courant, K. O. Friedrichs and
@@ -56,6 +56,49 @@ def jumps(problem: Problem) -> list[str]:
                 if len(names) == 1:
                     break
     return list(dict.fromkeys(found))
+
+
+def kinks(problem: Problem) -> list[str]:
+    """Where initial values have another slope at the end of a period than at its beginning, in words.
+
+    The equation would take such a kink away; what holds the initial values exactly keeps it. Only equations of second order or more in that
+    coordinate are asked.
+
+    >>> bowl = Problem(lambda u: u.t - u.xx, domain=dict(t=(0, 1), x=(-1, 1)), initial=lambda x: x**2, boundary={"x": "periodic"})
+    >>> kinks(bowl)
+    ['the beginning of u has a kink where x begins again: its slope jumps by 4']
+    """
+    conditions, found = problem.conditions, []
+    others = [x for x in problem.coordinates if x != problem.time]
+    for component in problem.components:
+        for x in conditions.periodic:
+            field = component.partition(".")[0]
+            order = max(index[problem.coordinates.index(x)] for index in problem.needed[field])
+            if order < 2 or not conditions.initial[component]:
+                continue
+            slopes = []
+            for end in problem.ranges[x]:
+                shares = {name: low + 0.37 * (high - low) for name, (low, high) in problem.ranges.items()} | {
+                    x: end
+                }
+                points = [
+                    torch.tensor([shares[name]], dtype=torch.float64, requires_grad=True) for name in others
+                ]
+                with torch.enable_grad():
+                    value = conditions.initial[component][0](*points)
+                    slope = (
+                        torch.autograd.grad(value.sum(), points[others.index(x)], allow_unused=True)[0]
+                        if value.requires_grad
+                        else None
+                    )
+                slopes.append(0.0 if slope is None else float(slope))
+            jump = abs(slopes[1] - slopes[0])
+            low, high = problem.ranges[x]
+            if jump * (high - low) > 1e-3 * max(1.0, *map(abs, slopes)):
+                found.append(
+                    f"the beginning of {component} has a kink where {x} begins again: its slope jumps by {jump:.3g}"
+                )
+    return found
 
 
 def _given(problem: Problem) -> Iterator[tuple[str, tuple[str, ...], Callable[..., Tensor]]]:

@@ -26,7 +26,7 @@ from hubel.physics.equations import Equation
 from hubel.physics.posing import Posed, posed
 from hubel.physics.problem import Problem
 from hubel.physics.runs import open_solution, posed_again
-from hubel.physics.smoothness import jumps
+from hubel.physics.smoothness import jumps, kinks
 from hubel.physics.solution import Solution
 from hubel.physics.solver import Solver
 from hubel.workflows import choices, folders
@@ -200,6 +200,11 @@ def _work(job: Job, solver: Solver, display: Display) -> Solution:
 
 def _honest(solution: Solution) -> Solution:
     """Without an estimate where given values jump: the residual, from which it is made, knows nothing of jumps."""
+    kept = [
+        f"{sentence}. The network keeps it, which the estimate does not know"
+        for sentence in kinks(solution.problem)
+    ]
+    solution = replace(solution, warnings=(*solution.warnings, *kept))
     found = jumps(solution.problem)
     if not found:
         return solution
@@ -385,6 +390,8 @@ def _show(display: Display, what: Posed, asked: Mapping[str, Any], table: Any, s
     if equation.reference is not None:
         rows["reference"] = equation.reference.how
     rows["asked"] = f"a relative error of {asked['tol']:.1g} within {choices.duration(asked['budget'])}"
+    if found := kinks(problem):
+        rows["note"] = f"{'; '.join(found)}. The network keeps it, which the estimate does not know"
     if found := jumps(problem):
         rows["warning"] = (
             f"{'; '.join(found)}. A network is smooth: the error of what it finds can not be estimated"
