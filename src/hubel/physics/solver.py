@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from hubel.core.random import key
@@ -39,12 +39,12 @@ PLATEAU = 10  # the same before the residual has fallen to FALLEN of the first o
 FALLEN = 0.05
 BEGINNINGS = 6  # networks that may begin; the last one stays
 PROGRESS = 0.8  # of the residual: what counts as progress
+MEMORY = 30_000_000  # numbers in J: 240 MB
 WIDER = 1.3  # by which the layers of the network grow
 LARGEST = 3000  # weights; beyond, J^T J costs more than it brings
-EMPHASIS = 3.0  # by which the equation gains weight against data in a round
-SLACK = 0.05  # of the misfit of data: what the weighted residual of the equation may be
-SETTLED = 3  # rounds with data in which nothing moves, after which it rests
-LONGEST = 60  # rounds with data
+EMPHASIS = 3.0  # by which the equation gains weight against data from one rung to the next
+RESTS = 0.3  # of a standard error: what an unknown may move from round to round and be at rest
+LONGEST = 8  # rounds on one rung
 
 
 def solve(
@@ -129,9 +129,11 @@ class Solver:
         self.since, self.mark, self.first, self.emphasis = 0, math.inf, 0.0, 1.0
         self.points = torch.empty(0, len(problem.coordinates), dtype=torch.float64)
         self.trail: list[list[float]] = []
+        self.rungs: list[list[list[float]]] = []
         self.history: list[Record] = []
         self.seconds, self.stopped = 0.0, ""
         self.sampling = 1.0
+        self.libraries = ThreadpoolController()
         self._begin()
         if state is not None:
             self._read(state)
@@ -143,9 +145,11 @@ class Solver:
         if seconds is not None and not seconds > 0:
             raise ValueError(f"seconds is {seconds}; expected a positive time")
         while not self.stopped:
-            with threadpool_limits(torch.get_num_threads(), user_api="blas"):
+            with self.libraries.limit(limits=torch.get_num_threads(), user_api="blas"):
                 if self.iteration >= self.until:
                     self._draw()
+                if self.stopped:
+                    return
                 theta, loss, found = self.method.step(self.system, self.theta)
                 self.theta = theta
                 self.iteration += 1
@@ -216,6 +220,8 @@ class Solver:
         jet = self.problem.jet
         if self.observed is not None and self.round:
             self._weigh()
+            if self.stopped:
+                return
 
         def size(points: Tensor) -> Tensor:
             blocks = prepared_blocks(self.ansatz, points, jet)
@@ -265,8 +271,9 @@ class Solver:
         self.since += 1
         if self.best_residual < PROGRESS * self.mark:
             self.mark, self.since = self.best_residual, 0
-        if self.sampling > 3 and self.num_points < 6 * len(self.theta):
-            self.num_points = min(int(1.5 * self.num_points), 6 * len(self.theta))
+        most = min(6 * len(self.theta), MEMORY // len(self.theta))
+        if self.sampling > 3 and self.num_points < most:
+            self.num_points = min(int(1.5 * self.num_points), most)
             self.until = self.iteration
         self.first = self.first or residual
         if self.stopped:
@@ -301,41 +308,71 @@ class Solver:
         self.mark, self.since = self.best_residual, 0
         if not self._widen():
             self.stopped = "stagnation"
-        self.best = self.theta
 
     def _widen(self) -> bool:
-        """Whether the network could become wider."""
+        """Whether the network could become wider; its answers stay as they are."""
         old = self.ansatz.network
-        old.read(self.theta[: old.size])
-        wide = old.widened(math.ceil(WIDER * old.width), key(self.seed, "widened", old.width) % 2**31)
+        width, seed = math.ceil(WIDER * old.width), key(self.seed, "widened", old.width) % 2**31
+
+        def wider(theta: Tensor) -> Tensor:
+            old.read(theta[: old.size])
+            return torch.cat([old.widened(width, seed).weights(), theta[old.size :]])
+
+        wide = old.widened(width, seed)
         if wide.size > LARGEST:
             return False
+        self.theta, self.best = wider(self.theta), wider(self.best)
         self.ansatz = self.ansatz.with_network(wide)
-        self.theta = torch.cat([wide.weights(), self.theta[old.size :]])
         self.num_points = max(self.num_points, wide.size)
         self.until = self.iteration
         return True
 
     def _weigh(self) -> None:
-        """More weight for the equation while it can be fulfilled better than data can be met; the end where that moves nothing any more."""
-        equation, data = self._misfit(0), self._misfit(-1)
-        self.emphasis *= min(EMPHASIS, max(1.0, SLACK * data / max(equation, 1e-300)))
-        self.trail.append([data, *self.theta[self.ansatz.network.size :].tolist()])
-        recent = self.trail[-SETTLED:]
-        if len(recent) < SETTLED:
-            return
+        """With data: more and more weight for the equation, rung by rung, as long as that makes the unknowns more certain.
+
+        A rung ends when nothing moves by more than a part of its standard error. More weight must then move the unknowns by no more than
+        the variance that it removes allows (the test of Hausman); where it does, the network can not fulfil the equation so well, and
+        either it grows or the last rung stands; as it does where nothing became more certain.
+        """
+        unknowns = self.theta[self.ansatz.network.size :]
         errors = inner_errors(self.system, self.theta)
-        columns = [list(column) for column in zip(*recent, strict=True)]
-        rests = max(columns[0]) < 1.02 * min(columns[0])
-        for column, error in zip(columns[1:], errors.tolist(), strict=True):
-            rests = rests and max(column) - min(column) < 0.3 * error
-        if rests and data > 0.95 * self.mark:
-            self.stopped = "data"
-        elif self.round > LONGEST:
-            self.stopped = "stagnation"
-        elif rests:
-            self.mark, self.trail = data, []
-            self._widen()
+        data = self._misfit(-1)
+        before = self.trail[-1] if self.trail else None
+        self.trail.append([data, *unknowns.tolist()])
+        moving = before is None or abs(data - before[0]) > 0.02 * data
+        if before is not None:
+            moves = (unknowns - torch.tensor(before[1:], dtype=torch.float64)).abs()
+            moving = moving or bool((moves > RESTS * errors).any())
+        if moving and len(self.trail) < LONGEST:
+            return
+        self.trail = []
+        if self.rungs:
+            old, old_errors = torch.tensor(self.rungs[-1], dtype=torch.float64)
+            allowed = 2 * (old_errors**2 - errors**2).clamp_min(0).sqrt() + RESTS * errors
+            if bool(((unknowns - old).abs() > allowed).any()):
+                if not self._widen():
+                    self._back("data")
+                return
+            if not bool((errors < 0.95 * old_errors).any()):
+                self._back("data")
+                return
+        relative = [
+            float(error * unknown.slope(inner) / unknown.value(inner))
+            for unknown, inner, error in zip(self.system.unknowns.values(), unknowns, errors, strict=True)
+        ]
+        certain = bool(relative) and max(map(abs, relative)) <= self.tol
+        self.rungs.append([unknowns.tolist(), errors.tolist()])
+        self.best = self.theta
+        if certain:
+            self.stopped = "tolerance"
+        else:
+            self.emphasis *= EMPHASIS
+
+    def _back(self, stopped: str) -> None:
+        """The end, at the last rung that stands."""
+        self.theta, self.stopped = self.best, stopped
+        self.emphasis /= EMPHASIS
+        self._assemble()
 
     def _misfit(self, part: int) -> float:
         return math.sqrt(System(self.ansatz, [self.system.parts[part]]).loss(self.theta))
@@ -425,6 +462,7 @@ COUNTED = (
     "num_points",
     "emphasis",
     "trail",
+    "rungs",
     "best_residual",
     "best_estimate",
     "seconds",
