@@ -21,9 +21,7 @@ class Plain:
         self.residuals = function
 
     def linearized(self, theta):
-        return Linearized(
-            self.residuals(theta), torch.autograd.functional.jacobian(self.residuals, theta)
-        )
+        return Linearized(self.residuals(theta), torch.autograd.functional.jacobian(self.residuals, theta))
 
 
 def test_a_linear_system_as_lstsq_solves_it():
@@ -53,7 +51,9 @@ def test_the_valley_of_rosenbrock_and_why_the_acceleration_is_there():
 
 def test_at_a_minimum_no_step_is_found_and_theta_stays():
     theta = torch.tensor([2.0], dtype=torch.float64)
-    same, loss, found = LevenbergMarquardt().step(Plain(lambda x: torch.stack([x[0] - 2, x[0] * 0 + 1])), theta)
+    same, loss, found = LevenbergMarquardt().step(
+        Plain(lambda x: torch.stack([x[0] - 2, x[0] * 0 + 1])), theta
+    )
     assert not found and loss == 1.0 and torch.equal(same, theta)
 
 
@@ -88,7 +88,9 @@ def burgers_with_all_kinds_of_rows(mirrored):
         data = Observations.of({"t": points[:, 0], "x": points[:, 1], "v": points[:, 0] ** 2}, problem)
         parts.append(Part(prepared_blocks(ansatz, data.points, problem.jet), (1.5,), observed=(data.values,)))
     system = System(ansatz, parts)
-    theta = torch.cat([network.weights() + 0.1, torch.full((len(problem.unknowns),), 0.2, dtype=torch.float64)])
+    theta = torch.cat(
+        [network.weights() + 0.1, torch.full((len(problem.unknowns),), 0.2, dtype=torch.float64)]
+    )
     return system, theta
 
 

@@ -79,7 +79,9 @@ def error(solution, truth):
     grid = torch.meshgrid(*(torch.linspace(*ends, 21, dtype=torch.float64) for ends in ranges), indexing="ij")
     found = solution(**dict(zip(names, grid, strict=True)))
     found = found["u"] if isinstance(found, dict) else found
-    return float((found - truth(*grid)).abs().square().sum().sqrt() / truth(*grid).abs().square().sum().sqrt())
+    return float(
+        (found - truth(*grid)).abs().square().sum().sqrt() / truth(*grid).abs().square().sum().sqrt()
+    )
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -97,7 +99,9 @@ def test_a_solution_is_saved_and_built_again(tmp_path):
     tensors, numbers = solution.saved()
     safetensors.torch.save_file(tensors, tmp_path / "solution.safetensors")
     again = Solution.built(
-        heat(), safetensors.torch.load_file(tmp_path / "solution.safetensors"), json.loads(json.dumps(numbers))
+        heat(),
+        safetensors.torch.load_file(tmp_path / "solution.safetensors"),
+        json.loads(json.dumps(numbers)),
     )
     x = np.linspace(0, 1, 7)
     assert np.array_equal(again.u.xx(t=0.3, x=x), solution.u.xx(t=0.3, x=x))
@@ -161,7 +165,10 @@ def test_a_solution_is_a_function_with_derivatives():
     for derivative, found in [
         ((solution.u(t=0.4, x=0.3 + step) - solution.u(t=0.4, x=0.3 - step)) / (2 * step), solution.u.x),
         ((solution.u.x(t=0.4 + step, x=0.3) - solution.u.x(t=0.4 - step, x=0.3)) / (2 * step), solution.u.tx),
-        ((solution.u.x(t=0.4, x=0.3 + step) - solution.u.x(t=0.4, x=0.3 - step)) / (2 * step), solution.u.d("x", 2)),
+        (
+            (solution.u.x(t=0.4, x=0.3 + step) - solution.u.x(t=0.4, x=0.3 - step)) / (2 * step),
+            solution.u.d("x", 2),
+        ),
     ]:
         assert found(t=0.4, x=0.3) == pytest.approx(derivative, rel=1e-5, abs=1e-6)
     left = solution.u.t(t=0.4, x=0.3) - 0.1 * solution.u.xx(t=0.4, x=0.3)

@@ -20,6 +20,7 @@ from hubel.core.random import key
 from hubel.physics.ansatz import Ansatz, inputs_of, scales_of
 from hubel.physics.discovery import Judgement, inner_errors, judged
 from hubel.physics.estimate import Amplification
+from hubel.physics.ladder import Ladder
 from hubel.physics.levenberg import LevenbergMarquardt
 from hubel.physics.mirror import mirror_of
 from hubel.physics.network import SmallNetwork
@@ -30,21 +31,21 @@ from hubel.physics.solution import Record, Solution
 from hubel.physics.system import Part, System, prepared_blocks, sizes_of
 
 CHECKED = 3000  # points at which the residual is measured and that are never used to lower it
+FEWEST = 500  # points on which the equation is asked to hold
 FACE = 256  # points of every soft condition
 EVERY = 5  # iterations between two measurements
 ROUND = 30  # iterations on one set of points
 DATA_ROUND = 12  # the same where there are data: then the weights change as well
 PATIENCE = 4  # measurements without progress after which the network grows
-PLATEAU = 10  # the same before the residual has fallen to FALLEN of the first one: then another network begins
+PLATEAU = (
+    10  # the same before the residual has fallen to FALLEN of the first one: then another network begins
+)
 FALLEN = 0.05
 BEGINNINGS = 6  # networks that may begin; the last one stays
 PROGRESS = 0.8  # of the residual: what counts as progress
 MEMORY = 30_000_000  # numbers in J: 240 MB
 WIDER = 1.3  # by which the layers of the network grow
 LARGEST = 3000  # weights; beyond, J^T J costs more than it brings
-EMPHASIS = 3.0  # by which the equation gains weight against data from one rung to the next
-RESTS = 0.3  # of a standard error: what an unknown may move from round to round and be at rest
-LONGEST = 8  # rounds on one rung
 
 
 def solve(
@@ -108,7 +109,9 @@ class Solver:
         self.problem, self.tol, self.seed = problem, float(tol), int(seed)
         self.observed = None if data is None else Observations.of(data, problem)
         if problem.unknowns and self.observed is None:
-            raise ValueError(f"{', '.join(problem.unknowns)} can only be found from data: solve(problem, data=table)")
+            raise ValueError(
+                f"{', '.join(problem.unknowns)} can only be found from data: solve(problem, data=table)"
+            )
         if self.observed is None and (text := problem.missing()):
             raise ValueError(f"without data the solution is not determined: {text}")
         mirror = mirror_of(problem) if self.observed is None else None
@@ -116,7 +119,11 @@ class Solver:
         if self.observed is not None:
             scales |= self.observed.scales
         network = SmallNetwork(
-            inputs_of(problem, mirror), len(problem.components), width=width, depth=depth, seed=key(self.seed, "network") % 2**31
+            inputs_of(problem, mirror),
+            len(problem.components),
+            width=width,
+            depth=depth,
+            seed=key(self.seed, "network") % 2**31,
         )
         self.ansatz = Ansatz(problem, network, mirror, scales)
         self.sizes = sizes_of(problem, scales)
@@ -124,12 +131,11 @@ class Solver:
         self.amplification = Amplification()
         self.theta = torch.cat([network.weights(), torch.zeros(len(problem.unknowns), dtype=torch.float64)])
         self.best, self.best_residual, self.best_estimate = self.theta, math.inf, None
-        self.num_points = max(500, network.size) if self.observed is None else 2000
+        self.num_points = self._enough(network.size)
         self.iteration, self.round, self.until, self.beginning = 0, 0, 0, 0
-        self.since, self.mark, self.first, self.emphasis = 0, math.inf, 0.0, 1.0
+        self.since, self.mark, self.first = 0, math.inf, 0.0
+        self.ladder = Ladder()
         self.points = torch.empty(0, len(problem.coordinates), dtype=torch.float64)
-        self.trail: list[list[float]] = []
-        self.rungs: list[list[list[float]]] = []
         self.history: list[Record] = []
         self.seconds, self.stopped = 0.0, ""
         self.sampling = 1.0
@@ -181,7 +187,9 @@ class Solver:
         judgement = Judgement()
         estimate = self.best_estimate
         if self.observed is not None:
-            judgement = judged(System(ansatz, self.system.parts), theta, self.observed, self.checked[0].points)
+            judgement = judged(
+                System(ansatz, self.system.parts), theta, self.observed, self.checked[0].points
+            )
             estimate = judgement.error
         residual, violations = self._residual(ansatz, theta)
         return Solution(
@@ -206,7 +214,9 @@ class Solver:
     def _begin(self) -> None:
         """What depends on the network's shape and not on its weights."""
         jet = self.problem.jet
-        self.checked = prepared_blocks(self.ansatz, sobol(self.ansatz.region, CHECKED, self.seed, "checked"), jet)
+        self.checked = prepared_blocks(
+            self.ansatz, sobol(self.ansatz.region, CHECKED, self.seed, "checked"), jet
+        )
         faces = []
         for number, soft in enumerate(self.problem.conditions.soft):
             region = dict(self.ansatz.region) | {soft.coordinate: (soft.at, soft.at)}
@@ -214,6 +224,10 @@ class Solver:
             weights = tuple(10 / size for size in sizes_of(self.problem, self.ansatz.scales, soft))
             faces.append(Part(prepared_blocks(self.ansatz, points, jet), weights, condition=soft))
         self.faces = tuple(faces)
+
+    def _enough(self, size: int) -> int:
+        """Points to begin with for so many weights; without data they become more when the residual between them tells so."""
+        return max(FEWEST, size if self.observed is None else 4 * size)
 
     def _draw(self) -> None:
         """A new set of points, and the system on it."""
@@ -241,14 +255,16 @@ class Solver:
 
     def _assemble(self) -> None:
         jet = self.problem.jet
-        weights = tuple(self.emphasis / size for size in self.sizes)
+        weights = tuple(self.ladder.emphasis / size for size in self.sizes)
         parts = [Part(prepared_blocks(self.ansatz, self.points, jet), weights), *self.faces]
         if self.observed is not None:
             plain = type(jet)((jet.indices[0],))
             blocks = prepared_blocks(self.ansatz, self.observed.points, plain)
             observed, place = [], 0
             for block in blocks:
-                observed.append({name: v[place : place + len(block)] for name, v in self.observed.values.items()})
+                observed.append(
+                    {name: v[place : place + len(block)] for name, v in self.observed.values.items()}
+                )
                 place += len(block)
             scales = tuple(1 / self.observed.scales[name] for name in self.observed.values)
             parts.append(Part(blocks, scales, observed=tuple(observed)))
@@ -297,7 +313,9 @@ class Solver:
                 seed=key(self.seed, "network", self.beginning) % 2**31,
             )
         )
-        self.theta = torch.cat([self.ansatz.network.weights(), torch.zeros(len(self.problem.unknowns), dtype=torch.float64)])
+        self.theta = torch.cat(
+            [self.ansatz.network.weights(), torch.zeros(len(self.problem.unknowns), dtype=torch.float64)]
+        )
         self.method, self.amplification = LevenbergMarquardt(), Amplification()
         self.best, self.best_residual, self.best_estimate = self.theta, math.inf, None
         self.mark, self.since, self.until = math.inf, 0, self.iteration
@@ -323,56 +341,28 @@ class Solver:
             return False
         self.theta, self.best = wider(self.theta), wider(self.best)
         self.ansatz = self.ansatz.with_network(wide)
-        self.num_points = max(self.num_points, wide.size)
+        self.num_points = max(self.num_points, self._enough(wide.size))
         self.until = self.iteration
         return True
 
     def _weigh(self) -> None:
-        """With data: more and more weight for the equation, rung by rung, as long as that makes the unknowns more certain.
-
-        A rung ends when nothing moves by more than a part of its standard error. More weight must then move the unknowns by no more than
-        the variance that it removes allows (the test of Hausman); where it does, the network can not fulfil the equation so well, and
-        either it grows or the last rung stands; as it does where nothing became more certain.
-        """
+        """With data: the next rung, a wider network, or the end."""
         unknowns = self.theta[self.ansatz.network.size :]
         errors = inner_errors(self.system, self.theta)
-        data = self._misfit(-1)
-        before = self.trail[-1] if self.trail else None
-        self.trail.append([data, *unknowns.tolist()])
-        moving = before is None or abs(data - before[0]) > 0.02 * data
-        if before is not None:
-            moves = (unknowns - torch.tensor(before[1:], dtype=torch.float64)).abs()
-            moving = moving or bool((moves > RESTS * errors).any())
-        if moving and len(self.trail) < LONGEST:
-            return
-        self.trail = []
-        if self.rungs:
-            old, old_errors = torch.tensor(self.rungs[-1], dtype=torch.float64)
-            allowed = 2 * (old_errors**2 - errors**2).clamp_min(0).sqrt() + RESTS * errors
-            if bool(((unknowns - old).abs() > allowed).any()):
-                if not self._widen():
-                    self._back("data")
-                return
-            if not bool((errors < 0.95 * old_errors).any()):
-                self._back("data")
-                return
-        relative = [
-            float(error * unknown.slope(inner) / unknown.value(inner))
-            for unknown, inner, error in zip(self.system.unknowns.values(), unknowns, errors, strict=True)
-        ]
-        certain = bool(relative) and max(map(abs, relative)) <= self.tol
-        self.rungs.append([unknowns.tolist(), errors.tolist()])
-        self.best = self.theta
-        if certain:
-            self.stopped = "tolerance"
-        else:
-            self.emphasis *= EMPHASIS
-
-    def _back(self, stopped: str) -> None:
-        """The end, at the last rung that stands."""
-        self.theta, self.stopped = self.best, stopped
-        self.emphasis /= EMPHASIS
-        self._assemble()
+        verdict = self.ladder.next(self._misfit(-1), unknowns, errors)
+        if verdict == "up":
+            self.best = self.theta
+            relative = [
+                abs(float(error * unknown.slope(inner) / unknown.value(inner)))
+                for unknown, inner, error in zip(self.system.unknowns.values(), unknowns, errors, strict=True)
+            ]
+            if relative and max(relative) <= self.tol:
+                self.stopped = "tolerance"
+        elif verdict == "down" or (verdict == "wider" and not self._widen()):
+            self.theta, self.stopped = self.best, "data"
+        if self.stopped:
+            self.ladder.back()
+            self._assemble()
 
     def _misfit(self, part: int) -> float:
         return math.sqrt(System(self.ansatz, [self.system.parts[part]]).loss(self.theta))
@@ -382,7 +372,10 @@ class Solver:
         with torch.no_grad():
             parts = [self.ansatz.series(block) for block in self.checked]
         return torch.stack(
-            [torch.cat([series[name][0] for series in parts]) / scale for name, scale in self.ansatz.scales.items()]
+            [
+                torch.cat([series[name][0] for series in parts]) / scale
+                for name, scale in self.ansatz.scales.items()
+            ]
         )
 
     def _residual(self, ansatz: Ansatz, theta: Tensor) -> tuple[float, dict[str, float]]:
@@ -405,7 +398,9 @@ class Solver:
         if residual < 1e-12:
             return "rounding: the residual is at the end of double precision"
         if self.sampling > 3:
-            return f"sampling: the residual between the points is {self.sampling**0.5:.1f} times the one at them"
+            return (
+                f"sampling: the residual between the points is {self.sampling**0.5:.1f} times the one at them"
+            )
         if self.stopped == "stagnation":
             return f"the network: {self.ansatz.network.size} weights, and nothing improved any more"
         return "the optimizer: the residual was still falling"
@@ -421,6 +416,7 @@ class Solver:
             "numbers": {
                 "amplification": numbers,
                 "method": asdict(self.method),
+                "ladder": asdict(self.ladder),
                 "width": self.ansatz.network.width,
                 "depth": self.ansatz.network.depth,
                 "history": [asdict(record) for record in self.history],
@@ -439,9 +435,11 @@ class Solver:
         self.ansatz = self.ansatz.with_network(network)
         self.theta, self.best, self.points = tensors["theta"], tensors["best"], tensors["points"]
         self.amplification.read(
-            {name.removeprefix("amplification."): value for name, value in tensors.items()}, numbers["amplification"]
+            {name.removeprefix("amplification."): value for name, value in tensors.items()},
+            numbers["amplification"],
         )
         self.method = LevenbergMarquardt(**numbers["method"])
+        self.ladder = Ladder(**numbers["ladder"])
         self.history = [Record(**record) for record in numbers["history"]]
         for name in COUNTED:
             setattr(self, name, numbers[name])
@@ -460,9 +458,6 @@ COUNTED = (
     "mark",
     "first",
     "num_points",
-    "emphasis",
-    "trail",
-    "rungs",
     "best_residual",
     "best_estimate",
     "seconds",

@@ -88,9 +88,7 @@ class System:
                     value * (weight / part.num_points**0.5)
                     for part in self.parts
                     for place in range(len(part.blocks))
-                    for value, weight in zip(
-                        self._of(part, place, inner, None)[0], part.weights, strict=True
-                    )
+                    for value, weight in zip(self._of(part, place, inner, None)[0], part.weights, strict=True)
                 ]
             )
 
@@ -121,7 +119,13 @@ class System:
                 tape = Tape()
                 values, others = self._of(part, place, inner, tape)
                 share = part.num_points**-0.5
-                half = sum((value * (weight * share)).square().sum() for value, weight in zip(values, part.weights, strict=True)) / 2
+                half = (
+                    sum(
+                        (value * (weight * share)).square().sum()
+                        for value, weight in zip(values, part.weights, strict=True)
+                    )
+                    / 2
+                )
                 loss += 2 * float(half.detach())
                 slopes = torch.autograd.grad(
                     half, [*(answered for _, _, answered in tape.layers), *others], materialize_grads=True
@@ -191,7 +195,9 @@ def rows_of_values(ansatz: Ansatz, theta: Tensor, points: Tensor) -> Iterator[tu
             yield value.detach(), rows(tape, value, last=False, images=ansatz.images)
 
 
-def sizes_of(problem: Problem, scales: Mapping[str, float], condition: Soft | None = None) -> tuple[float, ...]:
+def sizes_of(
+    problem: Problem, scales: Mapping[str, float], condition: Soft | None = None
+) -> tuple[float, ...]:
     """The size of every residual for fields of the given scales that vary once over the domain: what the residuals are divided by."""
     generator = torch.Generator().manual_seed(4)
     jet = problem.jet
@@ -208,5 +214,8 @@ def sizes_of(problem: Problem, scales: Mapping[str, float], condition: Soft | No
         for name, value in problem.parameters.items()
         if isinstance(value, Unknown)
     }
-    found = [float(value.square().mean().sqrt()) for value in problem.residuals(series, jet, at, unknowns, condition)]
+    found = [
+        float(value.square().mean().sqrt())
+        for value in problem.residuals(series, jet, at, unknowns, condition)
+    ]
     return tuple(size if math.isfinite(size) and size > 0 else 1.0 for size in found)
