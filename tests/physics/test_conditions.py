@@ -75,9 +75,7 @@ def test_periodic_with_all_derivatives():
 
 
 def burgers(**changes):
-    arguments = dict(
-        domain=dict(t=(0, 1), x=(-1, 1)), initial=lambda x: -sin(pi * x), boundary={"x": 0.0}
-    )
+    arguments = dict(domain=dict(t=(0, 1), x=(-1, 1)), initial=lambda x: -sin(pi * x), boundary={"x": 0.0})
     return Problem(lambda u: u.t + u * u.x - 0.1 * u.xx, **{**arguments, **changes})
 
 
@@ -88,7 +86,9 @@ def test_the_symmetry_of_burgers_is_found_and_built_in():
     ansatz = ansatz_of(problem, mirror)
     points = on_face(problem, "t", 0.7)
     values = ansatz.values(points)
-    torch.testing.assert_close(ansatz.values(points * torch.tensor([1.0, -1.0]))[0], -values[0], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        ansatz.values(points * torch.tensor([1.0, -1.0]))[0], -values[0], rtol=1e-12, atol=1e-12
+    )
     assert ansatz.values(on_face(problem, "x", 1.0)).abs().max() < 1e-14
     assert ansatz.region["x"] == (0.0, 1.0) and values.abs().max() > 0.01
 

@@ -36,7 +36,9 @@ def test_a_system_with_several_residuals():
 
 def test_long_names_of_coordinates():
     problem = Problem(
-        lambda u, radius: u.d("radius", 2) + u.radius / radius, domain=dict(radius=(1, 2)), boundary={"radius": 0.0}
+        lambda u, radius: u.d("radius", 2) + u.radius / radius,
+        domain=dict(radius=(1, 2)),
+        boundary={"radius": 0.0},
     )
     assert problem.needed["u"] == {(2,), (1,)}
 
@@ -62,8 +64,18 @@ REFUSED = {
     "NaN": (lambda u: torch.log(-1 - u.x**2), dict(domain=BOX), ValueError, "NaN"),
     "another shape": (lambda u: u.x[:, None], dict(domain=BOX), ValueError, r"\[7, 1\]"),
     "empty domain": (burgers, dict(domain=dict(t=(0, 0), x=(0, 1)), nu=0.1), ValueError, "it is empty"),
-    "boundary at no coordinate": (burgers, dict(domain=BOX, nu=0.1, boundary={"y": 0.0}), ValueError, "no coordinate"),
-    "boundary at no end": (burgers, dict(domain=BOX, nu=0.1, boundary={"x=2": 0.0}), ValueError, "no end of x"),
+    "boundary at no coordinate": (
+        burgers,
+        dict(domain=BOX, nu=0.1, boundary={"y": 0.0}),
+        ValueError,
+        "no coordinate",
+    ),
+    "boundary at no end": (
+        burgers,
+        dict(domain=BOX, nu=0.1, boundary={"x=2": 0.0}),
+        ValueError,
+        "no end of x",
+    ),
     "complex of no field": (burgers, dict(domain=BOX, nu=0.1, complex="h"), ValueError, "no field"),
     "condition of an unknown name": (
         burgers,
@@ -95,7 +107,11 @@ def test_a_jump_at_a_corner_is_named_with_its_size():
 
 @pytest.mark.parametrize(
     ("conditions", "text"),
-    [(dict(boundary={"x": 0.0}), "initial"), (dict(initial=wave), "boundary"), (dict(initial=wave, boundary={"x": 0.0}), None)],
+    [
+        (dict(boundary={"x": 0.0}), "initial"),
+        (dict(initial=wave), "boundary"),
+        (dict(initial=wave, boundary={"x": 0.0}), None),
+    ],
 )
 def test_what_a_forward_problem_lacks(conditions, text):
     missing = Problem(burgers, domain=BOX, nu=0.1, **conditions).missing()

@@ -103,9 +103,7 @@ class Ansatz:
                 signs += [1.0, -1.0 if mirrored else 1.0]
             else:
                 half = (high - low) / 2
-                found.append(
-                    torch.cat([(series[:1] - (low + high) / 2) / half, series[1:] / half])
-                )
+                found.append(torch.cat([(series[:1] - (low + high) / 2) / half, series[1:] / half]))
                 signs.append(-1.0 if mirrored else 1.0)
         return torch.stack(found, dim=-1), torch.tensor(signs, dtype=torch.float64)
 

@@ -64,7 +64,8 @@ class Conditions:
     def without(self, x: str) -> Conditions:
         """The same with nothing at the ends of x, where x is periodic instead."""
         ends = {
-            name: {other: pair for other, pair in pairs.items() if other != x} for name, pairs in self.ends.items()
+            name: {other: pair for other, pair in pairs.items() if other != x}
+            for name, pairs in self.ends.items()
         }
         return replace(self, ends=ends, periodic=(*self.periodic, x))
 
@@ -239,7 +240,9 @@ def _soft(
     for name in takes:
         known = (*fields, x, *others, *parameters)
         if name not in known:
-            raise ValueError(f"the condition at {x} = {at:g} takes {name!r}, which is unknown.{nearest(name, known)}")
+            raise ValueError(
+                f"the condition at {x} = {at:g} takes {name!r}, which is unknown.{nearest(name, known)}"
+            )
     return [Soft(f"{x} = {at:g}", x, at, given, takes)]
 
 

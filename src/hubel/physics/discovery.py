@@ -71,9 +71,9 @@ def judged(system: System, theta: Tensor, observed: Observations, checked: Tenso
 
 def _information(system: System, theta: Tensor) -> tuple[Tensor, float, float]:
     """The Cholesky factor of H, sigma^2 in the units of the rows, and the share of the data that was not used up, (N - p) / N."""
-    whole, _, _ = system.normal(theta)
-    own = System(system.ansatz, system.parts[-1:])
-    data, _, square = own.normal(theta)
+    whole = system.linearized(theta).matrix
+    own = System(system.ansatz, system.parts[-1:]).linearized(theta)
+    data, square = own.matrix, own.loss
     whole.diagonal().add_(RIDGE * float(whole.diagonal().mean()))
     factor = torch.linalg.cholesky(whole)
     used = float(torch.cholesky_solve(data, factor).diagonal().sum())

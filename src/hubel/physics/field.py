@@ -142,7 +142,9 @@ def recorded(
             if (name, index) not in known:
                 values = torch.rand(num, dtype=torch.float64, generator=generator) + 0.5
                 if name in complex:
-                    values = torch.complex(values, torch.rand(num, dtype=torch.float64, generator=generator) + 0.5)
+                    values = torch.complex(
+                        values, torch.rand(num, dtype=torch.float64, generator=generator) + 0.5
+                    )
                 known[name, index] = values.requires_grad_()
             return known[name, index]
 

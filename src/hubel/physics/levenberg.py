@@ -2,7 +2,7 @@
 
 The velocity solves  (J^T J + lambda I) v = -J^T r,  the acceleration  (J^T J + lambda I) a = -J^T r_vv,  r_vv the second derivative of r
 along v, and the step is  v + a / 2,  or v alone where a is larger than the step can bear or v leads lower. In the narrow, curved valleys
-of networks the acceleration makes the steps several times longer for the price of two evaluations of r and one reverse pass. A step is
+of networks the acceleration makes the steps several times longer for the price of one evaluation of r. A step is
 accepted if |r|^2 falls; the gain, the ratio of the decrease to the one that the linearization predicts, moves lambda (Nielsen's rule).
 
 K. Levenberg, Quart. Appl. Math. 2 (1944) 164, doi:10.1090/qam/10666; D. W. Marquardt, SIAM J. 11 (1963) 431, doi:10.1137/0111030;
@@ -14,11 +14,14 @@ to 1.3e-5 more than 15 s, and 9 s.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from hubel.physics.system import Linearized
 
 TRIALS = 12
 SMALLEST = 1e-18  # of the mean of the diagonal: below it lies rounding
@@ -27,18 +30,14 @@ BEARABLE = 1.5  # |a| / |v|; beyond, the parabola says nothing of the path
 
 
 class LeastSquares(Protocol):
-    """A vector r [R] of theta [P], and what its Jacobian J tells."""
+    """A vector r [R] of theta [P], and its linearization."""
 
     def residuals(self, theta: Tensor) -> Tensor:
         """R."""
         ...
 
-    def normal(self, theta: Tensor) -> tuple[Tensor, Tensor, float]:
-        """J^T J, J^T r, |r|^2."""
-        ...
-
-    def gradient(self, theta: Tensor, along: Tensor | None = None) -> tuple[Tensor, float]:
-        """J^T r (or J^T v, v = `along`) and |r|^2."""
+    def linearized(self, theta: Tensor) -> Linearized:
+        """R and J."""
         ...
 
 
@@ -51,9 +50,9 @@ class LevenbergMarquardt:
 
     def step(self, system: LeastSquares, theta: Tensor) -> tuple[Tensor, float, bool]:
         """The new theta [P], |r|^2 there, and whether a step was found; without one theta stays."""
-        matrix, slope, before = system.normal(theta)
+        linear = system.linearized(theta)
+        matrix, slope, before = linear.matrix, linear.slope, linear.loss
         size = float(matrix.diagonal().mean())
-        here = system.residuals(theta)
         for _ in range(TRIALS):
             damping = max(self.damping, SMALLEST) * size
             damped = matrix.clone()
@@ -62,7 +61,7 @@ class LevenbergMarquardt:
             if not int(failed):
                 velocity = _solved(factor, slope)
                 predicted = damping * float(velocity @ velocity) - float(slope @ velocity)
-                for step in _steps(system, theta, here, velocity, factor):
+                for step in _steps(system, theta, linear, velocity, factor):
                     after = float(system.residuals(theta + step).square().sum())
                     if after < before:
                         gain = (before - after) / max(predicted, 1e-300)
@@ -75,12 +74,14 @@ class LevenbergMarquardt:
         return theta, before, False
 
 
-def _steps(system: LeastSquares, theta: Tensor, here: Tensor, velocity: Tensor, factor: Tensor):
+def _steps(
+    system: LeastSquares, theta: Tensor, linear: Linearized, velocity: Tensor, factor: Tensor
+) -> Iterator[Tensor]:
     """What is to be tried, in order: the step along the parabola, the straight one."""
-    there = system.residuals(theta + ALONG * velocity) + system.residuals(theta - ALONG * velocity)
-    curvature = (there - 2 * here) / ALONG**2
+    beyond = system.residuals(theta + ALONG * velocity) - linear.here - ALONG * (linear.jacobian @ velocity)
+    curvature = beyond * (2 / ALONG**2)
     if bool(torch.isfinite(curvature).all()):
-        half = _solved(factor, system.gradient(theta, curvature)[0]) / 2
+        half = _solved(factor, linear.jacobian.t() @ curvature) / 2
         if 2 * float(half.norm()) < BEARABLE * float(velocity.norm()):
             yield velocity + half
     yield velocity

@@ -129,5 +129,3 @@ def _points(problem: Problem) -> dict[str, Tensor]:
 
 def _same(a: Tensor, b: Tensor) -> bool:
     return bool(((a - b).abs() <= CLOSE * (1 + a.abs())).all())
-
-

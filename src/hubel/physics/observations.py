@@ -35,7 +35,9 @@ class Observations:
 
         Raises `ValueError` for columns that lack or differ in length, for missing numbers, and for points outside the domain.
         """
-        names = [str(name) for name in (data.keys() if isinstance(data, Mapping) else getattr(data, "columns", ()))]
+        names = [
+            str(name) for name in (data.keys() if isinstance(data, Mapping) else getattr(data, "columns", ()))
+        ]
         known = (*problem.coordinates, *problem.fields)
         if not names:
             raise TypeError(
@@ -43,12 +45,17 @@ class Observations:
             )
         for name in problem.coordinates:
             if name not in names:
-                raise ValueError(f"data has no column {name!r}; it has {', '.join(names)}.{nearest(name, names)}")
+                raise ValueError(
+                    f"data has no column {name!r}; it has {', '.join(names)}.{nearest(name, names)}"
+                )
         measured = [name for name in problem.fields if name in names]
         if not measured:
-            raise ValueError(f"data has no column of a field ({', '.join(problem.fields)}); it has {', '.join(names)}")
+            raise ValueError(
+                f"data has no column of a field ({', '.join(problem.fields)}); it has {', '.join(names)}"
+            )
         columns = {
-            name: _column(name, data[name], name in problem.complex) for name in (*problem.coordinates, *measured)
+            name: _column(name, data[name], name in problem.complex)
+            for name in (*problem.coordinates, *measured)
         }
         lengths = {name: len(column) for name, column in columns.items()}
         if len(set(lengths.values())) > 1 or not min(lengths.values()):
@@ -78,7 +85,9 @@ def _column(name: str, given: Any, complex: bool) -> Tensor:
     if array.ndim != 1:
         raise ValueError(f"column {name} of data has shape {list(array.shape)}; expected one number a row")
     if array.dtype.kind not in ("fiuc" if complex else "fiu"):
-        raise TypeError(f"column {name} of data holds {array.dtype}; expected {'complex' if complex else 'real'} numbers")
+        raise TypeError(
+            f"column {name} of data holds {array.dtype}; expected {'complex' if complex else 'real'} numbers"
+        )
     array = array.astype(np.complex128 if complex else np.float64)
     if not np.isfinite(array).all():
         place = int(np.flatnonzero(~np.isfinite(array))[0])

@@ -87,7 +87,9 @@ class Problem:
         parts = {name: (f"{name}.real", f"{name}.imag") if name in both else (name,) for name in fields}
         conditions = conditions_of(parts, ranges, the_time, initial, boundary or {}, order, tuple(known))
         for soft in conditions.soft:
-            more, _ = _traced(soft.residual, soft.takes, fields, both, ranges, known, what=f"the condition {soft.name}")
+            more, _ = _traced(
+                soft.residual, soft.takes, fields, both, ranges, known, what=f"the condition {soft.name}"
+            )
             needed = {name: needed[name] | more[name] for name in fields}
         for name in fields:
             if not any(sum(index) for index in needed[name]):
@@ -137,7 +139,9 @@ class Problem:
         }
         given |= coordinates
         given |= {name: unknowns.get(name, value) for name, value in self.parameters.items()}
-        function, takes = (self.residual, self.takes) if condition is None else (condition.residual, condition.takes)
+        function, takes = (
+            (self.residual, self.takes) if condition is None else (condition.residual, condition.takes)
+        )
         return as_residuals(function(**{name: given[name] for name in takes}))
 
     def _reader(self, name: str, series: Mapping[str, Tensor], jet: Jet) -> Callable[[Index], Tensor]:
@@ -160,7 +164,11 @@ class Problem:
                 order = max(index[place] for index in self.needed[name])
                 if x == self.time and order and not conditions.initial[part]:
                     return f"{name} has a derivative by {x}, and no value at its beginning: initial=..."
-                if x != self.time and order > 1 and x not in {*conditions.ends[part], *conditions.periodic, *learnt}:
+                if (
+                    x != self.time
+                    and order > 1
+                    and x not in {*conditions.ends[part], *conditions.periodic, *learnt}
+                ):
                     return f'{name} has a derivative of order {order} by {x}, and no condition at its ends: boundary={{"{x}": ...}}'
         return None
 

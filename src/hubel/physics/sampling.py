@@ -17,14 +17,18 @@ from hubel.core.random import key, torch_generator
 CANDIDATES = 3
 
 
-def sobol(region: Mapping[str, tuple[float, float]], num: int, seed: int, purpose: str, round: int = 0) -> Tensor:
+def sobol(
+    region: Mapping[str, tuple[float, float]], num: int, seed: int, purpose: str, round: int = 0
+) -> Tensor:
     """Scrambled Sobol points [num, D] in a box.
 
     >>> points = sobol({"t": (0, 1), "x": (-1, 1)}, 256, 0, "doctest")
     >>> points.shape, points.mean(0).abs().round(decimals=1).tolist()
     (torch.Size([256, 2]), [0.5, 0.0])
     """
-    engine = torch.quasirandom.SobolEngine(len(region), scramble=True, seed=key(seed, purpose, 0, round) % 2**31)
+    engine = torch.quasirandom.SobolEngine(
+        len(region), scramble=True, seed=key(seed, purpose, 0, round) % 2**31
+    )
     share = engine.draw(num, dtype=torch.float64)
     low = torch.tensor([ends[0] for ends in region.values()], dtype=torch.float64)
     high = torch.tensor([ends[1] for ends in region.values()], dtype=torch.float64)
@@ -42,6 +46,8 @@ def drawn(
     candidates = sobol(region, CANDIDATES * num, seed, "points", round)
     size = residual(candidates)
     weight = size / size.mean().clamp_min(1e-300) + 1
-    uniform = torch.rand(len(candidates), dtype=torch.float64, generator=torch_generator(seed, "drawn", 0, round))
+    uniform = torch.rand(
+        len(candidates), dtype=torch.float64, generator=torch_generator(seed, "drawn", 0, round)
+    )
     order = (weight.log() - (-uniform.clamp(1e-300, 1 - 1e-16).log()).log()).topk(num).indices
     return candidates[order.sort().values]

@@ -88,7 +88,9 @@ class Solution:
         if name in self.parameters:
             return self.parameters[name]
         known = [*self.problem.fields, *self.parameters]
-        raise AttributeError(f"the solution has no {name!r}; it has {', '.join(known)}.{nearest(name, known)}")
+        raise AttributeError(
+            f"the solution has no {name!r}; it has {', '.join(known)}.{nearest(name, known)}"
+        )
 
     def residuals(self, **coordinates: Any) -> list[Any]:
         """What the equation leaves at these points, in its own units: one array for every residual."""
@@ -233,7 +235,9 @@ def _points(problem: Problem, coordinates: Mapping[str, Any]) -> tuple[Tensor, t
     torches = any(isinstance(value, Tensor) for value in coordinates.values())
     arrays = []
     for name in names:
-        value = torch.as_tensor(np.asarray(coordinates[name]) if not isinstance(coordinates[name], Tensor) else coordinates[name])
+        value = torch.as_tensor(
+            np.asarray(coordinates[name]) if not isinstance(coordinates[name], Tensor) else coordinates[name]
+        )
         if value.is_complex() or value.dtype == torch.bool:
             raise TypeError(f"{name} is of {value.dtype}; expected real numbers")
         value = value.detach().to("cpu", torch.float64)

@@ -13,13 +13,14 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from hubel.core.random import key
 from hubel.physics.ansatz import Ansatz, inputs_of, scales_of
 from hubel.physics.discovery import Judgement, inner_errors, judged
 from hubel.physics.estimate import Amplification
+from hubel.physics.ladder import Ladder
 from hubel.physics.levenberg import LevenbergMarquardt
 from hubel.physics.mirror import mirror_of
 from hubel.physics.network import SmallNetwork
@@ -30,21 +31,21 @@ from hubel.physics.solution import Record, Solution
 from hubel.physics.system import Part, System, prepared_blocks, sizes_of
 
 CHECKED = 3000  # points at which the residual is measured and that are never used to lower it
+FEWEST = 500  # points on which the equation is asked to hold
 FACE = 256  # points of every soft condition
 EVERY = 5  # iterations between two measurements
 ROUND = 30  # iterations on one set of points
 DATA_ROUND = 12  # the same where there are data: then the weights change as well
 PATIENCE = 4  # measurements without progress after which the network grows
-PLATEAU = 10  # the same before the residual has fallen to FALLEN of the first one: then another network begins
+PLATEAU = (
+    10  # the same before the residual has fallen to FALLEN of the first one: then another network begins
+)
 FALLEN = 0.05
 BEGINNINGS = 6  # networks that may begin; the last one stays
 PROGRESS = 0.8  # of the residual: what counts as progress
+MEMORY = 30_000_000  # numbers in J: 240 MB
 WIDER = 1.3  # by which the layers of the network grow
 LARGEST = 3000  # weights; beyond, J^T J costs more than it brings
-EMPHASIS = 3.0  # by which the equation gains weight against data in a round
-SLACK = 0.05  # of the misfit of data: what the weighted residual of the equation may be
-SETTLED = 3  # rounds with data in which nothing moves, after which it rests
-LONGEST = 60  # rounds with data
 
 
 def solve(
@@ -108,7 +109,9 @@ class Solver:
         self.problem, self.tol, self.seed = problem, float(tol), int(seed)
         self.observed = None if data is None else Observations.of(data, problem)
         if problem.unknowns and self.observed is None:
-            raise ValueError(f"{', '.join(problem.unknowns)} can only be found from data: solve(problem, data=table)")
+            raise ValueError(
+                f"{', '.join(problem.unknowns)} can only be found from data: solve(problem, data=table)"
+            )
         if self.observed is None and (text := problem.missing()):
             raise ValueError(f"without data the solution is not determined: {text}")
         mirror = mirror_of(problem) if self.observed is None else None
@@ -116,7 +119,11 @@ class Solver:
         if self.observed is not None:
             scales |= self.observed.scales
         network = SmallNetwork(
-            inputs_of(problem, mirror), len(problem.components), width=width, depth=depth, seed=key(self.seed, "network") % 2**31
+            inputs_of(problem, mirror),
+            len(problem.components),
+            width=width,
+            depth=depth,
+            seed=key(self.seed, "network") % 2**31,
         )
         self.ansatz = Ansatz(problem, network, mirror, scales)
         self.sizes = sizes_of(problem, scales)
@@ -124,14 +131,15 @@ class Solver:
         self.amplification = Amplification()
         self.theta = torch.cat([network.weights(), torch.zeros(len(problem.unknowns), dtype=torch.float64)])
         self.best, self.best_residual, self.best_estimate = self.theta, math.inf, None
-        self.num_points = max(500, network.size) if self.observed is None else 2000
+        self.num_points = self._enough(network.size)
         self.iteration, self.round, self.until, self.beginning = 0, 0, 0, 0
-        self.since, self.mark, self.first, self.emphasis = 0, math.inf, 0.0, 1.0
+        self.since, self.mark, self.first = 0, math.inf, 0.0
+        self.ladder = Ladder()
         self.points = torch.empty(0, len(problem.coordinates), dtype=torch.float64)
-        self.trail: list[list[float]] = []
         self.history: list[Record] = []
         self.seconds, self.stopped = 0.0, ""
         self.sampling = 1.0
+        self.libraries = ThreadpoolController()
         self._begin()
         if state is not None:
             self._read(state)
@@ -143,9 +151,11 @@ class Solver:
         if seconds is not None and not seconds > 0:
             raise ValueError(f"seconds is {seconds}; expected a positive time")
         while not self.stopped:
-            with threadpool_limits(torch.get_num_threads(), user_api="blas"):
+            with self.libraries.limit(limits=torch.get_num_threads(), user_api="blas"):
                 if self.iteration >= self.until:
                     self._draw()
+                if self.stopped:
+                    return
                 theta, loss, found = self.method.step(self.system, self.theta)
                 self.theta = theta
                 self.iteration += 1
@@ -177,7 +187,9 @@ class Solver:
         judgement = Judgement()
         estimate = self.best_estimate
         if self.observed is not None:
-            judgement = judged(System(ansatz, self.system.parts), theta, self.observed, self.checked[0].points)
+            judgement = judged(
+                System(ansatz, self.system.parts), theta, self.observed, self.checked[0].points
+            )
             estimate = judgement.error
         residual, violations = self._residual(ansatz, theta)
         return Solution(
@@ -202,7 +214,9 @@ class Solver:
     def _begin(self) -> None:
         """What depends on the network's shape and not on its weights."""
         jet = self.problem.jet
-        self.checked = prepared_blocks(self.ansatz, sobol(self.ansatz.region, CHECKED, self.seed, "checked"), jet)
+        self.checked = prepared_blocks(
+            self.ansatz, sobol(self.ansatz.region, CHECKED, self.seed, "checked"), jet
+        )
         faces = []
         for number, soft in enumerate(self.problem.conditions.soft):
             region = dict(self.ansatz.region) | {soft.coordinate: (soft.at, soft.at)}
@@ -211,11 +225,17 @@ class Solver:
             faces.append(Part(prepared_blocks(self.ansatz, points, jet), weights, condition=soft))
         self.faces = tuple(faces)
 
+    def _enough(self, size: int) -> int:
+        """Points to begin with for so many weights; without data they become more when the residual between them tells so."""
+        return max(FEWEST, size if self.observed is None else 4 * size)
+
     def _draw(self) -> None:
         """A new set of points, and the system on it."""
         jet = self.problem.jet
         if self.observed is not None and self.round:
             self._weigh()
+            if self.stopped:
+                return
 
         def size(points: Tensor) -> Tensor:
             blocks = prepared_blocks(self.ansatz, points, jet)
@@ -235,14 +255,16 @@ class Solver:
 
     def _assemble(self) -> None:
         jet = self.problem.jet
-        weights = tuple(self.emphasis / size for size in self.sizes)
+        weights = tuple(self.ladder.emphasis / size for size in self.sizes)
         parts = [Part(prepared_blocks(self.ansatz, self.points, jet), weights), *self.faces]
         if self.observed is not None:
             plain = type(jet)((jet.indices[0],))
             blocks = prepared_blocks(self.ansatz, self.observed.points, plain)
             observed, place = [], 0
             for block in blocks:
-                observed.append({name: v[place : place + len(block)] for name, v in self.observed.values.items()})
+                observed.append(
+                    {name: v[place : place + len(block)] for name, v in self.observed.values.items()}
+                )
                 place += len(block)
             scales = tuple(1 / self.observed.scales[name] for name in self.observed.values)
             parts.append(Part(blocks, scales, observed=tuple(observed)))
@@ -265,8 +287,9 @@ class Solver:
         self.since += 1
         if self.best_residual < PROGRESS * self.mark:
             self.mark, self.since = self.best_residual, 0
-        if self.sampling > 3 and self.num_points < 6 * len(self.theta):
-            self.num_points = min(int(1.5 * self.num_points), 6 * len(self.theta))
+        most = min(6 * len(self.theta), MEMORY // len(self.theta))
+        if self.sampling > 3 and self.num_points < most:
+            self.num_points = min(int(1.5 * self.num_points), most)
             self.until = self.iteration
         self.first = self.first or residual
         if self.stopped:
@@ -290,7 +313,9 @@ class Solver:
                 seed=key(self.seed, "network", self.beginning) % 2**31,
             )
         )
-        self.theta = torch.cat([self.ansatz.network.weights(), torch.zeros(len(self.problem.unknowns), dtype=torch.float64)])
+        self.theta = torch.cat(
+            [self.ansatz.network.weights(), torch.zeros(len(self.problem.unknowns), dtype=torch.float64)]
+        )
         self.method, self.amplification = LevenbergMarquardt(), Amplification()
         self.best, self.best_residual, self.best_estimate = self.theta, math.inf, None
         self.mark, self.since, self.until = math.inf, 0, self.iteration
@@ -301,41 +326,43 @@ class Solver:
         self.mark, self.since = self.best_residual, 0
         if not self._widen():
             self.stopped = "stagnation"
-        self.best = self.theta
 
     def _widen(self) -> bool:
-        """Whether the network could become wider."""
+        """Whether the network could become wider; its answers stay as they are."""
         old = self.ansatz.network
-        old.read(self.theta[: old.size])
-        wide = old.widened(math.ceil(WIDER * old.width), key(self.seed, "widened", old.width) % 2**31)
+        width, seed = math.ceil(WIDER * old.width), key(self.seed, "widened", old.width) % 2**31
+
+        def wider(theta: Tensor) -> Tensor:
+            old.read(theta[: old.size])
+            return torch.cat([old.widened(width, seed).weights(), theta[old.size :]])
+
+        wide = old.widened(width, seed)
         if wide.size > LARGEST:
             return False
+        self.theta, self.best = wider(self.theta), wider(self.best)
         self.ansatz = self.ansatz.with_network(wide)
-        self.theta = torch.cat([wide.weights(), self.theta[old.size :]])
-        self.num_points = max(self.num_points, wide.size)
+        self.num_points = max(self.num_points, self._enough(wide.size))
         self.until = self.iteration
         return True
 
     def _weigh(self) -> None:
-        """More weight for the equation while it can be fulfilled better than data can be met; the end where that moves nothing any more."""
-        equation, data = self._misfit(0), self._misfit(-1)
-        self.emphasis *= min(EMPHASIS, max(1.0, SLACK * data / max(equation, 1e-300)))
-        self.trail.append([data, *self.theta[self.ansatz.network.size :].tolist()])
-        recent = self.trail[-SETTLED:]
-        if len(recent) < SETTLED:
-            return
+        """With data: the next rung, a wider network, or the end."""
+        unknowns = self.theta[self.ansatz.network.size :]
         errors = inner_errors(self.system, self.theta)
-        columns = [list(column) for column in zip(*recent, strict=True)]
-        rests = max(columns[0]) < 1.02 * min(columns[0])
-        for column, error in zip(columns[1:], errors.tolist(), strict=True):
-            rests = rests and max(column) - min(column) < 0.3 * error
-        if rests and data > 0.95 * self.mark:
-            self.stopped = "data"
-        elif self.round > LONGEST:
-            self.stopped = "stagnation"
-        elif rests:
-            self.mark, self.trail = data, []
-            self._widen()
+        verdict = self.ladder.next(self._misfit(-1), unknowns, errors)
+        if verdict == "up":
+            self.best = self.theta
+            relative = [
+                abs(float(error * unknown.slope(inner) / unknown.value(inner)))
+                for unknown, inner, error in zip(self.system.unknowns.values(), unknowns, errors, strict=True)
+            ]
+            if relative and max(relative) <= self.tol:
+                self.stopped = "tolerance"
+        elif verdict == "down" or (verdict == "wider" and not self._widen()):
+            self.theta, self.stopped = self.best, "data"
+        if self.stopped:
+            self.ladder.back()
+            self._assemble()
 
     def _misfit(self, part: int) -> float:
         return math.sqrt(System(self.ansatz, [self.system.parts[part]]).loss(self.theta))
@@ -345,7 +372,10 @@ class Solver:
         with torch.no_grad():
             parts = [self.ansatz.series(block) for block in self.checked]
         return torch.stack(
-            [torch.cat([series[name][0] for series in parts]) / scale for name, scale in self.ansatz.scales.items()]
+            [
+                torch.cat([series[name][0] for series in parts]) / scale
+                for name, scale in self.ansatz.scales.items()
+            ]
         )
 
     def _residual(self, ansatz: Ansatz, theta: Tensor) -> tuple[float, dict[str, float]]:
@@ -368,7 +398,9 @@ class Solver:
         if residual < 1e-12:
             return "rounding: the residual is at the end of double precision"
         if self.sampling > 3:
-            return f"sampling: the residual between the points is {self.sampling**0.5:.1f} times the one at them"
+            return (
+                f"sampling: the residual between the points is {self.sampling**0.5:.1f} times the one at them"
+            )
         if self.stopped == "stagnation":
             return f"the network: {self.ansatz.network.size} weights, and nothing improved any more"
         return "the optimizer: the residual was still falling"
@@ -384,6 +416,7 @@ class Solver:
             "numbers": {
                 "amplification": numbers,
                 "method": asdict(self.method),
+                "ladder": asdict(self.ladder),
                 "width": self.ansatz.network.width,
                 "depth": self.ansatz.network.depth,
                 "history": [asdict(record) for record in self.history],
@@ -402,9 +435,11 @@ class Solver:
         self.ansatz = self.ansatz.with_network(network)
         self.theta, self.best, self.points = tensors["theta"], tensors["best"], tensors["points"]
         self.amplification.read(
-            {name.removeprefix("amplification."): value for name, value in tensors.items()}, numbers["amplification"]
+            {name.removeprefix("amplification."): value for name, value in tensors.items()},
+            numbers["amplification"],
         )
         self.method = LevenbergMarquardt(**numbers["method"])
+        self.ladder = Ladder(**numbers["ladder"])
         self.history = [Record(**record) for record in numbers["history"]]
         for name in COUNTED:
             setattr(self, name, numbers[name])
@@ -423,8 +458,6 @@ COUNTED = (
     "mark",
     "first",
     "num_points",
-    "emphasis",
-    "trail",
     "best_residual",
     "best_estimate",
     "seconds",

@@ -1,0 +1,216 @@
+"""Whole solutions against closed forms; the estimate against the true error; resuming, interrupting, saving."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from hubel.physics import Problem, Solution, Solver, solve, unknown
+
+sin, cos, exp, pi = torch.sin, torch.cos, torch.exp, math.pi
+
+
+def heat():
+    return Problem(
+        lambda u: u.t - 0.1 * u.xx,
+        domain=dict(t=(0, 1), x=(0, 1)),
+        initial=lambda x: sin(pi * x) + 0.5 * sin(2 * pi * x),
+        boundary={"x": 0.0},
+    )
+
+
+def heat_exactly(t, x):
+    return exp(-0.1 * pi**2 * t) * sin(pi * x) + 0.5 * exp(-0.4 * pi**2 * t) * sin(2 * pi * x)
+
+
+CASES = {
+    "heat": (heat(), heat_exactly),
+    "advection, periodic": (
+        Problem(
+            lambda u: u.t + u.x,
+            domain=dict(t=(0, 0.5), x=(0, 1)),
+            initial=lambda x: sin(2 * pi * x),
+            boundary={"x": "periodic"},
+        ),
+        lambda t, x: sin(2 * pi * (x - t)),
+    ),
+    "two fields of second order, one with a slope at its end": (
+        Problem(
+            lambda u, v: (u.tt - u.xx, v.t - u.x),
+            domain=dict(t=(0, 0.5), x=(0, 1)),
+            initial={"u": lambda x: cos(pi * x / 2), "u.t": 0.0, "v": 0.0},
+            boundary={"x=0": {"u.x": 0.0}, "x=1": {"u": 0.0}},
+        ),
+        lambda t, x: cos(pi * t / 2) * cos(pi * x / 2),
+    ),
+    "a complex field": (
+        Problem(
+            lambda h: 1j * h.t + 0.1 * h.xx,
+            domain=dict(t=(0, 1), x=(0, 1)),
+            complex="h",
+            initial=lambda x: sin(2 * pi * x),
+            boundary={"x": "periodic"},
+        ),
+        lambda t, x: sin(2 * pi * x) * exp(-0.4j * pi**2 * t),
+    ),
+    "three dimensions of space": (
+        Problem(
+            lambda u, x, y, z: u.xx + u.yy + u.zz - 6 * x * y * z - u + x**3 * y * z,
+            domain=dict(x=(0, 1), y=(0, 1), z=(0, 1)),
+            boundary={
+                "x=0": 0.0,
+                "x=1": lambda y, z: y * z,
+                "y=0": 0.0,
+                "y=1": lambda x, z: x**3 * z,
+                "z=0": 0.0,
+                "z=1": lambda x, y: x**3 * y,
+            },
+        ),
+        lambda x, y, z: x**3 * y * z,
+    ),
+}
+
+
+def error(solution, truth):
+    names, ranges = solution.problem.coordinates, solution.problem.ranges.values()
+    grid = torch.meshgrid(*(torch.linspace(*ends, 21, dtype=torch.float64) for ends in ranges), indexing="ij")
+    found = solution(**dict(zip(names, grid, strict=True)))
+    found = found["u"] if isinstance(found, dict) else found
+    return float(
+        (found - truth(*grid)).abs().square().sum().sqrt() / truth(*grid).abs().square().sum().sqrt()
+    )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_to_the_tolerance_and_honestly(case):
+    problem, truth = CASES[case]
+    solution = solve(problem, tol=1e-3)
+    true = error(solution, truth)
+    assert solution.reached and solution.stopped == "tolerance" and true < 2e-3
+    assert true / 5 < solution.estimate or true < 2e-4
+    assert all(violation < 0.02 for violation in solution.violations.values())
+
+
+def test_a_solution_is_saved_and_built_again(tmp_path):
+    solution = solve(heat(), tol=0.02)
+    tensors, numbers = solution.saved()
+    safetensors.torch.save_file(tensors, tmp_path / "solution.safetensors")
+    again = Solution.built(
+        heat(),
+        safetensors.torch.load_file(tmp_path / "solution.safetensors"),
+        json.loads(json.dumps(numbers)),
+    )
+    x = np.linspace(0, 1, 7)
+    assert np.array_equal(again.u.xx(t=0.3, x=x), solution.u.xx(t=0.3, x=x))
+    assert (again.estimate, again.history, str(again)) == (solution.estimate, solution.history, str(solution))
+    with pytest.raises(ValueError, match="another problem"):
+        Solution.built(CASES["a complex field"][0], tensors, numbers)
+
+
+def test_stopped_and_resumed_is_as_if_never_stopped(tmp_path):
+    whole = Solver(heat(), tol=1e-9, seed=3)
+    for record in whole.steps():
+        if record.iteration == 23:
+            break
+    first = Solver(heat(), tol=1e-9, seed=3)
+    for record in first.steps():
+        if record.iteration == 13:
+            break
+    state = first.state()
+    safetensors.torch.save_file(state["tensors"], tmp_path / "state.safetensors")
+    second = Solver(
+        heat(),
+        tol=1e-9,
+        seed=3,
+        state={
+            "tensors": safetensors.torch.load_file(tmp_path / "state.safetensors"),
+            "numbers": json.loads(json.dumps(state["numbers"])),
+        },
+    )
+    for record in second.steps():
+        if record.iteration == 23:
+            break
+    assert torch.equal(second.theta, whole.theta) and second.best_residual == whole.best_residual
+    assert [r.loss for r in second.history] == [r.loss for r in whole.history]
+    with pytest.raises(ValueError, match="seed 3"):
+        Solver(heat(), seed=4, state=state)
+
+
+def test_an_interrupt_answers_what_was_reached():
+    def stop(iteration, loss, estimate, seconds):
+        if iteration == 12:
+            raise KeyboardInterrupt
+
+    states = []
+    solution = solve(heat(), tol=1e-9, progress=stop, save=states.append, save_every=0.0)
+    assert solution.stopped == "interrupted" and not solution.reached and len(solution.history) == 12
+    assert len(states) == 11 and solution.solver_state()["numbers"]["iteration"] == 12
+    assert solution.residual < 1 and np.isfinite(solution(t=0.5, x=0.5))
+
+
+def test_the_time_is_over():
+    solution = solve(heat(), tol=1e-9, seconds=1e-3)
+    assert solution.stopped == "time" and "optimizer" in solution.limit and len(solution.history) == 1
+
+
+def test_a_solution_is_a_function_with_derivatives():
+    solution = solve(heat(), tol=0.05)
+    t, x = np.linspace(0, 1, 4)[:, None], np.linspace(0, 1, 5)
+    assert solution(t=t, x=x).shape == (4, 5) and isinstance(solution(t=0.5, x=0.5), float)
+    assert isinstance(solution(t=torch.tensor(0.5), x=0.5), torch.Tensor)
+    step = 1e-5
+    for derivative, found in [
+        ((solution.u(t=0.4, x=0.3 + step) - solution.u(t=0.4, x=0.3 - step)) / (2 * step), solution.u.x),
+        ((solution.u.x(t=0.4 + step, x=0.3) - solution.u.x(t=0.4 - step, x=0.3)) / (2 * step), solution.u.tx),
+        (
+            (solution.u.x(t=0.4, x=0.3 + step) - solution.u.x(t=0.4, x=0.3 - step)) / (2 * step),
+            solution.u.d("x", 2),
+        ),
+    ]:
+        assert found(t=0.4, x=0.3) == pytest.approx(derivative, rel=1e-5, abs=1e-6)
+    left = solution.u.t(t=0.4, x=0.3) - 0.1 * solution.u.xx(t=0.4, x=0.3)
+    assert solution.residuals(t=0.4, x=0.3)[0] == pytest.approx(left, abs=1e-12)
+    assert solution(t=0.5, x=0.0) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "text"),
+    [
+        (lambda s: s(t=0.5), TypeError, "x is missing"),
+        (lambda s: s(t=0.5, y=1), TypeError, "'y' is no coordinate"),
+        (lambda s: s(t=0.5, x=2.0), ValueError, "known for 0 to 1"),
+        (lambda s: s(t=np.zeros(2), x=np.zeros(3)), ValueError, r"t \[2\], x \[3\]"),
+        (lambda s: s.w, AttributeError, "no 'w'"),
+        (lambda s: s.u.y, AttributeError, "no derivative"),
+        (lambda s: s.u.d("x", 0), ValueError, "order"),
+    ],
+)
+def test_what_a_solution_can_not_answer(call, kind, text):
+    solution = SOLUTIONS.setdefault("heat", Solver(heat()).solution())
+    with pytest.raises(kind, match=text):
+        call(solution)
+
+
+SOLUTIONS: dict = {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (dict(tol=0), "tol is 0"),
+        (dict(tol=1e-3, seconds=-1.0), "seconds is -1"),
+    ],
+)
+def test_refused_before_the_first_step(arguments, text):
+    with pytest.raises(ValueError, match=text):
+        solve(heat(), **arguments)
+
+
+def test_unknowns_need_data_and_forward_problems_conditions():
+    with pytest.raises(ValueError, match="nu can only be found from data"):
+        solve(Problem(lambda u, nu: u.t - nu * u.xx, domain=dict(t=(0, 1), x=(0, 1)), nu=unknown()))
+    with pytest.raises(ValueError, match="not determined: u has a derivative by t"):
+        solve(Problem(lambda u: u.t - u.xx, domain=dict(t=(0, 1), x=(0, 1)), boundary={"x": 0.0}))
