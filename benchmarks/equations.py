@@ -28,9 +28,9 @@ def main() -> None:
                 answer = worker.ask("solved", name=name, seed=seed, budget=budget, tol=given.tol)
                 found[name].append(answer)
                 say(
-                    f"{name}, seed {seed}: error {answer['error']:.1e}, estimate {answer['estimate'] or 0:.1e}, {answer['seconds']:.0f} s, {answer['stopped']}"
+                    f"{name}, seed {seed}: error {answer['measured']:.1e}, estimate {answer['estimate'] or 0:.1e}, {answer['seconds']:.0f} s, {answer['stopped']}"
                 )
-    shares = [one["estimate"] / one["error"] for ones in found.values() for one in ones if one["estimate"]]
+    shares = [one["estimate"] / one["measured"] for ones in found.values() for one in ones if one["estimate"]]
     within = sum(1 / 5 <= share <= 5 for share in shares)
     below = sum(share < 1 / 5 for share in shares)
     result = {
@@ -79,7 +79,7 @@ def solved(name: str, seed: int, budget: float, tol: float) -> dict[str, Any]:
         pass
     solution = solver.solution()
     return {
-        "error": together(errors_of(on_grid(solution, known.axes), known.values, equation)),
+        "measured": together(errors_of(on_grid(solution, known.axes), known.values, equation)),
         "estimate": solution.estimate,
         "seconds": solution.seconds,
         "stopped": solution.stopped,
@@ -94,7 +94,7 @@ def line(name: str, ones: list[dict[str, Any]]) -> dict[str, Any]:
     estimates = ", ".join("none" if one["estimate"] is None else f"{one['estimate']:.1e}" for one in ones)
     return row(
         name,
-        Spread.of([one["error"] for one in ones]),
+        Spread.of([one["measured"] for one in ones]),
         "error",
         note=f"{seconds.median:.0f} s; estimates {estimates}; without a network {classical['seconds']:.2g} s ({classical['how']})",
         estimates=[one["estimate"] for one in ones],

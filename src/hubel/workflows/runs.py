@@ -31,14 +31,13 @@ def report(run: Run | Ensemble | CrossValidation | Solution | Path | str) -> Pat
     from hubel.show import equation
     from hubel.show import report as page
 
-    if isinstance(run, Solution) and run.folder is None:
-        raise ValueError(
-            "this solution lies in no folder: hubel.solve writes one, hubel.physics.solve does not"
-        )
-    if is_equation(run if isinstance(run, (str, Path)) else run.folder):  # type: ignore[arg-type]
-        folder = Path(run if isinstance(run, (str, Path)) else run.folder)  # type: ignore[arg-type]
-        files.write_text(folder / "report.html", equation.report(folder))
-        return folder / "report.html"
+    place = run if isinstance(run, (str, Path)) else run.folder
+    if place is None:
+        raise ValueError("this solution lies in no folder: hubel.solve writes one, hubel.physics.solve does not")
+    if is_equation(place):
+        path = Path(place) / "report.html"
+        files.write_text(path, equation.report(place))
+        return path
     if isinstance(run, (str, Path)):
         folder = Path(run)
         files_of_several = [folder / name for name in (ENSEMBLE, FOLDS) if (folder / name).exists()]
@@ -46,7 +45,7 @@ def report(run: Run | Ensemble | CrossValidation | Solution | Path | str) -> Pat
             read_several(path)
         folder = folder if files_of_several else open_run(folder).folder
     else:
-        folder = run.folder
+        folder = Path(place)
     files.write_text(folder / "report.html", page(folder))
     return folder / "report.html"
 

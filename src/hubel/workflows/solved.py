@@ -18,6 +18,7 @@ from hubel.physics.solver import Solver
 from hubel.workflows.display import Display
 
 ON_THE_WAY = 2_500  # points at which the error is looked at while the solver works
+RESTING = ("tolerance", "data")  # why the solver ends where unknowns do not move any more
 GROWTH = 1.15  # by which the time between two looks grows
 
 
@@ -159,18 +160,19 @@ def _why(solution: Solution) -> str:
     reasons = {
         "tolerance": "the estimated error is below the tolerance",
         "time": "the time was over before the tolerance was reached",
+        "data": "the data are met as well as the equation allows",
         "stagnation": "nothing improved any more before the tolerance was reached",
     }
     if solution.estimate is None and not solution.problem.unknowns and solution.stopped == "tolerance":
         return "the residual is small, which says nothing of the error here"
-    if solution.problem.unknowns and solution.stopped == "tolerance":
+    if solution.problem.unknowns and solution.stopped in RESTING:
         return "the unknowns rest, and the data are met as well as the equation allows"
     return reasons.get(solution.stopped, solution.stopped)
 
 
 def _moving(solution: Solution) -> list[str]:
     """What has to be said of intervals that were computed too early."""
-    if not solution.problem.unknowns or solution.stopped == "tolerance":
+    if not solution.problem.unknowns or solution.stopped in RESTING:
         return []
     return [
         f"{', '.join(solution.problem.unknowns)} had not come to rest: the intervals do not hold yet; give it more time (budget)"

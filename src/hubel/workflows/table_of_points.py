@@ -76,5 +76,6 @@ def _numbers(cells: Sequence[tuple[int, str]], name: str, path: Path) -> np.ndar
                 f"{path}, line {number}: {name} is {cell.strip()!r}; expected a finite number"
             )
         values.append(value)
-    array = np.array(values)
-    return array if array.imag.any() else np.ascontiguousarray(array.real)
+    if any(value.imag for value in values):
+        return np.array(values)
+    return np.array([value.real for value in values])
