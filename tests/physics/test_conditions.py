@@ -34,7 +34,7 @@ def test_time_dependent_values_on_all_sides_and_at_the_beginning():
 
     problem = Problem(
         lambda u: u.t - u.xx - u.yy,
-        domain=dict(t=(0, 2), x=(-1, 1), y=(0, 3)),
+        domain={"t": (0, 2), "x": (-1, 1), "y": (0, 3)},
         initial=lambda x, y: truth(torch.zeros_like(x), x, y),
         boundary={
             "x=-1": lambda t, y: truth(t, -1 + 0 * t, y),
@@ -54,7 +54,7 @@ def test_time_dependent_values_on_all_sides_and_at_the_beginning():
 def test_value_and_speed_at_the_beginning():
     problem = Problem(
         lambda u: u.tt - u.xx,
-        domain=dict(t=(1, 3), x=(0, 1)),
+        domain={"t": (1, 3), "x": (0, 1)},
         initial={"u": lambda x: sin(pi * x), "u.t": lambda x: x * (1 - x)},
         boundary={"x": 0.0},
     )
@@ -66,7 +66,7 @@ def test_value_and_speed_at_the_beginning():
 
 def test_periodic_with_all_derivatives():
     problem = Problem(
-        lambda u: u.t + u.xxx, domain=dict(t=(0, 1), x=(2, 5)), initial=0.0, boundary={"x": "periodic"}
+        lambda u: u.t + u.xxx, domain={"t": (0, 1), "x": (2, 5)}, initial=0.0, boundary={"x": "periodic"}
     )
     ansatz, jet = ansatz_of(problem), problem.jet
     low, high = (ansatz.series(ansatz.prepare(on_face(problem, "x", at), jet))["u"] for at in (2.0, 5.0))
@@ -75,7 +75,11 @@ def test_periodic_with_all_derivatives():
 
 
 def burgers(**changes):
-    arguments = dict(domain=dict(t=(0, 1), x=(-1, 1)), initial=lambda x: -sin(pi * x), boundary={"x": 0.0})
+    arguments = {
+        "domain": {"t": (0, 1), "x": (-1, 1)},
+        "initial": lambda x: -sin(pi * x),
+        "boundary": {"x": 0.0},
+    }
     return Problem(lambda u: u.t + u * u.x - 0.1 * u.xx, **{**arguments, **changes})
 
 
@@ -100,13 +104,13 @@ def test_the_symmetry_of_burgers_is_found_and_built_in():
         burgers(boundary={"x=-1": lambda t: 0.1 * t, "x=1": lambda t: 0.1 * t}),
         Problem(
             lambda u: u.t + u.x - u.xx,
-            domain=dict(t=(0, 1), x=(-1, 1)),
+            domain={"t": (0, 1), "x": (-1, 1)},
             initial=lambda x: sin(pi * x),
             boundary={"x": 0.0},
         ),
         Problem(
             lambda u, x: u.t - x * u.xx,
-            domain=dict(t=(0, 1), x=(-1, 1)),
+            domain={"t": (0, 1), "x": (-1, 1)},
             initial=lambda x: sin(pi * x),
             boundary={"x": 0.0},
         ),

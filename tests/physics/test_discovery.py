@@ -11,7 +11,7 @@ from hubel.physics.ladder import EMPHASIS, Ladder
 from hubel.physics.unknown import Found
 
 A, NU, NOISE = 0.7, 0.03, 0.02
-DOMAIN = dict(t=(0, 1), x=(-1, 1))
+DOMAIN = {"t": (0, 1), "x": (-1, 1)}
 
 
 def measured(num=400, noise=NOISE, seed=0):
@@ -19,7 +19,7 @@ def measured(num=400, noise=NOISE, seed=0):
     generator = np.random.default_rng(seed)
     t, x = generator.uniform(0, 1, num), generator.uniform(-1, 1, num)
     u = np.exp(-NU * math.pi**2 * t) * np.sin(math.pi * (x - A * t))
-    return dict(t=t, x=x, u=u + noise * generator.standard_normal(num))
+    return {"t": t, "x": x, "u": u + noise * generator.standard_normal(num)}
 
 
 def test_two_coefficients_with_honest_errors():
@@ -41,8 +41,8 @@ def test_the_standard_error_is_that_of_linear_regression_where_the_field_is_know
     generator = np.random.default_rng(1)
     t = generator.uniform(0, 1, 60)
     y = 2 * t + 0.05 * generator.standard_normal(60)
-    problem = Problem(lambda u, a: u.t - a, domain=dict(t=(0, 1)), initial=0.0, a=unknown())
-    found = solve(problem, data=dict(t=t, u=y), width=4, depth=1)
+    problem = Problem(lambda u, a: u.t - a, domain={"t": (0, 1)}, initial=0.0, a=unknown())
+    found = solve(problem, data={"t": t, "u": y}, width=4, depth=1)
     expected = (t * y).sum() / (t * t).sum()
     sigma = math.sqrt(((y - expected * t) ** 2).sum() / 59)
     assert found.a.value == pytest.approx(expected, rel=0.01)

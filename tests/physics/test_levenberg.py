@@ -62,14 +62,14 @@ def burgers_with_all_kinds_of_rows(mirrored):
     if mirrored:
         problem = Problem(
             lambda u: u.t + u * u.x - 0.1 * u.xx,
-            domain=dict(t=(0, 1), x=(-1, 1)),
+            domain={"t": (0, 1), "x": (-1, 1)},
             initial=lambda x: -torch.sin(math.pi * x),
             boundary={"x": 0.0},
         )
     else:
         problem = Problem(
             lambda u, v, nu: (u.t + u * u.x - nu * u.xx, v.t - nu * v.x * u),
-            domain=dict(t=(0, 1), x=(-1, 1)),
+            domain={"t": (0, 1), "x": (-1, 1)},
             nu=unknown(0.3, positive=True),
             boundary={"x=1": lambda u, nu: u.x + nu * u},
         )

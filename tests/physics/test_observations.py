@@ -7,7 +7,7 @@ import torch
 from hubel.physics import Problem, unknown
 from hubel.physics.observations import Observations
 
-PROBLEM = Problem(lambda u, a: u.t + a * u.x, domain=dict(t=(0, 1), x=(0, 2)), a=unknown())
+PROBLEM = Problem(lambda u, a: u.t + a * u.x, domain={"t": (0, 1), "x": (0, 2)}, a=unknown())
 GOOD = {"t": np.array([0.1, 0.2]), "x": np.array([1.0, 2.0]), "u": np.array([3.0, -4.0])}
 
 

@@ -7,7 +7,7 @@ import torch
 
 from hubel.physics import Problem, unknown
 
-BOX = dict(t=(0, 1), x=(-1, 1))
+BOX = {"t": (0, 1), "x": (-1, 1)}
 
 
 def burgers(u, nu):
@@ -29,7 +29,7 @@ def test_a_system_with_several_residuals():
     def flow(u, v, p, Re):
         return u * u.x + v * u.y + p.x - (u.xx + u.yy) / Re, u.x + v.y
 
-    problem = Problem(flow, domain=dict(x=(0, 1), y=(0, 1)), Re=100.0)
+    problem = Problem(flow, domain={"x": (0, 1), "y": (0, 1)}, Re=100.0)
     assert problem.fields == ("u", "v", "p") and problem.num_residuals == 2
     assert problem.needed["p"] == {(1, 0)}
 
@@ -37,7 +37,7 @@ def test_a_system_with_several_residuals():
 def test_long_names_of_coordinates():
     problem = Problem(
         lambda u, radius: u.d("radius", 2) + u.radius / radius,
-        domain=dict(radius=(1, 2)),
+        domain={"radius": (1, 2)},
         boundary={"radius": 0.0},
     )
     assert problem.needed["u"] == {(2,), (1,)}
@@ -57,39 +57,39 @@ def test_a_complex_field_has_two_components_and_two_residuals():
 
 
 REFUSED = {
-    "field without derivative": (lambda u, k: u.t + k, dict(domain=BOX), ValueError, "unknown()"),
-    "misspelt parameter": (burgers, dict(domain=BOX, nuu=0.1), ValueError, "does not take it. .*nu"),
-    "misspelt derivative": (lambda u: u.tz, dict(domain=BOX), ValueError, r"u\.tz is no derivative"),
-    "constant": (lambda u: torch.zeros(7), dict(domain=BOX), ValueError, "depends on no field"),
-    "NaN": (lambda u: torch.log(-1 - u.x**2), dict(domain=BOX), ValueError, "NaN"),
-    "another shape": (lambda u: u.x[:, None], dict(domain=BOX), ValueError, r"\[7, 1\]"),
-    "empty domain": (burgers, dict(domain=dict(t=(0, 0), x=(0, 1)), nu=0.1), ValueError, "it is empty"),
+    "field without derivative": (lambda u, k: u.t + k, {"domain": BOX}, ValueError, "unknown()"),
+    "misspelt parameter": (burgers, {"domain": BOX, "nuu": 0.1}, ValueError, "does not take it. .*nu"),
+    "misspelt derivative": (lambda u: u.tz, {"domain": BOX}, ValueError, r"u\.tz is no derivative"),
+    "constant": (lambda u: torch.zeros(7), {"domain": BOX}, ValueError, "depends on no field"),
+    "NaN": (lambda u: torch.log(-1 - u.x**2), {"domain": BOX}, ValueError, "NaN"),
+    "another shape": (lambda u: u.x[:, None], {"domain": BOX}, ValueError, r"\[7, 1\]"),
+    "empty domain": (burgers, {"domain": {"t": (0, 0), "x": (0, 1)}, "nu": 0.1}, ValueError, "it is empty"),
     "boundary at no coordinate": (
         burgers,
-        dict(domain=BOX, nu=0.1, boundary={"y": 0.0}),
+        {"domain": BOX, "nu": 0.1, "boundary": {"y": 0.0}},
         ValueError,
         "no coordinate",
     ),
     "boundary at no end": (
         burgers,
-        dict(domain=BOX, nu=0.1, boundary={"x=2": 0.0}),
+        {"domain": BOX, "nu": 0.1, "boundary": {"x=2": 0.0}},
         ValueError,
         "no end of x",
     ),
-    "complex of no field": (burgers, dict(domain=BOX, nu=0.1, complex="h"), ValueError, "no field"),
+    "complex of no field": (burgers, {"domain": BOX, "nu": 0.1, "complex": "h"}, ValueError, "no field"),
     "condition of an unknown name": (
         burgers,
-        dict(domain=BOX, nu=0.1, boundary={"x=1": lambda u, k: u.x + k * u}),
+        {"domain": BOX, "nu": 0.1, "boundary": {"x=1": lambda u, k: u.x + k * u}},
         ValueError,
         "takes 'k'",
     ),
     "condition of no derivative": (
         burgers,
-        dict(domain=BOX, nu=0.1, boundary={"x=1": {"u.q": 0.0}}),
+        {"domain": BOX, "nu": 0.1, "boundary": {"x=1": {"u.q": 0.0}}},
         ValueError,
         "derivative of one",
     ),
-    "parameter that is no number": (burgers, dict(domain=BOX, nu="0.1"), TypeError, "must be a number"),
+    "parameter that is no number": (burgers, {"domain": BOX, "nu": "0.1"}, TypeError, "must be a number"),
 }
 
 
@@ -108,9 +108,9 @@ def test_a_jump_at_a_corner_is_named_with_its_size():
 @pytest.mark.parametrize(
     ("conditions", "text"),
     [
-        (dict(boundary={"x": 0.0}), "initial"),
-        (dict(initial=wave), "boundary"),
-        (dict(initial=wave, boundary={"x": 0.0}), None),
+        ({"boundary": {"x": 0.0}}, "initial"),
+        ({"initial": wave}, "boundary"),
+        ({"initial": wave, "boundary": {"x": 0.0}}, None),
     ],
 )
 def test_what_a_forward_problem_lacks(conditions, text):

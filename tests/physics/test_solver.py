@@ -16,7 +16,7 @@ sin, cos, exp, pi = torch.sin, torch.cos, torch.exp, math.pi
 def heat():
     return Problem(
         lambda u: u.t - 0.1 * u.xx,
-        domain=dict(t=(0, 1), x=(0, 1)),
+        domain={"t": (0, 1), "x": (0, 1)},
         initial=lambda x: sin(pi * x) + 0.5 * sin(2 * pi * x),
         boundary={"x": 0.0},
     )
@@ -31,7 +31,7 @@ CASES = {
     "advection, periodic": (
         Problem(
             lambda u: u.t + u.x,
-            domain=dict(t=(0, 0.5), x=(0, 1)),
+            domain={"t": (0, 0.5), "x": (0, 1)},
             initial=lambda x: sin(2 * pi * x),
             boundary={"x": "periodic"},
         ),
@@ -40,7 +40,7 @@ CASES = {
     "two fields of second order, one with a slope at its end": (
         Problem(
             lambda u, v: (u.tt - u.xx, v.t - u.x),
-            domain=dict(t=(0, 0.5), x=(0, 1)),
+            domain={"t": (0, 0.5), "x": (0, 1)},
             initial={"u": lambda x: cos(pi * x / 2), "u.t": 0.0, "v": 0.0},
             boundary={"x=0": {"u.x": 0.0}, "x=1": {"u": 0.0}},
         ),
@@ -49,7 +49,7 @@ CASES = {
     "a complex field": (
         Problem(
             lambda h: 1j * h.t + 0.1 * h.xx,
-            domain=dict(t=(0, 1), x=(0, 1)),
+            domain={"t": (0, 1), "x": (0, 1)},
             complex="h",
             initial=lambda x: sin(2 * pi * x),
             boundary={"x": "periodic"},
@@ -59,7 +59,7 @@ CASES = {
     "three dimensions of space": (
         Problem(
             lambda u, x, y, z: u.xx + u.yy + u.zz - 6 * x * y * z - u + x**3 * y * z,
-            domain=dict(x=(0, 1), y=(0, 1), z=(0, 1)),
+            domain={"x": (0, 1), "y": (0, 1), "z": (0, 1)},
             boundary={
                 "x=0": 0.0,
                 "x=1": lambda y, z: y * z,
@@ -200,8 +200,8 @@ SOLUTIONS: dict = {}
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (dict(tol=0), "tol is 0"),
-        (dict(tol=1e-3, seconds=-1.0), "seconds is -1"),
+        ({"tol": 0}, "tol is 0"),
+        ({"tol": 1e-3, "seconds": -1.0}, "seconds is -1"),
     ],
 )
 def test_refused_before_the_first_step(arguments, text):
@@ -211,6 +211,6 @@ def test_refused_before_the_first_step(arguments, text):
 
 def test_unknowns_need_data_and_forward_problems_conditions():
     with pytest.raises(ValueError, match="nu can only be found from data"):
-        solve(Problem(lambda u, nu: u.t - nu * u.xx, domain=dict(t=(0, 1), x=(0, 1)), nu=unknown()))
+        solve(Problem(lambda u, nu: u.t - nu * u.xx, domain={"t": (0, 1), "x": (0, 1)}, nu=unknown()))
     with pytest.raises(ValueError, match="not determined: u has a derivative by t"):
-        solve(Problem(lambda u: u.t - u.xx, domain=dict(t=(0, 1), x=(0, 1)), boundary={"x": 0.0}))
+        solve(Problem(lambda u: u.t - u.xx, domain={"t": (0, 1), "x": (0, 1)}, boundary={"x": 0.0}))

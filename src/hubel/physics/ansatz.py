@@ -40,12 +40,13 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Ansatz:
-    """How numbers of a network become values of the components of all fields."""
+    """How numbers of a network become values of the components of all fields; where not `exact`, g = 0 and d = 1."""
 
     problem: Problem
     network: SmallNetwork
     mirror: Mirror | None
     scales: Mapping[str, float]
+    exact: bool = True
 
     @property
     def images(self) -> int:
@@ -55,6 +56,8 @@ class Ansatz:
     @cached_property
     def conditions(self) -> Conditions:
         """Those that g and d fulfil; at ends about which the network is odd there is nothing left to do."""
+        if not self.exact:
+            return self.problem.conditions.learnt()
         if self.mirror is not None and self.mirror.continues:
             return self.problem.conditions.without(self.mirror.coordinate)
         return self.problem.conditions

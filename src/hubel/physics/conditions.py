@@ -69,6 +69,23 @@ class Conditions:
         }
         return replace(self, ends=ends, periodic=(*self.periodic, x))
 
+    def faces(self, name: str) -> list[tuple[str, float, Value]]:
+        """Where values of a component are known: the coordinate, where it is, and the values by the others."""
+        found = [
+            (x, self.ranges[x][side], value)
+            for x, pair in self.ends[name].items()
+            for side, value in enumerate(pair)
+            if value is not None
+        ]
+        if self.initial[name]:
+            assert self.time is not None
+            found.append((self.time, self.ranges[self.time][0], self.initial[name][0]))
+        return found
+
+    def learnt(self) -> Conditions:
+        """The same with no exact values: all are to be learnt."""
+        return replace(self, ends={name: {} for name in self.ends}, initial=dict.fromkeys(self.initial, ()))
+
     def given(self, name: str, *coordinates: Tensor) -> Tensor:
         """G [N] of a field."""
         return self._with_initial(name, self._with_faces(name, list(self.ends[name])))(*coordinates)
@@ -378,28 +395,10 @@ def _refuse_contradictions(conditions: Conditions, fields: Sequence[str]) -> Non
         low + (high - low) * share[:, place] for place, (low, high) in enumerate(conditions.ranges.values())
     ]
     for name in fields:
-        faces: list[tuple[str, int, float, Value]] = [
-            (
-                f"{x} = {conditions.ranges[x][side]:g}",
-                conditions.coordinates.index(x),
-                conditions.ranges[x][side],
-                value,
-            )
-            for x, pair in conditions.ends[name].items()
-            for side, value in enumerate(pair)
-            if value is not None
+        faces = [
+            (f"{x} = {at:g}", conditions.coordinates.index(x), at, value)
+            for x, at, value in conditions.faces(name)
         ]
-        if conditions.initial[name]:
-            assert conditions.time is not None
-            at = conditions.ranges[conditions.time][0]
-            faces.append(
-                (
-                    f"{conditions.time} = {at:g}",
-                    conditions.coordinates.index(conditions.time),
-                    at,
-                    conditions.initial[name][0],
-                )
-            )
         for k, (one, place, at, value) in enumerate(faces):
             for other, its_place, its_at, its_value in faces[:k]:
                 if place == its_place:

@@ -14,9 +14,9 @@ to 1.3e-5 more than 15 s, and 9 s.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -47,6 +47,16 @@ class LevenbergMarquardt:
 
     damping: float = 1.0
     growth: float = 2.0
+
+    grows: ClassVar[bool] = True
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """As tensors and numbers."""
+        return {}, {"damping": self.damping, "growth": self.growth}
+
+    def read(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+        """Take a state again."""
+        self.damping, self.growth = numbers["damping"], numbers["growth"]
 
     def step(self, system: LeastSquares, theta: Tensor) -> tuple[Tensor, float, bool]:
         """The new theta [P], |r|^2 there, and whether a step was found; without one theta stays."""

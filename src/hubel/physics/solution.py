@@ -118,6 +118,7 @@ class Solution:
             "network": _shape_of(self.network),
             "mirror": None if mirror is None else asdict(mirror) | {"parities": dict(mirror.parities)},
             "scales": dict(self.ansatz.scales),
+            "exact": self.ansatz.exact,
             "tol": self.tol,
             "estimate": self.estimate,
             "residual": self.residual,
@@ -151,7 +152,7 @@ class Solution:
         network.read(tensors["weights"])
         return Solution(
             problem=problem,
-            ansatz=Ansatz(problem, network, mirror, dict(numbers["scales"])),
+            ansatz=Ansatz(problem, network, mirror, dict(numbers["scales"]), numbers["exact"]),
             tol=numbers["tol"],
             estimate=numbers["estimate"],
             residual=numbers["residual"],

@@ -25,27 +25,30 @@ from hubel.physics.levenberg import LevenbergMarquardt
 from hubel.physics.mirror import mirror_of
 from hubel.physics.network import SmallNetwork
 from hubel.physics.observations import Observations
+from hubel.physics.parts import equation, learnt_conditions, of_data, residual_sizes, violations
 from hubel.physics.problem import Problem
+from hubel.physics.quasi_newton import LARGEST_DENSE, LimitedMemory, SelfScaledBroyden
 from hubel.physics.sampling import drawn, sobol
 from hubel.physics.solution import Record, Solution
 from hubel.physics.system import Part, System, prepared_blocks, sizes_of
 
 CHECKED = 3000  # points at which the residual is measured and that are never used to lower it
 FEWEST = 500  # points on which the equation is asked to hold
-FACE = 256  # points of every soft condition
+FACE = 256  # points of every condition that is learnt
 EVERY = 5  # iterations between two measurements
 ROUND = 30  # iterations on one set of points
 DATA_ROUND = 12  # the same where there are data: then the weights change as well
 PATIENCE = 4  # measurements without progress after which the network grows
-PLATEAU = (
-    10  # the same before the residual has fallen to FALLEN of the first one: then another network begins
-)
+PLATEAU = 10  # the same before the residual has fallen to FALLEN of the first one: then another one begins
 FALLEN = 0.05
 BEGINNINGS = 6  # networks that may begin; the last one stays
 PROGRESS = 0.8  # of the residual: what counts as progress
 MEMORY = 30_000_000  # numbers in J: 240 MB
 WIDER = 1.3  # by which the layers of the network grow
 LARGEST = 3000  # weights; beyond, J^T J costs more than it brings
+
+
+Method = LevenbergMarquardt | SelfScaledBroyden | LimitedMemory
 
 
 def solve(
@@ -57,6 +60,9 @@ def solve(
     seconds: float | None = None,
     width: int = 12,
     depth: int = 3,
+    method: Method | None = None,
+    exact: bool = True,
+    points: int | None = None,
     progress: Callable[[int, float, float | None, float], None] | None = None,
     save: Callable[[dict[str, Any]], None] | None = None,
     save_every: float = 10.0,
@@ -65,14 +71,27 @@ def solve(
     """A network that fulfils the equation and its conditions to a relative L2 error of `tol`, as estimated; or the best that was reached.
 
     `data` is a table (a mapping of columns, or a DataFrame) with a column for every coordinate and for one field or more. `seconds` limits
-    the time. `width` and `depth` are the network's at the beginning. `progress(iteration, loss, estimate, seconds)` is called after every
+    the time. `width` and `depth` are the network's at the beginning. `method` is `LevenbergMarquardt()`, `SelfScaledBroyden()` or
+    `LimitedMemory()`; by default the first one that the size of the network allows. Where not `exact`, values at the faces are learnt as
+    well. `points` fixes the number of points, which are then drawn once and stay. `progress(iteration, loss, estimate, seconds)` is called after every
     iteration, `save(state)` every `save_every` seconds, with what `state=` takes to go on as if nothing had happened. A Ctrl-C ends the
     work and answers what was reached, `stopped="interrupted"`.
 
     Raises `ValueError` or `TypeError` for a tolerance that is no number in (0, 1), for a problem whose conditions do not suffice, and for
     data that do not fit.
     """
-    solver = Solver(problem, data=data, tol=tol, seed=seed, width=width, depth=depth, state=state)
+    solver = Solver(
+        problem,
+        data=data,
+        tol=tol,
+        seed=seed,
+        width=width,
+        depth=depth,
+        method=method,
+        exact=exact,
+        points=points,
+        state=state,
+    )
     saved = solver.seconds
     try:
         for record in solver.steps(seconds):
@@ -84,6 +103,15 @@ def solve(
     except KeyboardInterrupt:
         solver.stopped = "interrupted"
     return solver.solution()
+
+
+def raissi() -> dict[str, Any]:
+    """The set-up of the first paper, to compare with: 8 layers of 20, learnt conditions, 10,000 fixed points, L-BFGS.
+
+    `solve(problem, **raissi())`. M. Raissi, P. Perdikaris, G. E. Karniadakis, J. Comput. Phys. 378 (2019) 686,
+    doi:10.1016/j.jcp.2018.10.045, section 3; Sobol points in place of a Latin hypercube.
+    """
+    return {"width": 20, "depth": 8, "exact": False, "points": 10_000, "method": LimitedMemory()}
 
 
 class Solver:
@@ -102,6 +130,9 @@ class Solver:
         seed: int = 0,
         width: int = 12,
         depth: int = 3,
+        method: Method | None = None,
+        exact: bool = True,
+        points: int | None = None,
         state: Mapping[str, Any] | None = None,
     ):
         if isinstance(tol, bool) or not isinstance(tol, (int, float)) or not 0 < tol < 1:
@@ -114,7 +145,9 @@ class Solver:
             )
         if self.observed is None and (text := problem.missing()):
             raise ValueError(f"without data the solution is not determined: {text}")
-        mirror = mirror_of(problem) if self.observed is None else None
+        if not exact and any(len(values) > 1 for values in problem.conditions.initial.values()):
+            raise ValueError("an initial speed can only be fulfilled exactly: leave out exact=False")
+        mirror = mirror_of(problem) if self.observed is None and exact else None
         scales = scales_of(problem)
         if self.observed is not None:
             scales |= self.observed.scales
@@ -125,13 +158,14 @@ class Solver:
             depth=depth,
             seed=key(self.seed, "network") % 2**31,
         )
-        self.ansatz = Ansatz(problem, network, mirror, scales)
+        self.ansatz = Ansatz(problem, network, mirror, scales, exact)
         self.sizes = sizes_of(problem, scales)
-        self.method = LevenbergMarquardt()
+        self.method = _method_for(network.size) if method is None else method
         self.amplification = Amplification()
         self.theta = torch.cat([network.weights(), torch.zeros(len(problem.unknowns), dtype=torch.float64)])
         self.best, self.best_residual, self.best_estimate = self.theta, math.inf, None
-        self.num_points = self._enough(network.size)
+        self.fixed = points
+        self.num_points = points or self._enough(network.size)
         self.iteration, self.round, self.until, self.beginning = 0, 0, 0, 0
         self.since, self.mark, self.first = 0, math.inf, 0.0
         self.ladder = Ladder()
@@ -185,13 +219,16 @@ class Solver:
         network.read(theta[: network.size])
         ansatz = self.ansatz.with_network(network)
         judgement = Judgement()
+        if not self.round:
+            self._draw()
         estimate = self.best_estimate
         if self.observed is not None:
             judgement = judged(
                 System(ansatz, self.system.parts), theta, self.observed, self.checked[0].points
             )
             estimate = judgement.error
-        residual, violations = self._residual(ansatz, theta)
+        rows = Part(self.checked, tuple(1 / size for size in self.sizes))
+        residual = math.sqrt(System(ansatz, [rows]).loss(theta))
         return Solution(
             problem=self.problem,
             ansatz=ansatz,
@@ -205,7 +242,7 @@ class Solver:
             parameters=judgement.parameters,
             warnings=judgement.warnings,
             noise=judgement.noise,
-            violations=violations,
+            violations=violations(ansatz, theta, FACE, self.seed),
             state=state,
         )
 
@@ -217,13 +254,7 @@ class Solver:
         self.checked = prepared_blocks(
             self.ansatz, sobol(self.ansatz.region, CHECKED, self.seed, "checked"), jet
         )
-        faces = []
-        for number, soft in enumerate(self.problem.conditions.soft):
-            region = dict(self.ansatz.region) | {soft.coordinate: (soft.at, soft.at)}
-            points = sobol(region, FACE, self.seed, "faces", number)
-            weights = tuple(10 / size for size in sizes_of(self.problem, self.ansatz.scales, soft))
-            faces.append(Part(prepared_blocks(self.ansatz, points, jet), weights, condition=soft))
-        self.faces = tuple(faces)
+        self.faces = tuple(learnt_conditions(self.ansatz, FACE, self.seed).values())
 
     def _enough(self, size: int) -> int:
         """Points to begin with for so many weights; without data they become more when the residual between them tells so."""
@@ -231,43 +262,29 @@ class Solver:
 
     def _draw(self) -> None:
         """A new set of points, and the system on it."""
-        jet = self.problem.jet
         if self.observed is not None and self.round:
             self._weigh()
             if self.stopped:
                 return
 
-        def size(points: Tensor) -> Tensor:
-            blocks = prepared_blocks(self.ansatz, points, jet)
-            weights = tuple(1 / size for size in self.sizes)
-            rows = System(self.ansatz, [Part(blocks, weights)]).residuals(self.theta)
-            found, place = [], 0
-            for block in blocks:
-                count = len(block) * len(weights)
-                found.append(rows[place : place + count].view(len(weights), -1).square().sum(0))
-                place += count
-            return torch.cat(found).sqrt()
-
-        self.points = drawn(self.ansatz.region, self.num_points, self.seed, self.round, size)
+        if self.fixed is not None:
+            self.points = sobol(self.ansatz.region, self.fixed, self.seed, "points")
+        else:
+            self.points = drawn(
+                self.ansatz.region,
+                self.num_points,
+                self.seed,
+                self.round,
+                lambda points: residual_sizes(self.ansatz, self.theta, points, self.sizes),
+            )
         self.round += 1
         self.until = self.iteration + (ROUND if self.observed is None else DATA_ROUND)
         self._assemble()
 
     def _assemble(self) -> None:
-        jet = self.problem.jet
-        weights = tuple(self.ladder.emphasis / size for size in self.sizes)
-        parts = [Part(prepared_blocks(self.ansatz, self.points, jet), weights), *self.faces]
+        parts = [equation(self.ansatz, self.points, self.sizes, self.ladder.emphasis), *self.faces]
         if self.observed is not None:
-            plain = type(jet)((jet.indices[0],))
-            blocks = prepared_blocks(self.ansatz, self.observed.points, plain)
-            observed, place = [], 0
-            for block in blocks:
-                observed.append(
-                    {name: v[place : place + len(block)] for name, v in self.observed.values.items()}
-                )
-                place += len(block)
-            scales = tuple(1 / self.observed.scales[name] for name in self.observed.values)
-            parts.append(Part(blocks, scales, observed=tuple(observed)))
+            parts.append(of_data(self.ansatz, self.observed))
         self.system = System(self.ansatz, parts)
 
     def _measure(self, loss: float) -> None:
@@ -288,7 +305,7 @@ class Solver:
         if self.best_residual < PROGRESS * self.mark:
             self.mark, self.since = self.best_residual, 0
         most = min(6 * len(self.theta), MEMORY // len(self.theta))
-        if self.sampling > 3 and self.num_points < most:
+        if self.sampling > 3 and self.num_points < most and self.fixed is None:
             self.num_points = min(int(1.5 * self.num_points), most)
             self.until = self.iteration
         self.first = self.first or residual
@@ -316,7 +333,7 @@ class Solver:
         self.theta = torch.cat(
             [self.ansatz.network.weights(), torch.zeros(len(self.problem.unknowns), dtype=torch.float64)]
         )
-        self.method, self.amplification = LevenbergMarquardt(), Amplification()
+        self.method, self.amplification = type(self.method)(), Amplification()
         self.best, self.best_residual, self.best_estimate = self.theta, math.inf, None
         self.mark, self.since, self.until = math.inf, 0, self.iteration
 
@@ -337,7 +354,7 @@ class Solver:
             return torch.cat([old.widened(width, seed).weights(), theta[old.size :]])
 
         wide = old.widened(width, seed)
-        if wide.size > LARGEST:
+        if wide.size > LARGEST or not self.method.grows or self.fixed is not None:
             return False
         self.theta, self.best = wider(self.theta), wider(self.best)
         self.ansatz = self.ansatz.with_network(wide)
@@ -378,17 +395,6 @@ class Solver:
             ]
         )
 
-    def _residual(self, ansatz: Ansatz, theta: Tensor) -> tuple[float, dict[str, float]]:
-        rows = Part(self.checked, tuple(1 / size for size in self.sizes))
-        residual = math.sqrt(System(ansatz, [rows]).loss(theta))
-        violations = {}
-        for part in self.faces:
-            assert part.condition is not None
-            plain = Part(part.blocks, (1.0,) * len(part.weights), condition=part.condition)
-            worst = System(ansatz, [plain]).residuals(theta).abs().max() * part.num_points**0.5
-            violations[part.condition.name] = float(worst)
-        return residual, violations
-
     def _limit(self, estimate: float | None, residual: float) -> str:
         """What stands in the way of a smaller error, in words."""
         if self.stopped == "tolerance":
@@ -409,13 +415,14 @@ class Solver:
 
     def state(self) -> dict[str, Any]:
         """Everything that the solver knows, as tensors and plain numbers."""
-        tensors, numbers = self.amplification.state()
+        seen, method = self.amplification.state(), self.method.state()
         return {
             "tensors": {"theta": self.theta, "best": self.best, "points": self.points}
-            | {f"amplification.{name}": value for name, value in tensors.items()},
+            | {f"amplification.{name}": value for name, value in seen[0].items()}
+            | {f"method.{name}": value for name, value in method[0].items()},
             "numbers": {
-                "amplification": numbers,
-                "method": asdict(self.method),
+                "amplification": seen[1],
+                "method": method[1],
                 "ladder": asdict(self.ladder),
                 "width": self.ansatz.network.width,
                 "depth": self.ansatz.network.depth,
@@ -434,11 +441,8 @@ class Solver:
             raise ValueError("the state belongs to another problem: its weights do not fit")
         self.ansatz = self.ansatz.with_network(network)
         self.theta, self.best, self.points = tensors["theta"], tensors["best"], tensors["points"]
-        self.amplification.read(
-            {name.removeprefix("amplification."): value for name, value in tensors.items()},
-            numbers["amplification"],
-        )
-        self.method = LevenbergMarquardt(**numbers["method"])
+        self.amplification.read(_under("amplification.", tensors), numbers["amplification"])
+        self.method.read(_under("method.", tensors), numbers["method"])
         self.ladder = Ladder(**numbers["ladder"])
         self.history = [Record(**record) for record in numbers["history"]]
         for name in COUNTED:
@@ -446,6 +450,17 @@ class Solver:
         self._begin()
         if len(self.points):
             self._assemble()
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _method_for(size: int) -> Method:
+    """The best method that so many weights allow."""
+    if size <= LARGEST:
+        return LevenbergMarquardt()
+    return SelfScaledBroyden() if size <= LARGEST_DENSE else LimitedMemory()
 
 
 COUNTED = (

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from scipy.linalg.blas import dsyrk
+from scipy.linalg import get_blas_funcs
 from torch import Tensor
 
 from hubel.physics.ansatz import Ansatz, Prepared
@@ -22,6 +22,7 @@ from hubel.physics.network import Tape, rows
 from hubel.physics.problem import Problem
 from hubel.physics.unknown import Unknown
 
+SYRK = get_blas_funcs("syrk", dtype="float64")
 BLOCK = 1024  # points that are differentiated at once
 
 
@@ -63,7 +64,7 @@ class Linearized:
     @property
     def matrix(self) -> Tensor:
         """J^T J [P, P], by a symmetric product: half of the arithmetic of a general one."""
-        upper = torch.from_numpy(dsyrk(1.0, self.jacobian.numpy().T).T)
+        upper = torch.from_numpy(SYRK(1.0, self.jacobian.numpy().T).T)
         return upper + upper.tril(-1).t()
 
 
@@ -119,13 +120,9 @@ class System:
                 tape = Tape()
                 values, others = self._of(part, place, inner, tape)
                 share = part.num_points**-0.5
-                half = (
-                    sum(
-                        (value * (weight * share)).square().sum()
-                        for value, weight in zip(values, part.weights, strict=True)
-                    )
-                    / 2
-                )
+                half = torch.zeros((), dtype=torch.float64)
+                for value, weight in zip(values, part.weights, strict=True):
+                    half = half + (value * (weight * share)).square().sum() / 2
                 loss += 2 * float(half.detach())
                 slopes = torch.autograd.grad(
                     half, [*(answered for _, _, answered in tape.layers), *others], materialize_grads=True

@@ -162,7 +162,7 @@ def evaluated(series: np.ndarray, modes: int, x: np.ndarray, low: float, period:
     if modes % 2 == 0:
         weight[-1] = 1.0 / modes
     phases = np.exp(1j * np.outer(k, np.asarray(x, float) - low))
-    return (series * weight @ phases).real
+    return np.real(series * weight @ phases)
 
 
 def _factors(linear: np.ndarray, length: float) -> list[np.ndarray]:
