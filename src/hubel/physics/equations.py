@@ -42,9 +42,8 @@ class Equation:
     """A problem with what is known of it.
 
     `formula` and `source` are for a reader. `reference` is its solution, `classical` what a method without networks needs for it (the reference
-    itself where there is no other). `sizes` are the points of the grid on which errors are measured, by coordinate. `free` names the fields that
-    the equation leaves undetermined by a number (a function of time where there is one): their mean is taken off before they are compared.
-    `measured(seed, noise)` makes the data of a problem with unknowns, and `truth` are their values.
+    itself where there is no other). `sizes` are the points of the grid on which errors are measured, by coordinate. `measured(seed,
+    noise)` makes the data of a problem with unknowns, and `truth` are their values.
     """
 
     title: str
@@ -54,7 +53,6 @@ class Equation:
     reference: Reference | None
     sizes: Mapping[str, int]
     classical: Reference | None = None
-    free: tuple[str, ...] = ()
     truth: Mapping[str, float] = field(default_factory=dict)
     measured: Callable[[int, float], Mapping[str, np.ndarray]] | None = None
 
@@ -402,7 +400,6 @@ def taylor_green(nu: float = 0.01) -> Equation:
             how="closed form: vortices that decay alike", accuracy=1e-15, known_by=CLOSED, solve=known
         ),
         sizes={"t": 11, "x": 41, "y": 41},
-        free=("p",),
     )
 
 

@@ -122,6 +122,19 @@ class Problem:
         """The parameters that are to be found."""
         return tuple(name for name, value in self.parameters.items() if isinstance(value, Unknown))
 
+    @property
+    def undetermined(self) -> frozenset[str]:
+        """Components that enter by their derivatives alone, and of which no value is given: known up to a number (a function of time).
+
+        >>> Problem(lambda u, p: (u.t - u.xx + p.x, u.x), domain=dict(t=(0, 1), x=(0, 1)), initial={"u": 0.0}, boundary={"x": {"u": 0.0}}).undetermined
+        frozenset({'p'})
+        """
+        zero = (0,) * len(self.ranges)
+        values = {name for name in self.fields if zero in self.needed[name]}
+        return frozenset(
+            name for name in self.components if name.partition(".")[0] not in values and self.conditions.is_free(name)
+        )
+
     def residuals(
         self,
         series: Mapping[str, Tensor],

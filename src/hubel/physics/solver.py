@@ -385,13 +385,17 @@ class Solver:
         return math.sqrt(System(self.ansatz, [self.system.parts[part]]).loss(self.theta))
 
     def _values(self) -> Tensor:
-        """The scaled components [C, CHECKED] at the points of measurement, for the theta that the network holds."""
+        """The scaled components [C, CHECKED] at the points of measurement, for the theta that the network holds; without those that the
+        problem leaves undetermined, unless all are.
+        """
+        free = self.problem.undetermined
+        shown = {name: scale for name, scale in self.ansatz.scales.items() if name not in free} or self.ansatz.scales
         with torch.no_grad():
             parts = [self.ansatz.series(block) for block in self.checked]
         return torch.stack(
             [
                 torch.cat([series[name][0] for series in parts]) / scale
-                for name, scale in self.ansatz.scales.items()
+                for name, scale in shown.items()
             ]
         )
 

@@ -33,7 +33,9 @@ def report(run: Run | Ensemble | CrossValidation | Solution | Path | str) -> Pat
 
     place = run if isinstance(run, (str, Path)) else run.folder
     if place is None:
-        raise ValueError("this solution lies in no folder: hubel.solve writes one, hubel.physics.solve does not")
+        raise ValueError(
+            "this solution lies in no folder: hubel.solve writes one, hubel.physics.solve does not"
+        )
     if is_equation(place):
         path = Path(place) / "report.html"
         files.write_text(path, equation.report(place))

@@ -91,7 +91,7 @@ def errors_of(
 
 def levelled(values: np.ndarray, name: str, equation: Equation) -> np.ndarray:
     """A field that is known up to a number (at every time) without its mean; others as they are."""
-    if name not in equation.free:
+    if name not in equation.problem.undetermined:
         return values
     time = equation.problem.time
     others = tuple(place for place, x in enumerate(equation.problem.coordinates) if x != time)
