@@ -1,9 +1,12 @@
+import importlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubel.data import Dataset, assign_parts, duplicates, from_arrays, without_leaks
+from hubel.data.splits import SplitRows
 
 
 def dataset(labels, *, groups=None, part=None, x=None):
@@ -209,3 +212,20 @@ def test_a_healthy_set_has_no_duplicates():
     assert not found
     assert str(found) == "No exact duplicates."
     assert without_leaks(data, rows) is rows
+
+
+@pytest.mark.parametrize("levels", [2, 30, 10**6])
+def test_duplicates_are_those_found_by_comparing_all_pairs(levels, monkeypatch):
+    monkeypatch.setattr(importlib.import_module("hubel.data.duplicates"), "PIECE", 7)
+    generator = np.random.default_rng(levels)
+    x, y = generator.integers(0, levels, size=(60, 1)).astype(np.float32), generator.integers(0, 2, size=60)
+    data = Dataset(inputs=x, targets=y, classes=("a", "b"))
+    order = generator.permutation(60)
+    parts = {"train": order[:30], "validation": order[30:40], "test": order[40:55]}
+    found = duplicates(data, SplitRows(**parts, how="by hand"))
+    value = {part: x[rows, 0].tolist() for part, rows in parts.items()}
+    assert found.within_train == len(value["train"]) - len(set(value["train"]))
+    for (a, b), count in found.across.items():
+        assert count == sum(v in value[b] for v in value[a])
+    others = {*value["validation"], *value["test"]}
+    assert found.leaked.tolist() == sorted(int(row) for row in parts["train"] if x[row, 0] in others)

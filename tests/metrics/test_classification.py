@@ -1,5 +1,4 @@
 import math
-import time
 
 import numpy as np
 import pytest
@@ -115,15 +114,6 @@ def test_groups_that_all_agree_give_no_certainty():
     assert found.value == found.high == 1
     assert 0.3 < found.low < 0.4
     assert "2 groups" in found.method
-
-
-def test_ten_thousand_examples_take_under_half_a_second():
-    generator = np.random.default_rng(0)
-    targets = generator.integers(0, 10, 10_000)
-    start = time.perf_counter()
-    balanced_accuracy(targets, targets)
-    accuracy(targets, targets, groups=np.arange(10_000))
-    assert time.perf_counter() - start < 1.0  # 0.3 s where nothing else runs
 
 
 @pytest.mark.parametrize(

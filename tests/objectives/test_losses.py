@@ -469,3 +469,35 @@ def test_refused_when_made(make, match):
 def test_what_is_not_a_choice_is_no_argument():
     with pytest.raises(TypeError):
         CrossEntropy(3, better="lower")
+
+
+@pytest.mark.parametrize(
+    "make", [SquaredError, AbsoluteError, lambda n, **more: GaussianLikelihood(2 * n, **more)]
+)
+def test_values_in_different_units_are_judged_without_mixing_them(make):
+    from sklearn.metrics import r2_score
+
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.randn(50, 2, generator=generator) * torch.tensor([1.0, 1000.0])
+    outputs = torch.cat([targets + 0.3 * torch.randn(50, 2, generator=generator), torch.zeros(50, 2)], dim=1)
+    found = {}
+    for units, factor in ((("m", "kg"), 1.0), (("m", "g"), 1000.0)):
+        objective = make(2, units=units, target_names=("size", "mass"))
+        shown = outputs[:, : objective.num_outputs].clone()
+        shown[:, 1] *= factor
+        wanted = targets * torch.tensor([1.0, factor])
+        epoch = objective.score(shown, wanted)
+        scores = objective.metrics(objective.read(shown), wanted.numpy())
+        assert (objective.headline, objective.better) == ("r2", "higher") == (next(iter(epoch)), "higher")
+        assert list(scores)[:3] == ["r2", "rmse_size", "rmse_mass"]
+        expected = r2_score(wanted, shown[:, :2])
+        assert epoch["r2"] == pytest.approx(expected, abs=1e-6) and scores["r2"].value == pytest.approx(
+            expected, abs=1e-6
+        )
+        found[units] = epoch["r2"]
+    assert len({round(value, 6) for value in found.values()}) == 1
+    alike = make(2, units=("m", "m"))
+    assert (alike.headline, alike.better) == ("rmse", "lower")
+    constant = make(2, units=("m", "kg"), scale=(2.0, 4.0), center=(0.0, 0.0))
+    still = torch.zeros(8, 2)
+    assert constant.score(torch.ones(8, constant.num_outputs), still)["r2"] == pytest.approx(0.0)

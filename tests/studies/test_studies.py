@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from hubel import studies
+from hubel.explain.loss_landscape import Landscape
 from hubel.show.study import Study
+from hubel.studies.loss_landscapes import curved_down
 
 FINISHED = {}
 
@@ -129,6 +131,27 @@ def test_universal_approximation(numbers):
     assert numbers["power"] == pytest.approx(-2, abs=0.1)
     for kind in ("tanh", "2 layers"):
         assert numbers["fitted"][kind][-1] < numbers["fitted"][kind][0] / 2
+
+
+def test_loss_landscapes(numbers):
+    for name, surface in numbers["surfaces"].items():
+        middle = len(surface) // 2
+        assert surface[middle][middle] == pytest.approx(numbers["center"][name], rel=1e-4)
+        assert numbers["center"][name] == np.min(surface) and np.max(surface) > 10 * np.log(10)
+        assert 0 <= numbers["curved_down"][name] <= 1
+    with_shortcuts, without = numbers["accuracies"].values()
+    assert with_shortcuts[1] > without[1] > 0.3
+
+
+@pytest.mark.parametrize(
+    ("surface", "share"),
+    [(lambda a, b: a**2 + 3 * b**2 + a * b, 0), (lambda a, b: a * b, 1), (lambda a, b: a**3 + b**2, 4 / 9)],
+)
+def test_planes_that_curve_down_are_counted(surface, share):
+    steps = np.linspace(-1, 1, 11)
+    losses = surface(*np.meshgrid(steps, steps))
+    plane = Landscape(losses=losses, alphas=steps, betas=steps, center=0.0, examples=1)
+    assert curved_down(plane) == pytest.approx(share)
 
 
 def test_depth_and_width(numbers):

@@ -274,7 +274,7 @@ class Dataset:
             digest.update("\x1f".join(self.alphabet).encode("utf-8", "surrogatepass"))
         if self.reading.get("kind") == "table":
             digest.update(json.dumps(self.reading["columns"]).encode())
-        digest.update(self.digests.tobytes())
+        digest.update(self.digests.view(np.uint8).data)
         for value in (None if self.is_its_own_target else self.targets, self.weights, self.lengths):
             if value is not None:
                 digest.update(np.ascontiguousarray(value).tobytes())

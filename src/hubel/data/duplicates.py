@@ -9,6 +9,7 @@ import numpy as np
 from hubel.data.dataset import Dataset
 from hubel.data.splits import SplitRows
 
+PIECE = 1_000_000
 PAIRS = (("train", "validation"), ("train", "test"), ("validation", "test"))
 
 
@@ -48,10 +49,10 @@ def duplicates(data: Dataset, rows: SplitRows) -> Duplicates:
     >>> print(duplicates(data, SplitRows(train=np.array([0, 1]), validation=none, test=np.array([2, 3]), how="by hand")))
     Exact duplicates: 1 of train also in test; for example row 1 = row 2.
     """
-    part = np.full(len(data), -1)
+    part = np.full(len(data), -1, dtype=np.int8)
     for k, name in enumerate(("train", "validation", "test")):
         part[getattr(rows, name)] = k
-    used = np.flatnonzero(part >= 0)
+    used = _suspects(data.digests, part >= 0)
     _, kind, counts = np.unique(data.digests[used], return_inverse=True, return_counts=True)
     repeated = np.flatnonzero(counts[kind] > 1)  # positions in `used`
     order = repeated[np.argsort(kind[repeated], kind="stable")]
@@ -77,6 +78,24 @@ def duplicates(data: Dataset, rows: SplitRows) -> Duplicates:
         ids=tuple(tuple(_name(data, row) for row in members[:5]) for members in first),
         leaked=np.array(sorted(leaked), dtype=np.int64),
     )
+
+
+def _suspects(digests: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """The `used` [N] rows of which the first 8 bytes of the digest occur twice: among them are all duplicates.
+
+    Sorting 8 bytes an example takes a tenth of the memory that sorting whole digests with their places takes.
+    """
+    keys = np.ascontiguousarray(digests).view(np.uint64)[::2]
+    ordered = np.sort(keys[used])
+    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    if not len(repeated):
+        return np.empty(0, dtype=np.int64)
+    found = []
+    for start in range(0, len(keys), PIECE):
+        some = keys[start : start + PIECE]
+        place = np.searchsorted(repeated, some).clip(max=len(repeated) - 1)
+        found.append(start + np.flatnonzero((repeated[place] == some) & used[start : start + PIECE]))
+    return np.concatenate(found)
 
 
 def without_leaks(data: Dataset, rows: SplitRows) -> SplitRows:

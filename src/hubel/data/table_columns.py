@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from hubel.data.table_arrow import Texts
 from hubel.data.table_pieces import Column
 
 MISSING = frozenset({"", "nan", "na", "n/a", "null", "<na>"})  # not "none", which is a class in many tables
@@ -63,12 +64,10 @@ class Survey:
         start = self.rows
         self.rows += len(entries)
         if self._as_words:
-            texts = [text_of(entry) for entry in _plain(entries)]
-            gone = [k for k, text in enumerate(texts) if is_missing(text, self._missing)]
-            self._note_missing(gone, start)
-            kept = Counter(texts)
-            for k in gone:
-                del kept[texts[k]]
+            words, places = encoded(entries)
+            absent = np.array([is_missing(word, self._missing) for word in words], dtype=bool)
+            self._note_missing(np.flatnonzero(absent[places]).tolist(), start)
+            kept = _counted(words, places, absent)
             self.words += sum(kept.values())
             self._count_levels(kept)
             return
@@ -78,7 +77,7 @@ class Survey:
         self._note_missing(np.flatnonzero(gone).tolist(), start)
         self._take_numbers(values[~np.isnan(values)], start, values)
         if words or self.words:
-            self._take_words(_plain(entries), words, start)
+            self._take_words(entries, words, start)
         else:
             self.began_with_numbers |= self.numbers > 0
 
@@ -108,12 +107,14 @@ class Survey:
             self._sum += float((found - self._shift).sum())
             self._squares += float(np.square(found - self._shift).sum())
 
-    def _take_words(self, entries: Sequence[Any], words: list[int], start: int) -> None:
-        self.words += len(words)
-        for k in words[: NAMED - len(self.word_rows)]:
+    def _take_words(self, entries: Column, rows: list[int], start: int) -> None:
+        self.words += len(rows)
+        for k in rows[: NAMED - len(self.word_rows)]:
             self.word_rows.append((start + k + 1, text_of(entries[k])))
-        counts = Counter(text_of(entry) for entry in entries)
-        counts = Counter({w: n for w, n in counts.items() if not is_missing(w, self._missing)})
+        words, places = encoded(entries)
+        counts = _counted(
+            words, places, np.array([is_missing(word, self._missing) for word in words], dtype=bool)
+        )
         self.dates += sum(n for word, n in counts.items() if _DATE.fullmatch(word))
         self.commas += sum(n for word, n in counts.items() if _DECIMAL_COMMA.fullmatch(word))
         self._count_levels(counts)
@@ -164,6 +165,8 @@ def numbers_of(entries: Column, missing: Collection[str] = ()) -> tuple[np.ndarr
     if isinstance(entries, np.ndarray) and entries.dtype.kind in "iuf":
         values = entries.astype(np.float64)
         return _without(values, gone), []
+    if isinstance(entries, Texts) and (values := entries.numbers()) is not None:
+        return _without(values, gone), []
     entries = _plain(entries)
     try:
         if "_" in "".join(entries):  # Python reads 1_1 as 11
@@ -186,6 +189,26 @@ def numbers_of(entries: Column, missing: Collection[str] = ()) -> tuple[np.ndarr
     return _without(values, gone), words
 
 
+def encoded(entries: Column) -> tuple[list[str], np.ndarray]:
+    """The different words of a column, in the order in which they come, and for every entry the place of its own [N].
+
+    >>> encoded(["b", " a", "b ", 2.0])
+    (['b', 'a', '2'], array([0, 1, 0, 2]))
+    """
+    place: dict[str, int] = {}
+    if isinstance(entries, Texts):
+        found, places = entries.encoded()
+        same = np.array([place.setdefault(text_of(word), len(place)) for word in found], dtype=np.int64)
+        return list(place), same[places]
+    places = [place.setdefault(text_of(entry), len(place)) for entry in _plain(entries)]
+    return list(place), np.array(places, dtype=np.int64)
+
+
+def _counted(words: Sequence[str], places: np.ndarray, absent: np.ndarray) -> Counter[str]:
+    counts = np.bincount(places, minlength=len(words)).tolist()
+    return Counter({word: n for word, n, gone in zip(words, counts, absent, strict=True) if not gone})
+
+
 def codes_of(entries: Column, levels: Sequence[str], missing: Collection[str] = ()) -> np.ndarray:
     """Numbers [N] of levels: their place in `levels`, -1 for any other word, NaN where nothing stands.
 
@@ -193,12 +216,9 @@ def codes_of(entries: Column, levels: Sequence[str], missing: Collection[str] = 
     array([ 1., nan, -1.])
     """
     place = {level: float(k) for k, level in enumerate(levels)}
-    entries = _plain(entries)
-    known: dict[Any, float] = {}
-    for entry in set(entries):
-        text = text_of(entry)
-        known[entry] = math.nan if is_missing(text, missing) else place.get(text, -1.0)
-    return np.array([known[entry] for entry in entries], dtype=np.float64)
+    words, places = encoded(entries)
+    known = [math.nan if is_missing(word, missing) else place.get(word, -1.0) for word in words]
+    return np.array(known, dtype=np.float64)[places]
 
 
 def yes_no(levels: Collection[str]) -> tuple[str, str] | None:
@@ -238,6 +258,8 @@ def is_missing(entry: Any, missing: Collection[str] = ()) -> bool:
 
 
 def _plain(entries: Column) -> Sequence[Any]:
+    if isinstance(entries, Texts):
+        return list(entries)
     return entries.tolist() if isinstance(entries, np.ndarray) else entries
 
 

@@ -19,6 +19,7 @@ from typing import Any, cast
 import numpy as np
 
 from hubel.core.errors import UnreadableData, missing_extra
+from hubel.data import table_arrow
 
 TABLES = (".csv", ".tsv", ".parquet", ".pq", ".xlsx")
 CELLS = 200_000  # of a piece: about 15 MB as Python's text
@@ -94,9 +95,26 @@ class _Csv(Pieces):
             _refuse_repeated(self.header, self.name)
 
     def pieces(self) -> Iterator[list[Column]]:
-        line = 1
-        for rows in self._rows():
-            body = rows[1:] if line == 1 else rows
+        read = 0
+        if self.length > table_arrow.LARGE:
+            try:
+                for columns, position in table_arrow.large_pieces(
+                    self.path, self.delimiter, len(self.header)
+                ):
+                    self.position = position
+                    read += len(columns[0])
+                    yield cast("list[Column]", columns)
+                return
+            except (ImportError, ValueError):  # without Arrow, or from where it can not read on
+                pass
+        yield from self._checked(read)
+
+    def _checked(self, read: int) -> Iterator[list[Column]]:
+        """Pieces of the body from row `read` on, by the `csv` module, each row looked at."""
+        line, headed = read + 1, True
+        for rows in self._rows(read):
+            body = rows[1:] if headed else rows
+            headed = False
             wrong = [line + k for k, row in enumerate(body, start=1) if len(row) != len(self.header)]
             if wrong:
                 raise UnreadableData(
@@ -106,8 +124,8 @@ class _Csv(Pieces):
             if body:
                 yield cast("list[Column]", list(zip(*body, strict=True)))
 
-    def _rows(self) -> Iterator[list[list[str]]]:
-        """Rows in pieces, the header among the first."""
+    def _rows(self, read: int = 0) -> Iterator[list[list[str]]]:
+        """Rows in pieces, the header among the first, and after it the rows from `read` on."""
         try:
             with (
                 open(self.path, "rb") as raw,
@@ -115,6 +133,7 @@ class _Csv(Pieces):
             ):
                 reader = (row for row in csv.reader(file, delimiter=self.delimiter) if row)
                 rows = list(islice(reader, 1))
+                next(islice(reader, read, read), None)
                 while rows:
                     size = max(1, CELLS // len(self.header or rows[0]))
                     rows += islice(reader, max(0, size - len(rows)))

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from hubel.core.errors import UnreadableData
-from hubel.data.table_columns import Survey, numbers_of, text_of, yes_no
+from hubel.data.table_arrow import Texts
+from hubel.data.table_columns import Survey, encoded, numbers_of, text_of, yes_no
 from hubel.data.table_headings import Heading
 from hubel.data.table_pieces import Column
 from hubel.data.targets import Targets, Task, class_order, one_class, read_targets
@@ -50,7 +51,7 @@ class TargetColumn:
         if isinstance(entries, np.ndarray):
             self.whole &= entries.dtype.kind in "iu"
             return
-        for entry in entries:
+        for entry in entries.encoded()[0] if isinstance(entries, Texts) else entries:
             if not isinstance(entry, str):
                 self.whole &= isinstance(entry, int) and not isinstance(entry, bool)
                 continue
@@ -113,11 +114,9 @@ class TargetColumn:
     def fill(self, entries: Column) -> None:
         """A piece of the second pass."""
         if self.in_words:
-            texts = [
-                text_of(entry) for entry in (entries.tolist() if isinstance(entries, np.ndarray) else entries)
-            ]
-            numbers = [self._levels.setdefault(text, len(self._levels)) for text in texts]
-            self._pieces.append(np.array(numbers, dtype=np.int32))
+            words, places = encoded(entries)
+            numbers = [self._levels.setdefault(word, len(self._levels)) for word in words]
+            self._pieces.append(np.array(numbers, dtype=np.int32)[places])
             return
         values, _ = numbers_of(entries, self._missing)
         self._pieces.append(values.astype(np.int64) if self.whole else values)

@@ -27,7 +27,8 @@ MOST_NAMED = 10  # values that have a score of their own each
 class RealValues(OneRowEach, ABC):
     """K real values, targets [N] (for K = 1) or [N, K]; linear last layer.
 
-    `center` and `scale` [K] standardize the targets; `target_names` and `units` [K] label what is shown.
+    `center` and `scale` [K] standardize the targets; `target_names` and `units` [K] label what is shown. Errors in different units have no
+    mean: such values are judged by the mean of their R², and each by its own error.
     """
 
     num_outputs: int = 1
@@ -57,11 +58,15 @@ class RealValues(OneRowEach, ABC):
 
     @property
     def headline(self) -> str:
-        return "rmse"
+        return "r2" if self._mixed else "rmse"
 
     @property
     def better(self) -> Literal["higher", "lower"]:
-        return "lower"
+        return "higher" if self._mixed else "lower"
+
+    @property
+    def _mixed(self) -> bool:
+        return len(set(self.units or ())) > 1
 
     @abstractmethod
     def losses(self, outputs: Tensor, wanted: Tensor) -> Tensor:
@@ -79,16 +84,22 @@ class RealValues(OneRowEach, ABC):
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
         outputs = outputs.double()
         wanted = targets.double().view(len(outputs), self.num_values)
-        errors = self.read(outputs).values - wanted.cpu().numpy()
-        rmse = np.sqrt(np.square(errors).mean(axis=0)).mean()  # as in hubel.metrics.rmse
-        loss = self.losses(outputs, self.standardized(wanted.to(outputs.device))).mean()
-        return {"rmse": float(rmse), "loss": float(loss)}
+        errors = np.square(self.read(outputs).values - wanted.cpu().numpy()).mean(axis=0)
+        loss = float(self.losses(outputs, self.standardized(wanted.to(outputs.device))).mean())
+        if not self._mixed:
+            return {"rmse": float(np.sqrt(errors).mean()), "loss": loss}  # as in hubel.metrics.rmse
+        spread = wanted.var(dim=0, correction=0).cpu().numpy()
+        usual = np.ones(self.num_values) if self.scale is None else np.square(self.scale)
+        r2 = 1 - errors / np.where(spread > 0, spread, usual)  # as in hubel.metrics.r2, where that is defined
+        return {"r2": float(r2.mean()), "loss": loss}
 
     def metrics(
         self, prediction: Prediction, targets: np.ndarray, groups: np.ndarray | None = None
     ) -> dict[str, Interval]:
         wanted = targets.reshape(len(targets), -1)
         scores = metrics.regression(wanted, prediction.values, groups)
+        if self._mixed:
+            scores = {"r2": scores["r2"]}
         if 1 < self.num_values <= MOST_NAMED:
             names = self.target_names or tuple(f"value_{k}" for k in range(self.num_values))
             for k, name in enumerate(names):

@@ -12,6 +12,7 @@ from hubel.studies.decision_regions import decision_regions
 from hubel.studies.depth_and_width import depth_and_width
 from hubel.studies.finite_differences import finite_differences
 from hubel.studies.grokking import grokking
+from hubel.studies.loss_landscapes import loss_landscapes
 from hubel.studies.perceptron import perceptron
 from hubel.studies.recurrent_memory import recurrent_memory
 from hubel.studies.sparsity_and_shrinkage import sparsity_and_shrinkage
@@ -28,6 +29,7 @@ __all__ = [
     "depth_and_width",
     "finite_differences",
     "grokking",
+    "loss_landscapes",
     "perceptron",
     "recurrent_memory",
     "sparsity_and_shrinkage",

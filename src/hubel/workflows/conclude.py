@@ -92,7 +92,7 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
         told = score_text(headline, scores[headline], unit_of(setting.objective, headline))
         display.say(f"{name.capitalize()} {headline.replace('_', ' ')}: {told}")
         for words, found in about.get("naive", {}).items():
-            display.say(f"  beside it: {words} {found['rmse']['value']:.4g}{_saved(found['skill'])}")
+            display.say(f"  beside it: {words} {found[headline]['value']:.4g}{_saved(found['skill'])}")
     if "frechet_distance" in scores:
         samples, halves = scores["frechet_distance"], scores["frechet_of_halves"]
         display.say(

@@ -89,7 +89,7 @@ def _row_of_several(path: Path) -> dict[str, Any]:
     about = read_several(path)
     names = [row["folder"] for row in about["runs"]]
     first = open_run(path.parent / names[0], device="cpu") if names else None
-    headline, score = next(iter(about.get("test", {}).items()), (None, None))
+    headline, score = _headline(about.get("test", {}))
     status = str(about["status"])
     return {
         "run": str(path.parent),
@@ -107,7 +107,7 @@ def _row_of_several(path: Path) -> dict[str, Any]:
 
 def _row_of_equation(folder: Path) -> dict[str, Any]:
     about = read_equation(folder)
-    headline, score = next(iter(about["test"].items()), (None, None))
+    headline, score = _headline(about["test"])
     status = str(about["status"])
     return {
         "run": str(folder),
@@ -123,9 +123,15 @@ def _row_of_equation(folder: Path) -> dict[str, Any]:
     }
 
 
+def _headline(scores: dict[str, Any]) -> tuple[str | None, Any]:
+    """The score that stands for a run: of samples how far they are from the data, of other networks the first."""
+    name = "frechet_distance" if "frechet_distance" in scores else next(iter(scores), None)
+    return name, None if name is None else scores[name]
+
+
 def _row(run: Run) -> dict[str, Any]:
     about = run.about
-    headline, score = next(iter(run.test.items()), (None, None))
+    headline, score = _headline(run.test)
     return {
         "run": str(run.folder),
         "status": run.status,
