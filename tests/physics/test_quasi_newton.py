@@ -1,5 +1,7 @@
 """Quasi-Newton methods on functions that are known."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -33,7 +35,7 @@ def test_the_valley_of_rosenbrock_in_six_dimensions(method):
         if not found or loss < 1e-22:
             break
     torch.testing.assert_close(theta, torch.ones(6, dtype=torch.float64), rtol=1e-8, atol=1e-8)
-    assert all(later <= before for before, later in zip(losses, losses[1:], strict=False))
+    assert all(later <= before for before, later in pairwise(losses))
 
 
 def random_case(size=7, seed=0):

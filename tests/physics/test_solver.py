@@ -8,7 +8,16 @@ import pytest
 import safetensors.torch
 import torch
 
-from hubel.physics import Problem, Solution, Solver, solve, unknown
+from hubel.physics import (
+    LimitedMemory,
+    Problem,
+    SelfScaledBroyden,
+    Solution,
+    Solver,
+    raissi,
+    solve,
+    unknown,
+)
 
 sin, cos, exp, pi = torch.sin, torch.cos, torch.exp, math.pi
 
@@ -92,6 +101,49 @@ def test_to_the_tolerance_and_honestly(case):
     assert solution.reached and solution.stopped == "tolerance" and true < 2e-3
     assert true / 5 < solution.estimate or true < 2e-4
     assert all(violation < 0.02 for violation in solution.violations.values())
+
+
+def test_a_field_that_is_known_up_to_a_constant_does_not_hinder_the_estimate():
+    problem = Problem(
+        lambda u, p, x: (u.xx + pi**2 * sin(pi * x), p.x - u),
+        domain={"x": (0, 1)},
+        boundary={"x": {"u": 0.0}},
+    )
+    solution = solve(problem, tol=1e-4, width=6, depth=2)
+    x = torch.linspace(0, 1, 9, dtype=torch.float64)
+    assert solution.stopped == "tolerance"
+    torch.testing.assert_close(solution.p.x(x=x), sin(pi * x), atol=1e-3, rtol=0)
+
+
+def test_learnt_values_are_learnt_and_their_violation_is_measured():
+    solution = solve(heat(), tol=2e-3, exact=False, width=10, depth=2)
+    assert solution.reached and error(solution, heat_exactly) < 5e-3
+    at_ends = max(abs(solution(t=t, x=x)) for t in (0.1, 0.6) for x in (0.0, 1.0))
+    assert set(solution.violations) == {"u at x = 0", "u at x = 1", "u at t = 0"}
+    assert 0.2 * at_ends < max(solution.violations.values()) < 0.05
+
+
+@pytest.mark.parametrize("method", [SelfScaledBroyden, LimitedMemory])
+def test_other_methods_lower_the_residual_and_are_resumed(method):
+    whole = Solver(heat(), tol=1e-9, width=6, depth=2, method=method(), points=300)
+    for record in whole.steps():
+        if record.iteration == 60:
+            break
+    assert whole.history[-1].loss < 0.01 * whole.history[0].loss
+    state = whole.state()
+    again = Solver(heat(), tol=1e-9, width=6, depth=2, method=method(), points=300, state=state)
+    for solver in (whole, again):
+        next(iter(solver.steps()))
+    assert torch.equal(whole.theta, again.theta)
+    with pytest.raises(ValueError, match="pass the same method"):
+        Solver(heat(), width=6, depth=2, state=state)
+
+
+def test_the_first_papers_set_up():
+    solver = Solver(heat(), **(raissi() | {"points": 200, "depth": 3}))
+    record = next(iter(solver.steps()))
+    assert (record.num_points, solver.ansatz.exact, solver.ansatz.mirror) == (200, False, None)
+    assert raissi()["points"] == 10_000 and raissi()["method"] is not raissi()["method"]
 
 
 def test_a_solution_is_saved_and_built_again(tmp_path):

@@ -55,4 +55,4 @@ class Amplification:
     def read(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
         """Take a state again."""
         self.residuals = list(numbers["residuals"])
-        self.values = list(tensors["values"].unbind(0)) if self.residuals else []
+        self.values = [row.clone() for row in tensors["values"]] if self.residuals else []

@@ -136,8 +136,8 @@ class LimitedMemory:
     def read(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
         """Take a state again."""
         self.memory = numbers["memory"]
-        self.steps = list(tensors["steps"].unbind(0)) if "steps" in tensors else []
-        self.changes = list(tensors["changes"].unbind(0)) if "changes" in tensors else []
+        self.steps = [row.clone() for row in tensors.get("steps", ())]
+        self.changes = [row.clone() for row in tensors.get("changes", ())]
 
 
 def _searched(

@@ -37,7 +37,7 @@ class Record:
     num_points: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Solution:
     """A solution `u`, called as a function: `solution(t=0.5, x=0.1)`, `solution.u(...)`, `solution.u.x(...)`, `solution.u.d("radius", 2)(...)`.
 
@@ -63,7 +63,7 @@ class Solution:
     warnings: tuple[str, ...] = ()
     noise: Mapping[str, float] = field(default_factory=dict)
     violations: Mapping[str, float] = field(default_factory=dict)
-    state: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    state: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = None
 
     @property
@@ -176,6 +176,8 @@ class Solution:
         lines += [f"{name} = {value}" for name, value in self.parameters.items()]
         lines += [f"warning: {text}" for text in self.warnings]
         return "\n".join(lines)
+
+    __repr__ = __str__
 
 
 @dataclass(frozen=True)

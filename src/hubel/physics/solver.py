@@ -227,8 +227,7 @@ class Solver:
                 System(ansatz, self.system.parts), theta, self.observed, self.checked[0].points
             )
             estimate = judgement.error
-        rows = Part(self.checked, tuple(1 / size for size in self.sizes))
-        residual = math.sqrt(System(ansatz, [rows]).loss(theta))
+        residual = self._unused(ansatz, theta)
         return Solution(
             problem=self.problem,
             ansatz=ansatz,
@@ -289,8 +288,7 @@ class Solver:
 
     def _measure(self, loss: float) -> None:
         """The residual at points that are not used, the estimate of the error, and what follows for the size of things."""
-        rows = Part(self.checked, tuple(1 / size for size in self.sizes))
-        residual = math.sqrt(System(self.ansatz, [rows]).loss(self.theta))
+        residual = self._unused(self.ansatz, self.theta)
         self.sampling = residual**2 / max(loss, 1e-300)
         if self.observed is not None:
             return
@@ -381,23 +379,31 @@ class Solver:
             self.ladder.back()
             self._assemble()
 
+    def _unused(self, ansatz: Ansatz, theta: Tensor) -> float:
+        """The root mean square of the scaled residuals at the points that are never used, and of the conditions that are learnt."""
+        rows = Part(self.checked, tuple(1 / size for size in self.sizes))
+        return math.sqrt(System(ansatz, [rows, *self.faces]).loss(theta))
+
     def _misfit(self, part: int) -> float:
         return math.sqrt(System(self.ansatz, [self.system.parts[part]]).loss(self.theta))
 
     def _values(self) -> Tensor:
-        """The scaled components [C, CHECKED] at the points of measurement, for the theta that the network holds; without those that the
-        problem leaves undetermined, unless all are.
+        """What the error is measured by, scaled, at the points of measurement, for the theta that the network holds: [rows, CHECKED].
+
+        The components; of one that enters by its derivatives alone and has no given values, such as a pressure, the derivatives, for it is
+        known up to a function that they do not see.
         """
-        free = self.problem.undetermined
-        shown = {name: scale for name, scale in self.ansatz.scales.items() if name not in free} or self.ansatz.scales
+        jet, zero = self.problem.jet, (0,) * len(self.problem.coordinates)
         with torch.no_grad():
             parts = [self.ansatz.series(block) for block in self.checked]
-        return torch.stack(
-            [
-                torch.cat([series[name][0] for series in parts]) / scale
-                for name, scale in shown.items()
-            ]
-        )
+        found = []
+        for name, scale in self.ansatz.scales.items():
+            needed = self.problem.needed[name.partition(".")[0]]
+            floats = zero not in needed and self.problem.conditions.is_free(name)
+            for index in sorted(needed) if floats else [zero]:
+                place = jet.places[index]
+                found.append(torch.cat([series[name][place] for series in parts]) / scale)
+        return torch.stack(found)
 
     def _limit(self, estimate: float | None, residual: float) -> str:
         """What stands in the way of a smaller error, in words."""
@@ -426,7 +432,7 @@ class Solver:
             | {f"method.{name}": value for name, value in method[0].items()},
             "numbers": {
                 "amplification": seen[1],
-                "method": method[1],
+                "method": method[1] | {"name": type(self.method).__name__},
                 "ladder": asdict(self.ladder),
                 "width": self.ansatz.network.width,
                 "depth": self.ansatz.network.depth,
@@ -444,8 +450,13 @@ class Solver:
         if tensors["theta"].shape != (network.size + len(self.problem.unknowns),):
             raise ValueError("the state belongs to another problem: its weights do not fit")
         self.ansatz = self.ansatz.with_network(network)
-        self.theta, self.best, self.points = tensors["theta"], tensors["best"], tensors["points"]
+        # copies lie in memory as the originals did: sums of unaligned numbers round otherwise
+        self.theta, self.best, self.points = (tensors[name].clone() for name in ("theta", "best", "points"))
         self.amplification.read(_under("amplification.", tensors), numbers["amplification"])
+        if numbers["method"]["name"] != type(self.method).__name__:
+            raise ValueError(
+                f"the state is of {numbers['method']['name']}; this solver has {type(self.method).__name__}: pass the same method="
+            )
         self.method.read(_under("method.", tensors), numbers["method"])
         self.ladder = Ladder(**numbers["ladder"])
         self.history = [Record(**record) for record in numbers["history"]]

@@ -22,7 +22,7 @@ from hubel.physics.network import Tape, rows
 from hubel.physics.problem import Problem
 from hubel.physics.unknown import Unknown
 
-SYRK = get_blas_funcs("syrk", dtype="float64")
+(SYRK,) = get_blas_funcs(("syrk",), dtype="float64")
 BLOCK = 1024  # points that are differentiated at once
 
 
