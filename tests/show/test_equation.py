@@ -69,7 +69,7 @@ def test_the_page_says_what_came_out(tmp_path):
     for part in (
         "<h1>Heat &lt;b&gt;</h1>",
         "The numbers of the equation were found from data",
-        "0.23 to 0.27",
+        "0.230 to 0.270",
         "<strong>Warning:</strong> nu had not come to rest",
         "Against the reference the relative error is 2.5e−4",
         "What limits the error: the network: 349 weights.",

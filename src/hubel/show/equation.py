@@ -306,16 +306,11 @@ def _unknowns(about: Mapping[str, Any]) -> list[list[str]]:
     for name, found in about.get("unknowns", {}).items():
         if not isinstance(found, Mapping):
             continue
-        interval = f"{_digits(found.get('low'))} to {_digits(found.get('high'))}"
-        rows.append(
-            [
-                name,
-                _digits(found.get("value")),
-                _short(found.get("standard_error")),
-                interval,
-                _digits(found.get("truth")),
-            ]
+        error = found.get("standard_error")
+        value, low, high, truth = (
+            _digits(found.get(key), error) for key in ("value", "low", "high", "truth")
         )
+        rows.append([name, value, _short(error), f"{low} to {high}", truth])
     return rows
 
 
@@ -505,8 +500,17 @@ def _short(value: Any) -> str:
     return text.replace("-", "−")
 
 
-def _digits(value: Any) -> str:
-    return f"{value:.7g}".replace("-", "−") if isinstance(value, (int, float)) else "–"
+def _digits(value: Any, error: Any) -> str:
+    """As many digits as a number with this standard error has.
+
+    >>> _digits(3.990259, 0.025), _digits(1.0, 3e-7), _digits(2.5, None), _digits(None, 0.1)
+    ('3.990', '1.00000000', '2.5', '–')
+    """
+    if not isinstance(value, (int, float)):
+        return "–"
+    if not isinstance(error, (int, float)) or not 1e-12 < error < 1e3:
+        return f"{value:.7g}".replace("-", "−")
+    return f"{value:.{max(0, 1 - math.floor(math.log10(error)))}f}".replace("-", "−")
 
 
 def _seconds(value: float) -> str:
