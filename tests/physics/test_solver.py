@@ -254,11 +254,21 @@ SOLUTIONS: dict = {}
     [
         ({"tol": 0}, "tol is 0"),
         ({"tol": 1e-3, "seconds": -1.0}, "seconds is -1"),
+        ({"width": 0}, "width is 0"),
+        ({"points": 2.5}, "points is 2.5"),
     ],
 )
 def test_refused_before_the_first_step(arguments, text):
     with pytest.raises(ValueError, match=text):
         solve(heat(), **arguments)
+
+
+def test_a_residual_that_becomes_nan_is_an_error_that_says_when():
+    problem = Problem(
+        lambda u: u.x + torch.log(u), domain={"x": (0, 1)}, boundary={"x=0": -1.0}
+    )
+    with pytest.raises(ValueError, match="NaN or infinite at iteration 1"):
+        solve(problem)
 
 
 def test_unknowns_need_data_and_forward_problems_conditions():

@@ -66,15 +66,21 @@ def solve(
 ) -> Solution:
     """A network that fulfils the equation and its conditions to a relative L2 error of `tol`, as estimated; or the best that was reached.
 
-    `data` is a table (a mapping of columns, or a DataFrame) with a column for every coordinate and for one field or more. `seconds` limits
-    the time. `width` and `depth` are the network's at the beginning. `method` is `LevenbergMarquardt()`, `SelfScaledBroyden()` or
+    `data` is a table (a mapping of columns, or a DataFrame) with a column for every coordinate and for one field or more; with unknowns the
+    work ends when their relative standard errors are below `tol`, or the data tell no more. `seconds` limits the time. `width` and `depth` are the network's at the beginning. `method` is `LevenbergMarquardt()`, `SelfScaledBroyden()` or
     `LimitedMemory()`; by default the first one that the size of the network allows. Where not `exact`, values at the faces are learnt as
     well. `points` fixes the number of points, which are then drawn once and stay. `progress(iteration, loss, estimate, seconds)` is called after every
     iteration, `save(state)` every `save_every` seconds, with what `state=` takes to go on as if nothing had happened. A Ctrl-C ends the
     work and answers what was reached, `stopped="interrupted"`.
 
-    Raises `ValueError` or `TypeError` for a tolerance that is no number in (0, 1), for a problem whose conditions do not suffice, and for
-    data that do not fit.
+    Raises `ValueError` or `TypeError` for a tolerance that is no number in (0, 1), for a problem whose conditions do not suffice, for data
+    that do not fit, and where the residual becomes NaN.
+
+    >>> import math, torch
+    >>> heat = Problem(lambda u: u.t - 0.1 * u.xx, domain=dict(t=(0, 1), x=(0, 1)), initial=lambda x: torch.sin(math.pi * x), boundary={"x": 0.0})
+    >>> solution = solve(heat, tol=1e-3)
+    >>> abs(solution(t=1.0, x=0.5) - math.exp(-0.1 * math.pi**2)) < 1e-3, solution.stopped
+    (True, 'tolerance')
     """
     solver = Solver(
         problem,
@@ -133,6 +139,9 @@ class Solver:
     ):
         if isinstance(tol, bool) or not isinstance(tol, (int, float)) or not 0 < tol < 1:
             raise ValueError(f"tol is {tol!r}; expected a relative error between 0 and 1, such as 1e-4")
+        for name, value in {"width": width, "depth": depth, "points": 1 if points is None else points}.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r}; expected a whole number, at least 1")
         self.problem, self.tol, self.seed = problem, float(tol), int(seed)
         self.observed = None if data is None else Observations.of(data, problem)
         if problem.unknowns and self.observed is None:
@@ -185,6 +194,11 @@ class Solver:
                 if self.stopped:
                     return
                 theta, loss, found = self.method.step(self.system, self.theta)
+                if not math.isfinite(loss):
+                    raise ValueError(
+                        f"the residual is NaN or infinite at iteration {self.iteration + 1}: check roots, logarithms and divisions of "
+                        "fields, or begin with another seed"
+                    )
                 self.theta = theta
                 self.iteration += 1
                 if not found:
