@@ -185,7 +185,7 @@ def test_stopped_and_resumed_is_as_if_never_stopped(tmp_path):
     for record in second.steps():
         if record.iteration == 23:
             break
-    assert torch.equal(second.theta, whole.theta) and second.best_residual == whole.best_residual
+    assert torch.equal(second.theta, whole.theta) and second.watch == whole.watch
     assert [r.loss for r in second.history] == [r.loss for r in whole.history]
     with pytest.raises(ValueError, match="seed 3"):
         Solver(heat(), seed=4, state=state)
@@ -254,11 +254,21 @@ SOLUTIONS: dict = {}
     [
         ({"tol": 0}, "tol is 0"),
         ({"tol": 1e-3, "seconds": -1.0}, "seconds is -1"),
+        ({"width": 0}, "width is 0"),
+        ({"points": 2.5}, "points is 2.5"),
     ],
 )
 def test_refused_before_the_first_step(arguments, text):
     with pytest.raises(ValueError, match=text):
         solve(heat(), **arguments)
+
+
+def test_a_residual_that_becomes_nan_is_an_error_that_says_when():
+    problem = Problem(
+        lambda u: u.x + torch.log(u), domain={"x": (0, 1)}, boundary={"x=0": -1.0}
+    )
+    with pytest.raises(ValueError, match="NaN or infinite at iteration 1"):
+        solve(problem)
 
 
 def test_unknowns_need_data_and_forward_problems_conditions():

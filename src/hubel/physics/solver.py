@@ -31,6 +31,7 @@ from hubel.physics.quasi_newton import LARGEST_DENSE, LimitedMemory, SelfScaledB
 from hubel.physics.sampling import drawn, sobol
 from hubel.physics.solution import Record, Solution
 from hubel.physics.system import Part, System, prepared_blocks, sizes_of
+from hubel.physics.watch import Watch
 
 CHECKED = 3000  # points at which the residual is measured and that are never used to lower it
 FEWEST = 500  # points on which the equation is asked to hold
@@ -38,11 +39,6 @@ FACE = 256  # points of every condition that is learnt
 EVERY = 5  # iterations between two measurements
 ROUND = 30  # iterations on one set of points
 DATA_ROUND = 12  # the same where there are data: then the weights change as well
-PATIENCE = 4  # measurements without progress after which the network grows
-PLATEAU = 10  # the same before the residual has fallen to FALLEN of the first one: then another one begins
-FALLEN = 0.05
-BEGINNINGS = 6  # networks that may begin; the last one stays
-PROGRESS = 0.8  # of the residual: what counts as progress
 MEMORY = 30_000_000  # numbers in J: 240 MB
 WIDER = 1.3  # by which the layers of the network grow
 LARGEST = 3000  # weights; beyond, J^T J costs more than it brings
@@ -70,15 +66,21 @@ def solve(
 ) -> Solution:
     """A network that fulfils the equation and its conditions to a relative L2 error of `tol`, as estimated; or the best that was reached.
 
-    `data` is a table (a mapping of columns, or a DataFrame) with a column for every coordinate and for one field or more. `seconds` limits
-    the time. `width` and `depth` are the network's at the beginning. `method` is `LevenbergMarquardt()`, `SelfScaledBroyden()` or
+    `data` is a table (a mapping of columns, or a DataFrame) with a column for every coordinate and for one field or more; with unknowns the
+    work ends when their relative standard errors are below `tol`, or the data tell no more. `seconds` limits the time. `width` and `depth` are the network's at the beginning. `method` is `LevenbergMarquardt()`, `SelfScaledBroyden()` or
     `LimitedMemory()`; by default the first one that the size of the network allows. Where not `exact`, values at the faces are learnt as
     well. `points` fixes the number of points, which are then drawn once and stay. `progress(iteration, loss, estimate, seconds)` is called after every
     iteration, `save(state)` every `save_every` seconds, with what `state=` takes to go on as if nothing had happened. A Ctrl-C ends the
     work and answers what was reached, `stopped="interrupted"`.
 
-    Raises `ValueError` or `TypeError` for a tolerance that is no number in (0, 1), for a problem whose conditions do not suffice, and for
-    data that do not fit.
+    Raises `ValueError` or `TypeError` for a tolerance that is no number in (0, 1), for a problem whose conditions do not suffice, for data
+    that do not fit, and where the residual becomes NaN.
+
+    >>> import math, torch
+    >>> heat = Problem(lambda u: u.t - 0.1 * u.xx, domain=dict(t=(0, 1), x=(0, 1)), initial=lambda x: torch.sin(math.pi * x), boundary={"x": 0.0})
+    >>> solution = solve(heat, tol=1e-3)
+    >>> abs(solution(t=1.0, x=0.5) - math.exp(-0.1 * math.pi**2)) < 1e-3, solution.stopped
+    (True, 'tolerance')
     """
     solver = Solver(
         problem,
@@ -137,6 +139,9 @@ class Solver:
     ):
         if isinstance(tol, bool) or not isinstance(tol, (int, float)) or not 0 < tol < 1:
             raise ValueError(f"tol is {tol!r}; expected a relative error between 0 and 1, such as 1e-4")
+        for name, value in {"width": width, "depth": depth, "points": 1 if points is None else points}.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r}; expected a whole number, at least 1")
         self.problem, self.tol, self.seed = problem, float(tol), int(seed)
         self.observed = None if data is None else Observations.of(data, problem)
         if problem.unknowns and self.observed is None:
@@ -163,16 +168,14 @@ class Solver:
         self.method = _method_for(network.size) if method is None else method
         self.amplification = Amplification()
         self.theta = torch.cat([network.weights(), torch.zeros(len(problem.unknowns), dtype=torch.float64)])
-        self.best, self.best_residual, self.best_estimate = self.theta, math.inf, None
+        self.best, self.best_estimate = self.theta, None
         self.fixed = points
         self.num_points = points or self._enough(network.size)
-        self.iteration, self.round, self.until, self.beginning = 0, 0, 0, 0
-        self.since, self.mark, self.first = 0, math.inf, 0.0
-        self.ladder = Ladder()
+        self.iteration, self.round, self.until = 0, 0, 0
+        self.watch, self.ladder = Watch(), Ladder()
         self.points = torch.empty(0, len(problem.coordinates), dtype=torch.float64)
         self.history: list[Record] = []
         self.seconds, self.stopped = 0.0, ""
-        self.sampling = 1.0
         self.libraries = ThreadpoolController()
         self._begin()
         if state is not None:
@@ -191,6 +194,11 @@ class Solver:
                 if self.stopped:
                     return
                 theta, loss, found = self.method.step(self.system, self.theta)
+                if not math.isfinite(loss):
+                    raise ValueError(
+                        f"the residual is NaN or infinite at iteration {self.iteration + 1}: check roots, logarithms and divisions of "
+                        "fields, or begin with another seed"
+                    )
                 self.theta = theta
                 self.iteration += 1
                 if not found:
@@ -214,7 +222,7 @@ class Solver:
     def solution(self) -> Solution:
         """The best that was found so far, with its error and what limits it."""
         state = self.state()
-        theta = self.best if self.observed is None and math.isfinite(self.best_residual) else self.theta
+        theta = self.best if self.observed is None and self.watch.best is not None else self.theta
         network = self.ansatz.network.widened(self.ansatz.network.width, 0)
         network.read(theta[: network.size])
         ansatz = self.ansatz.with_network(network)
@@ -288,36 +296,30 @@ class Solver:
 
     def _measure(self, loss: float) -> None:
         """The residual at points that are not used, the estimate of the error, and what follows for the size of things."""
-        residual = self._unused(self.ansatz, self.theta)
-        self.sampling = residual**2 / max(loss, 1e-300)
+        residual, before = self._unused(self.ansatz, self.theta), self.watch.best
+        verdict = self.watch.next(residual, loss)
         if self.observed is not None:
             return
         values = self._values()
         self.amplification.note(residual, values)
-        if residual < self.best_residual:
-            self.best, self.best_residual = self.theta, residual
-            self.best_estimate = self.amplification.error(residual, values)
+        if before is None or residual < before:
+            self.best, self.best_estimate = self.theta, self.amplification.error(residual, values)
         if self.best_estimate is not None and self.best_estimate <= self.tol:
             self.stopped = "tolerance"
-        self.since += 1
-        if self.best_residual < PROGRESS * self.mark:
-            self.mark, self.since = self.best_residual, 0
+            return
         most = min(6 * len(self.theta), MEMORY // len(self.theta))
-        if self.sampling > 3 and self.num_points < most and self.fixed is None:
+        if self.watch.too_few_points and self.num_points < most and self.fixed is None:
             self.num_points = min(int(1.5 * self.num_points), most)
             self.until = self.iteration
-        self.first = self.first or residual
-        if self.stopped:
-            return
-        stuck = self.best_residual > FALLEN * self.first
-        if stuck and self.since >= PLATEAU and self.beginning < BEGINNINGS - 1:
+        if verdict == "again":
             self._begin_again()
-        elif self.since >= (PLATEAU if stuck else PATIENCE):
-            self._grow()
+        elif verdict == "wider":
+            self.theta = self.best
+            if not self._widen():
+                self.stopped = "stagnation"
 
     def _begin_again(self) -> None:
-        """Another network from the start: this one rests far from a solution, as networks do in one of some beginnings."""
-        self.beginning += 1
+        """Another network from the start."""
         old = self.ansatz.network
         self.ansatz = self.ansatz.with_network(
             SmallNetwork(
@@ -325,22 +327,14 @@ class Solver:
                 old.outputs,
                 width=old.width,
                 depth=old.depth,
-                seed=key(self.seed, "network", self.beginning) % 2**31,
+                seed=key(self.seed, "network", self.watch.beginning) % 2**31,
             )
         )
         self.theta = torch.cat(
             [self.ansatz.network.weights(), torch.zeros(len(self.problem.unknowns), dtype=torch.float64)]
         )
         self.method, self.amplification = type(self.method)(), Amplification()
-        self.best, self.best_residual, self.best_estimate = self.theta, math.inf, None
-        self.mark, self.since, self.until = math.inf, 0, self.iteration
-
-    def _grow(self) -> None:
-        """A wider network, as the same function; or the end, where it is large enough already."""
-        self.theta = self.best
-        self.mark, self.since = self.best_residual, 0
-        if not self._widen():
-            self.stopped = "stagnation"
+        self.best, self.best_estimate, self.until = self.theta, None, self.iteration
 
     def _widen(self) -> bool:
         """Whether the network could become wider; its answers stay as they are."""
@@ -413,10 +407,8 @@ class Solver:
             return "the data" if self.stopped == "data" else "the optimizer: the fit was still moving"
         if residual < 1e-12:
             return "rounding: the residual is at the end of double precision"
-        if self.sampling > 3:
-            return (
-                f"sampling: the residual between the points is {self.sampling**0.5:.1f} times the one at them"
-            )
+        if self.watch.too_few_points:
+            return f"sampling: the residual between the points is {self.watch.sampling**0.5:.1f} times the one at them"
         if self.stopped == "stagnation":
             return f"the network: {self.ansatz.network.size} weights, and nothing improved any more"
         return "the optimizer: the residual was still falling"
@@ -434,6 +426,7 @@ class Solver:
                 "amplification": seen[1],
                 "method": method[1] | {"name": type(self.method).__name__},
                 "ladder": asdict(self.ladder),
+                "watch": asdict(self.watch),
                 "width": self.ansatz.network.width,
                 "depth": self.ansatz.network.depth,
                 "history": [asdict(record) for record in self.history],
@@ -458,7 +451,7 @@ class Solver:
                 f"the state is of {numbers['method']['name']}; this solver has {type(self.method).__name__}: pass the same method="
             )
         self.method.read(_under("method.", tensors), numbers["method"])
-        self.ladder = Ladder(**numbers["ladder"])
+        self.ladder, self.watch = Ladder(**numbers["ladder"]), Watch(**numbers["watch"])
         self.history = [Record(**record) for record in numbers["history"]]
         for name in COUNTED:
             setattr(self, name, numbers[name])
@@ -482,14 +475,8 @@ COUNTED = (
     "seed",
     "iteration",
     "round",
-    "beginning",
     "until",
-    "since",
-    "mark",
-    "first",
     "num_points",
-    "best_residual",
     "best_estimate",
     "seconds",
-    "sampling",
 )
