@@ -15,6 +15,7 @@ from hubel.core.files import locked
 from hubel.fitting import Checkpoints
 from hubel.physics import Problem, posing, unknown
 from hubel.workflows.solve import resume_solution
+from hubel.workflows.solved import errors_of, together
 from hubel.workflows.table_of_points import read_points
 
 module = importlib.import_module("hubel.workflows.solve")  # of that name there is a function as well
@@ -422,3 +423,16 @@ def test_what_a_person_sees(tmp_path, capsys):
         "without a network",
     ):
         assert part in said
+
+
+def test_a_pressure_is_compared_up_to_a_function_of_time():
+    equation = hubel.physics.equations.taylor_green()
+    axes = {"t": np.linspace(0, 1, 3), "x": np.linspace(-1, 1, 9)[:-1], "y": np.linspace(-1, 1, 9)[:-1]}
+    known = equation.reference.on(**axes).values
+    shifted = known | {"p": known["p"] + np.array([1.0, -2.0, 5.0])[:, None, None], "u": known["u"] + 0.1}
+    errors = errors_of(shifted, known, equation)
+    assert errors["p"][0] < 1e-12 < errors["p"][1]
+    assert abs(errors["u"][0] - 0.1) < 1e-12 and abs(errors["u"][2] - 0.1) < 1e-12
+    assert errors["v"][0] == 0
+    relative = together(errors)
+    assert abs(relative - 0.1 / errors["u"][1] / math.sqrt(3)) < 1e-12

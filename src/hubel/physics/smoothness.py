@@ -126,14 +126,27 @@ def _jumps_along(function: Callable[[Tensor], Tensor], low: float, high: float) 
     for (a, b), (left, right) in zip(
         itertools.pairwise(points.tolist()), itertools.pairwise(values.tolist()), strict=True
     ):
-        least = SIZE * spread
-        while abs(right - left) > least and b - a > STEP * (high - low):
-            middle = (a + b) / 2
-            between = float(function(torch.tensor([middle], dtype=torch.float64)))
-            if abs(between - left) >= abs(right - between):
-                b, right = middle, between
-            else:
-                a, left = middle, between
-        if abs(right - left) > least:
-            found.append((round((a + b) / 2, 6) + 0.0, abs(right - left)))
+        if abs(right - left) > SIZE * spread:
+            at, size = _narrowed(function, (a, b), (left, right), SIZE * spread, STEP * (high - low))
+            if size > SIZE * spread:
+                found.append((round(at, 6) + 0.0, size))
     return found
+
+
+def _narrowed(
+    function: Callable[[Tensor], Tensor],
+    ends: tuple[float, float],
+    values: tuple[float, float],
+    least: float,
+    step: float,
+) -> tuple[float, float]:
+    """The half with the larger difference, again and again: its middle and its difference, at the `step` or where that is below `least`."""
+    (a, b), (left, right) = ends, values
+    while abs(right - left) > least and b - a > step:
+        middle = (a + b) / 2
+        between = float(function(torch.tensor([middle], dtype=torch.float64)))
+        if abs(between - left) >= abs(right - between):
+            b, right = middle, between
+        else:
+            a, left = middle, between
+    return (a + b) / 2, abs(right - left)
