@@ -116,7 +116,7 @@ def test_a_field_that_is_known_up_to_a_constant_does_not_hinder_the_estimate():
 
 
 def test_what_the_equation_does_not_see_of_a_field_is_no_part_of_its_error():
-    problem = Problem(lambda u, p: (u.xx + p.x, u.x - p.xx), domain={"x": (0, 1)}, boundary={"x": {"u": 0.0}})
+    problem = Problem(lambda u, p: (u.xx + p.x, u.x - p.x), domain={"x": (0, 1)}, boundary={"x": {"u": 0.0}})
     solver = Solver(problem)
     before = solver._values()
     solver.ansatz.network.linear[-1].bias[1] += 5

@@ -324,7 +324,8 @@ class Solver:
         elif verdict == "wider":
             self.theta = self.best
             if not self._widen():
-                self.stopped = "stagnation"
+                self.stopped = "stagnation" if self.watch.largest else ""
+                self.watch.largest = True
 
     def _begin_again(self) -> None:
         """Another network from the start."""
