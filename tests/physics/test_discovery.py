@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hubel.physics import Problem, solve, unknown
+from hubel.physics import Problem, Solver, solve, unknown
 from hubel.physics.ladder import EMPHASIS, Ladder
 from hubel.physics.unknown import Found
 
@@ -48,6 +48,22 @@ def test_the_standard_error_is_that_of_linear_regression_where_the_field_is_know
     assert found.a.value == pytest.approx(expected, rel=0.01)
     assert found.a.standard_error == pytest.approx(sigma / math.sqrt((t * t).sum()), rel=0.1)
     assert found.noise["u"] == pytest.approx(sigma, rel=0.05)
+
+
+def test_discovery_is_resumed_as_if_never_stopped():
+    problem = Problem(lambda u, a: u.t + a * u.x, domain=DOMAIN, a=unknown())
+    arguments = {"data": measured(60), "width": 4, "depth": 1}
+    whole, first = Solver(problem, **arguments), Solver(problem, **arguments)
+    for solver, last in ((whole, 31), (first, 14)):
+        for record in solver.steps():
+            if record.iteration == last:
+                break
+    second = Solver(problem, **arguments, state=first.state())
+    for record in second.steps():
+        if record.iteration == 31:
+            break
+    assert torch.equal(second.theta, whole.theta) and second.ladder == whole.ladder
+    assert second.solution().a == whole.solution().a
 
 
 def test_two_coefficients_that_act_alike_are_named():

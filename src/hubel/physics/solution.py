@@ -45,7 +45,7 @@ class Solution:
     the call answers a dict. Unknown parameters are attributes with their standard errors: `solution.nu`.
 
     `estimate` is the estimated relative L2 error over the domain (None where nothing could be estimated), `reached` whether it is below
-    `tol`, `stopped` why the solver ended ("tolerance", "time", "stagnation", "interrupted"), `limit` what limits the error, in words.
+    `tol`, `stopped` why the solver ended ("tolerance", "time", "stagnation", "rounding", "data", "interrupted"), `limit` what limits the error, in words.
     `residual` is the root mean square of the scaled residuals at points that were not used, `violations` the largest violation of every
     condition that is not exact, `noise` the estimated standard deviation of the data of each field. `folder` is where `hubel.solve` wrote it.
     """

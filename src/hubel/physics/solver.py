@@ -39,6 +39,7 @@ FACE = 256  # points of every condition that is learnt
 EVERY = 5  # iterations between two measurements
 ROUND = 30  # iterations on one set of points
 DATA_ROUND = 12  # the same where there are data: then the weights change as well
+ROUNDING = 1e-13  # of a scaled residual: nothing is to be gained below
 MEMORY = 30_000_000  # numbers in J: 240 MB
 WIDER = 1.3  # by which the layers of the network grow
 LARGEST = 3000  # weights; beyond, J^T J costs more than it brings
@@ -139,7 +140,11 @@ class Solver:
     ):
         if isinstance(tol, bool) or not isinstance(tol, (int, float)) or not 0 < tol < 1:
             raise ValueError(f"tol is {tol!r}; expected a relative error between 0 and 1, such as 1e-4")
-        for name, value in {"width": width, "depth": depth, "points": 1 if points is None else points}.items():
+        for name, value in {
+            "width": width,
+            "depth": depth,
+            "points": 1 if points is None else points,
+        }.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} is {value!r}; expected a whole number, at least 1")
         self.problem, self.tol, self.seed = problem, float(tol), int(seed)
@@ -306,6 +311,9 @@ class Solver:
             self.best, self.best_estimate = self.theta, self.amplification.error(residual, values)
         if self.best_estimate is not None and self.best_estimate <= self.tol:
             self.stopped = "tolerance"
+        elif residual < ROUNDING:
+            self.stopped = "rounding"
+        if self.stopped:
             return
         most = min(6 * len(self.theta), MEMORY // len(self.theta))
         if self.watch.too_few_points and self.num_points < most and self.fixed is None:
@@ -316,7 +324,8 @@ class Solver:
         elif verdict == "wider":
             self.theta = self.best
             if not self._widen():
-                self.stopped = "stagnation"
+                self.stopped = "stagnation" if self.watch.largest else ""
+                self.watch.largest = True
 
     def _begin_again(self) -> None:
         """Another network from the start."""
@@ -405,7 +414,7 @@ class Solver:
             return "the tolerance was reached"
         if self.observed is not None:
             return "the data" if self.stopped == "data" else "the optimizer: the fit was still moving"
-        if residual < 1e-12:
+        if self.stopped == "rounding":
             return "rounding: the residual is at the end of double precision"
         if self.watch.too_few_points:
             return f"sampling: the residual between the points is {self.watch.sampling**0.5:.1f} times the one at them"

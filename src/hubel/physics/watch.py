@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 PATIENCE = 4  # measurements without progress, and the network grows
+LAST = 30  # the same where the network can not grow any more: then nothing is to be gained
 PLATEAU = 10  # the same far from a solution
 FALLEN = 0.05
 BEGINNINGS = 6  # networks that may begin; the last one stays
@@ -21,7 +22,8 @@ DENSE = 3.0  # mean square residual between the points, over the one at them: be
 class Watch:
     """What was seen: the `first` residual, the `best` one, the one at the last progress (`mark`) and the measurements `since` then.
 
-    `sampling` is the mean square of the residual where it is not used over the one where it is; `beginning` counts the networks.
+    `sampling` is the mean square of the residual where it is not used over the one where it is; `beginning` counts the networks, and
+    `largest` says that they can not grow.
 
     >>> watch = Watch()
     >>> [watch.next(residual, 1e-4) for residual in (1.0, 0.1, 0.01, 0.0099, 0.0098, 0.0097, 0.0096)]
@@ -34,6 +36,7 @@ class Watch:
     since: int = 0
     sampling: float = 1.0
     beginning: int = 0
+    largest: bool = False
 
     @property
     def too_few_points(self) -> bool:
@@ -49,7 +52,8 @@ class Watch:
         if self.mark is None or self.best < PROGRESS * self.mark:
             self.mark, self.since = self.best, 0
         far = self.best > FALLEN * self.first
-        if self.since < (PLATEAU if far else PATIENCE):
+        patience = PLATEAU if far else PATIENCE
+        if self.since < (LAST if self.largest else patience):
             return "on"
         self.mark, self.since = self.best, 0
         if far and self.beginning < BEGINNINGS - 1:
