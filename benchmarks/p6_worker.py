@@ -81,21 +81,21 @@ def hubel_gradient(repeats: int) -> list[float]:
     from hubel.physics import equations
     from hubel.physics.ansatz import Ansatz
     from hubel.physics.network import SmallNetwork
+    from hubel.physics.parts import equation
+    from hubel.physics.system import System
 
     problem = equations.burgers().problem
     network = SmallNetwork(2, 1, width=20, depth=3, seed=0)
     ansatz = Ansatz(problem, network, None, {"u": 1.0})
-    generator = torch.Generator().manual_seed(0)
-    points = torch.rand(sum(POINTS.values()), 2, dtype=torch.float64, generator=generator)
+    points = torch.rand(
+        sum(POINTS.values()), 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
     points[:, 1] = 2 * points[:, 1] - 1
-    jet = problem.jet
-    prepared = ansatz.prepare(points, jet)
-    parameters = [p.requires_grad_() for p in network.parameters()]
+    system = System(ansatz, [equation(ansatz, points, (1.0,))])
+    theta = network.weights()
 
     def once() -> None:
-        series = ansatz.series(prepared)
-        (residual,) = problem.residuals(series, jet, prepared.coordinates, {})
-        torch.autograd.grad((residual**2).mean(), parameters)
+        system.gradient(theta)
 
     return timed(once, repeats)
 
