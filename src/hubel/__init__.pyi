@@ -4,6 +4,7 @@ from . import fitting as fitting
 from . import metrics as metrics
 from . import nets as nets
 from . import objectives as objectives
+from . import physics as physics
 from . import show as show
 from . import sklearn as sklearn
 from . import studies as studies
@@ -14,6 +15,7 @@ from .fitting import Recipe as Recipe
 from .fitting import Run as Run
 from .fitting import open_ensemble as open_ensemble
 from .fitting import open_run as open_run
+from .physics import open_solution as open_solution
 from .workflows import cross_validate as cross_validate
 from .workflows import demo as demo
 from .workflows import encode as encode
@@ -23,7 +25,9 @@ from .workflows import features as features
 from .workflows import fit as fit
 from .workflows import report as report
 from .workflows import resume as resume
+from .workflows import resume_solution as resume_solution
 from .workflows import sample as sample
+from .workflows import solve as solve
 from .workflows import top_classes as top_classes
 from .workflows import write as write
 

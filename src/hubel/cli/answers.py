@@ -156,8 +156,10 @@ def runs(rows: list[dict[str, Any]], *, as_json: bool) -> None:
             continue
         score = row["score"]
         shown = ""
-        if score and score["value"] is not None:
+        if score and score["value"] is not None and score["low"] is not None:
             shown = f"{score['name']} {score['value']:.4f} [{score['low']:.4f}, {score['high']:.4f}]"
+        if score and score["value"] is not None and score["low"] is None:
+            shown = f"{score['name']} {score['value']:.2g}"
         print(
             f"{row['run']:<{width}}  {row['status']:<11}  {row['net']} ({row['parameters']:,})  {shown}".rstrip()
         )

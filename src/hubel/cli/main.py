@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hubel.cli import dreaming, explaining, words
+from hubel.cli import dreaming, explaining, solving, words
 from hubel.cli.data_options import (
     Category,
     Channels,
@@ -219,6 +219,10 @@ def resume(
     data: Annotated[
         str | None, typer.Option(help="Where the data lie now, if they have been moved (of a single run).")
     ] = None,
+    equation: Annotated[
+        Path | None,
+        typer.Option(help="The file of an equation of your own (of the run of one), which is executed."),
+    ] = None,
     device: DeviceAgain = "auto",
     quiet: Quiet = False,
     as_json: Json = False,
@@ -226,6 +230,17 @@ def resume(
     """Go on with an interrupted run (or with several in one folder), to the weights that it would have had without the interruption."""
     more = {} if data is None else {"data": data}
     resumer = words.resumer(run)
+    if resumer.__name__ == "resume_solution":
+        solving.resume(
+            run,
+            equation=equation,
+            others={"--data": data, "--device": device != "auto"},
+            quiet=quiet,
+            as_json=as_json,
+        )
+        return
+    if equation is not None:
+        raise words.WrongWords(f"--equation is for the run of an equation; {run} is another run")
     if more and resumer.__name__ != "resume":
         raise words.WrongWords(
             "--data is for a single run; the folders of several are gone on with one by one"
@@ -336,6 +351,9 @@ def evaluate(
     answers.scores(workflows.evaluate(run, data, options=options, device=device), as_json=as_json)
 
 
+app.command(short_help="Solve an equation by a network, to a tolerance; a run folder with its report.")(
+    solving.solve
+)
 app.command(short_help="What the network saw: figures and maps of files, filters, units, codes.")(
     explaining.explain
 )

@@ -205,10 +205,13 @@ def work(members: int | None, folds: int | None) -> Callable[..., Any]:
 
 
 def resumer(folder: Path) -> Callable[..., Any]:
-    """What goes on with this folder: a run, an ensemble, or a cross-validation."""
+    """What goes on with this folder: a run, an ensemble, a cross-validation, or the run of an equation."""
     from hubel import workflows
+    from hubel.fitting.about import is_equation
     from hubel.fitting.ensemble import ENSEMBLE, FOLDS
 
+    if is_equation(folder):
+        return workflows.resume_solution
     if (folder / ENSEMBLE).exists():
         return workflows.resume_ensemble
     return workflows.resume_folds if (folder / FOLDS).exists() else workflows.resume
@@ -271,6 +274,22 @@ def study(word: str) -> Callable[..., Any]:
     if name not in studies.__all__:
         raise WrongWords(f"there is no study {word!r}.{nearest(name, studies.__all__)}")
     return getattr(studies, name)
+
+
+def equation(word: str) -> str | Path:
+    """The name of an equation, or the path of a file.
+
+    Raises `WrongWords` for a name that there is not.
+    """
+    from hubel.physics.posing import NAMES
+
+    if word.endswith(".py"):
+        return Path(word)
+    name = word.replace("_", "-").lower()
+    if name not in NAMES:
+        also = " A file of your own has to end in .py." if Path(word).exists() else ""
+        raise WrongWords(f"there is no equation {word!r}.{nearest(name, NAMES)}{also}")
+    return name
 
 
 def load_options(

@@ -18,6 +18,7 @@ SEVERAL = (
     ("folds.json", "a cross-validation", "fold-1"),
 )  # what a folder of several runs holds
 DEEPEST = 40  # objects within objects
+EQUATION = "equation"  # the kind of a run that solved one, and has no labelled data
 NEEDED = ("status", "data", "split", "net", "objective", "preprocessing", "recipe", "loading")
 ENTRIES: dict[str, Any] = {
     "status": str,
@@ -83,6 +84,49 @@ NEEDED_INSIDE = (
     "split.sha256",
     "net.parameters",
 )
+NEEDED_OF_EQUATION = ("status", "created", "equation", "problem", "asked", "test")
+ENTRIES_OF_EQUATION: dict[str, Any] = {
+    "status": str,
+    "stopped": str,
+    "created": str,
+    "name": str,
+    "equation": Mapping[str, Any],
+    "equation.named": str,
+    "equation.file": str,
+    "equation.sha256": str,
+    "problem": Mapping[str, Any],
+    "problem.title": str,
+    "problem.formula": str,
+    "problem.source": str,
+    "problem.fields": Sequence[str],
+    "problem.time": str | None,
+    "problem.ranges": Mapping[str, Sequence[float]],
+    "problem.parameters": Mapping[str, float | None],
+    "asked": Mapping[str, Any],
+    "asked.tol": float,
+    "asked.seed": int,
+    "asked.budget": float | None,
+    "asked.threads": int,
+    "data": Mapping[str, Any] | None,
+    "data.sha256": str,
+    "data.rows": int,
+    "machine": Mapping[str, Any],
+    "versions": Mapping[str, Any],
+    "resumed": int,
+    "weights": int | None,
+    "seconds": float | None,
+    "estimate": float | None,
+    "reached": bool,
+    "limit": str,
+    "warnings": Sequence[str],
+    "unknowns": Mapping[str, Any],
+    "noise": Mapping[str, float],
+    "violations": Mapping[str, float],
+    "residual": float | None,
+    "reference": Mapping[str, Any] | None,
+    "classical": Mapping[str, Any] | None,
+    "test": Mapping[str, Any],
+}
 NEEDED_OF_READING = ("kind", "shape", "dtype")
 NEEDED_OF_PICTURES = ("channels", "convert", "size", "resize", "nan")
 NEEDED_OF_KIND = {
@@ -111,6 +155,42 @@ def read_about(folder: Path) -> dict[str, Any]:
 
     Raises `FileNotFoundError`, `DamagedRun` or `ValueError` (unknown format) with the remedy.
     """
+    about, path = _loaded(folder)
+    if about.get("kind") == EQUATION:
+        raise ValueError(
+            f"{folder} holds the solution of an equation, and a fitted network is asked for: open it with hubel.open_solution, or see "
+            f"{folder / 'report.html'}"
+        )
+    if wrong := _wrong(about):
+        raise DamagedRun(f"{path} {wrong}: restore it from a copy, or fit again")
+    return about
+
+
+def read_equation(folder: Path) -> dict[str, Any]:
+    """`run.json` of the run of an equation.
+
+    Raises what `read_about` raises, and `ValueError` for the run of a fit.
+    """
+    about, path = _loaded(folder)
+    if about.get("kind") != EQUATION:
+        raise ValueError(
+            f"{folder} holds a fitted network, and the solution of an equation is asked for: open it with hubel.open_run"
+        )
+    if wrong := _wrong_entries(about, NEEDED_OF_EQUATION, ENTRIES_OF_EQUATION):
+        raise DamagedRun(f"{path} {wrong}: restore it from a copy, or solve again")
+    return about
+
+
+def is_equation(folder: Path | str) -> bool:
+    """Whether this is the run of an equation; what can not be read is none."""
+    try:
+        return _loaded(Path(folder))[0].get("kind") == EQUATION
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+def _loaded(folder: Path) -> tuple[dict[str, Any], Path]:
+    """The content of `run.json` of a known format, and its path."""
     path = folder / "run.json"
     if not path.exists():
         for file, several, one in SEVERAL:
@@ -129,21 +209,13 @@ def read_about(folder: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path} has format {found!r}; this hubel reads format {FORMAT}. Take the hubel that wrote it: {about.get('hubel', 'unknown') if isinstance(about, dict) else 'unknown'}"
         )
-    if wrong := _wrong(about):
-        raise DamagedRun(f"{path} {wrong}: restore it from a copy, or fit again")
-    return about
+    return about, path
 
 
 def _wrong(about: dict[str, Any]) -> str:
     """What of `about` can not be used, in words; empty where all of it can."""
-    if missing := [name for name in NEEDED if name not in about]:
-        return f"lacks {', '.join(missing)}"
-    if _depth(about) > DEEPEST:
-        return f"has objects within objects, more than {DEEPEST} deep"
-    for name, hint in ENTRIES.items():
-        value, there = _entry(about, name)
-        if there and not is_of(value, hint):
-            return f"has {name} = {_short(value)}, which is of the wrong type"
+    if wrong := _wrong_entries(about, NEEDED, ENTRIES):
+        return wrong
     if missing := [name for name in NEEDED_INSIDE if not _entry(about, name)[1]]:
         return f"lacks {', '.join(missing)}"
     if wrong := _wrong_reading(about["data"]):
@@ -158,6 +230,19 @@ def _wrong(about: dict[str, Any]) -> str:
         for key, hint in SCORE.items():
             if key in score and not is_of(score[key], hint):
                 return f"has test.{name}.{key} = {_short(score[key])}, which is of the wrong type"
+    return ""
+
+
+def _wrong_entries(about: dict[str, Any], needed: Sequence[str], entries: Mapping[str, Any]) -> str:
+    """What is missing or of the wrong type."""
+    if missing := [name for name in needed if name not in about]:
+        return f"lacks {', '.join(missing)}"
+    if _depth(about) > DEEPEST:
+        return f"has objects within objects, more than {DEEPEST} deep"
+    for name, hint in entries.items():
+        value, there = _entry(about, name)
+        if there and not is_of(value, hint):
+            return f"has {name} = {_short(value)}, which is of the wrong type"
     return ""
 
 

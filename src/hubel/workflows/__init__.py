@@ -8,6 +8,7 @@ from hubel.workflows.generate import encode, sample, write_samples
 from hubel.workflows.predict import evaluate, predict_files
 from hubel.workflows.recognize import top_classes
 from hubel.workflows.runs import demo, list_runs, report
+from hubel.workflows.solve import resume_solution, solve
 from hubel.workflows.write import write
 
 __all__ = [
@@ -25,7 +26,9 @@ __all__ = [
     "resume",
     "resume_ensemble",
     "resume_folds",
+    "resume_solution",
     "sample",
+    "solve",
     "top_classes",
     "write",
     "write_samples",

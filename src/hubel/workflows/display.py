@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import textwrap
@@ -105,6 +106,27 @@ class Display:
         for column in more:  # as many as a narrow terminal has room for
             if (room := room - column[1]) >= 0:
                 columns.insert(-1, column)
+        if not self._header:
+            self.say("".join(f"{name:>{width}}" for name, width, _ in columns))
+            self._header = True
+        self.say("".join(f"{text:>{width}}" for _, width, text in columns))
+
+    def iteration(self, row: dict[str, Any], tol: float) -> None:
+        """An iteration of the solver of an equation: one line."""
+
+        def number(value: float | None) -> str:
+            return "–" if value is None else f"{value:.1e}"
+
+        columns = (
+            ("iteration", 10, f"{row['iteration']:,}"),
+            ("weights", 9, f"{row['num_weights']:,}"),
+            ("points", 9, f"{row['num_points']:,}"),
+            ("residual", 10, number(math.sqrt(row["loss"]))),
+            ("estimate", 10, number(row["estimate"])),
+            ("error", 10, number(row["error"])),
+            ("asked", 9, f"{tol:.0e}"),
+            ("time", 9, duration(row["seconds"])),
+        )
         if not self._header:
             self.say("".join(f"{name:>{width}}" for name, width, _ in columns))
             self._header = True

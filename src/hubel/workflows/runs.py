@@ -7,13 +7,15 @@ from typing import Any
 
 from hubel.core import files, names
 from hubel.fitting import Ensemble, Recipe, Run, open_run
+from hubel.fitting.about import is_equation, read_equation
 from hubel.fitting.ensemble import ENSEMBLE, FOLDS, read_several
+from hubel.physics import Solution
 from hubel.workflows.crossval import CrossValidation
 from hubel.workflows.fit import fit
 
 
-def report(run: Run | Ensemble | CrossValidation | Path | str) -> Path:
-    """Write `report.html` of a run (or of an ensemble, a cross-validation) again, and answer its path.
+def report(run: Run | Ensemble | CrossValidation | Solution | Path | str) -> Path:
+    """Write `report.html` of a run (or of an ensemble, a cross-validation, the solution of an equation) again, and answer its path.
 
     Raises `FileNotFoundError` where there is no run, `DamagedRun` or `ValueError` where its `run.json` can not be read, `OSError`
     where the page can not be written.
@@ -26,8 +28,18 @@ def report(run: Run | Ensemble | CrossValidation | Path | str) -> Path:
     ...     print(report(run).name)
     report.html
     """
+    from hubel.show import equation
     from hubel.show import report as page
 
+    place = run if isinstance(run, (str, Path)) else run.folder
+    if place is None:
+        raise ValueError(
+            "this solution lies in no folder: hubel.solve writes one, hubel.physics.solve does not"
+        )
+    if is_equation(place):
+        path = Path(place) / "report.html"
+        files.write_text(path, equation.report(place))
+        return path
     if isinstance(run, (str, Path)):
         folder = Path(run)
         files_of_several = [folder / name for name in (ENSEMBLE, FOLDS) if (folder / name).exists()]
@@ -35,7 +47,7 @@ def report(run: Run | Ensemble | CrossValidation | Path | str) -> Path:
             read_several(path)
         folder = folder if files_of_several else open_run(folder).folder
     else:
-        folder = run.folder
+        folder = Path(place)
     files.write_text(folder / "report.html", page(folder))
     return folder / "report.html"
 
@@ -61,7 +73,8 @@ def list_runs(folder: Path | str = "runs") -> list[dict[str, Any]]:
     rows = []
     for path in sorted(folder.rglob("run.json")):
         try:
-            rows.append(_row(open_run(path.parent, device="cpu")))
+            known = is_equation(path.parent)
+            rows.append(_row_of_equation(path.parent) if known else _row(open_run(path.parent, device="cpu")))
         except (ValueError, RuntimeError, KeyError) as error:
             rows.append({"run": str(path.parent), "status": "damaged", "why": str(error), "created": ""})
     for path in sorted([*folder.rglob(ENSEMBLE), *folder.rglob(FOLDS)]):
@@ -87,6 +100,24 @@ def _row_of_several(path: Path) -> dict[str, Any]:
         "examples": None if first is None else first.about["data"]["examples"],
         "net": f"{about['kind']} of {about['asked']['number']}",
         "parameters": 0 if first is None else first.about["net"]["parameters"] * len(names),
+        "score": None if score is None else {"name": headline, **score},
+        "seconds": about.get("seconds"),
+    }
+
+
+def _row_of_equation(folder: Path) -> dict[str, Any]:
+    about = read_equation(folder)
+    headline, score = _headline(about["test"])
+    status = str(about["status"])
+    return {
+        "run": str(folder),
+        "status": "interrupted" if status == "running" and not files.is_locked(folder) else status,
+        "stopped": str(about.get("stopped", "")),
+        "created": about["created"],
+        "data": about["problem"]["title"],
+        "examples": 0,
+        "net": "equation",
+        "parameters": about.get("weights") or 0,
         "score": None if score is None else {"name": headline, **score},
         "seconds": about.get("seconds"),
     }

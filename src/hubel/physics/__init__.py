@@ -1,0 +1,31 @@
+"""Equations: fields, derivatives, conditions, and networks that satisfy them."""
+
+from hubel.physics import equations, references
+from hubel.physics.equations import Equation
+from hubel.physics.levenberg import LevenbergMarquardt
+from hubel.physics.problem import Problem
+from hubel.physics.quasi_newton import LimitedMemory, SelfScaledBroyden
+from hubel.physics.references import Reference
+from hubel.physics.runs import open_solution
+from hubel.physics.solution import Solution
+from hubel.physics.solver import Solver, raissi, solve
+from hubel.physics.unknown import Found, Unknown, unknown
+
+__all__ = [
+    "Equation",
+    "Found",
+    "LevenbergMarquardt",
+    "LimitedMemory",
+    "Problem",
+    "Reference",
+    "SelfScaledBroyden",
+    "Solution",
+    "Solver",
+    "Unknown",
+    "equations",
+    "open_solution",
+    "raissi",
+    "references",
+    "solve",
+    "unknown",
+]

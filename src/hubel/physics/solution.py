@@ -1,0 +1,271 @@
+"""What was solved: a function of the coordinates with all its derivatives, an estimate of its error, and what limits it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hubel.core.errors import nearest
+from hubel.physics.ansatz import Ansatz, inputs_of
+from hubel.physics.field import index_of
+from hubel.physics.jets import Index, Jet
+from hubel.physics.mirror import Mirror
+from hubel.physics.network import SmallNetwork
+from hubel.physics.problem import Problem
+from hubel.physics.unknown import Found
+
+BLOCK = 4096  # points that are evaluated at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One iteration: its number, the mean square of the scaled residuals at the points, the estimated relative L2 error (None before
+    there is one), the seconds since the start, and the sizes of the network and of the set of points.
+    """
+
+    iteration: int
+    loss: float
+    estimate: float | None
+    seconds: float
+    num_weights: int
+    num_points: int
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Solution:
+    """A solution `u`, called as a function: `solution(t=0.5, x=0.1)`, `solution.u(...)`, `solution.u.x(...)`, `solution.u.d("radius", 2)(...)`.
+
+    Coordinates are numbers, NumPy arrays or torch tensors, which are broadcast; the answer has their shape and kind. Of several fields
+    the call answers a dict. Unknown parameters are attributes with their standard errors: `solution.nu`.
+
+    `estimate` is the estimated relative L2 error over the domain (None where nothing could be estimated), `reached` whether it is below
+    `tol`, `stopped` why the solver ended ("tolerance", "time", "stagnation", "rounding", "data", "interrupted"), `limit` what limits the error, in words.
+    `residual` is the root mean square of the scaled residuals at points that were not used, `violations` the largest violation of every
+    condition that is not exact, `noise` the estimated standard deviation of the data of each field. `folder` is where `hubel.solve` wrote it.
+    """
+
+    problem: Problem
+    ansatz: Ansatz
+    tol: float
+    estimate: float | None
+    residual: float
+    stopped: str
+    limit: str
+    history: tuple[Record, ...]
+    seconds: float
+    parameters: Mapping[str, Found] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    noise: Mapping[str, float] = field(default_factory=dict)
+    violations: Mapping[str, float] = field(default_factory=dict)
+    state: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+
+    @property
+    def reached(self) -> bool:
+        """Whether the estimate is below the tolerance."""
+        return self.estimate is not None and self.estimate <= self.tol
+
+    @property
+    def network(self) -> SmallNetwork:
+        """The network N of the ansatz u = g + d s N."""
+        return self.ansatz.network
+
+    def __call__(self, **coordinates: Any) -> Any:
+        answers = {name: FieldOf(self, name)(**coordinates) for name in self.problem.fields}
+        return answers[self.problem.fields[0]] if len(answers) == 1 else answers
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name in self.__dataclass_fields__:
+            raise AttributeError(name)
+        if name in self.problem.fields:
+            return FieldOf(self, name)
+        if name in self.parameters:
+            return self.parameters[name]
+        known = [*self.problem.fields, *self.parameters]
+        raise AttributeError(
+            f"the solution has no {name!r}; it has {', '.join(known)}.{nearest(name, known)}"
+        )
+
+    def residuals(self, **coordinates: Any) -> list[Any]:
+        """What the equation leaves at these points, in its own units: one array for every residual."""
+        points, shape, answer = _points(self.problem, coordinates)
+        jet, found = self.problem.jet, []
+        for part in points.split(BLOCK):
+            prepared = self.ansatz.prepare(part, jet)
+            unknowns = {
+                name: torch.full((len(part),), value.value, dtype=torch.float64)
+                for name, value in self.parameters.items()
+            }
+            with torch.no_grad():
+                series = self.ansatz.series(prepared)
+                found.append(self.problem.residuals(series, jet, prepared.coordinates, unknowns))
+        return [answer(torch.cat(parts).view(shape)) for parts in zip(*found, strict=True)]
+
+    def solver_state(self) -> dict[str, Any]:
+        """The state of the solver, as `solve(..., state=...)` takes it to go on: `{"tensors": {name: Tensor}, "numbers": json-able dict}`."""
+        return dict(self.state)
+
+    def saved(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything numeric: tensors (for a safetensors file) and plain numbers (for JSON). `Solution.built` reads them."""
+        mirror = self.ansatz.mirror
+        numbers = {
+            "network": _shape_of(self.network),
+            "mirror": None if mirror is None else asdict(mirror) | {"parities": dict(mirror.parities)},
+            "scales": dict(self.ansatz.scales),
+            "exact": self.ansatz.exact,
+            "tol": self.tol,
+            "estimate": self.estimate,
+            "residual": self.residual,
+            "stopped": self.stopped,
+            "limit": self.limit,
+            "seconds": self.seconds,
+            "history": [asdict(record) for record in self.history],
+            "parameters": {name: asdict(value) for name, value in self.parameters.items()},
+            "warnings": list(self.warnings),
+            "noise": dict(self.noise),
+            "violations": dict(self.violations),
+        }
+        return {"weights": self.network.weights()}, numbers
+
+    @staticmethod
+    def built(problem: Problem, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> Solution:
+        """A solution again, from the problem and what `saved()` answered.
+
+        Raises `ValueError` where the numbers belong to another problem.
+        """
+        mirror = None if numbers["mirror"] is None else Mirror(**numbers["mirror"])
+        network = SmallNetwork(**numbers["network"])
+        expected = (inputs_of(problem, mirror), len(problem.components))
+        if (network.inputs, network.outputs) != expected or set(numbers["scales"]) != set(problem.components):
+            raise ValueError(
+                f"this network reads {network.inputs} features and answers {', '.join(numbers['scales'])}; the problem needs "
+                f"{expected[0]} features and {', '.join(problem.components)}: it is the solution of another problem"
+            )
+        if tensors["weights"].shape != (network.size,):
+            raise ValueError(f"expected {network.size} weights; received {list(tensors['weights'].shape)}")
+        network.read(tensors["weights"])
+        return Solution(
+            problem=problem,
+            ansatz=Ansatz(problem, network, mirror, dict(numbers["scales"]), numbers["exact"]),
+            tol=numbers["tol"],
+            estimate=numbers["estimate"],
+            residual=numbers["residual"],
+            stopped=numbers["stopped"],
+            limit=numbers["limit"],
+            history=tuple(Record(**record) for record in numbers["history"]),
+            seconds=numbers["seconds"],
+            parameters={name: Found(**value) for name, value in numbers["parameters"].items()},
+            warnings=tuple(numbers["warnings"]),
+            noise=dict(numbers["noise"]),
+            violations=dict(numbers["violations"]),
+        )
+
+    def __str__(self) -> str:
+        estimate = "not estimated" if self.estimate is None else f"{self.estimate:.1e}"
+        lines = [
+            f"{self.problem.name}: relative error {estimate} (estimated; asked {self.tol:.1e}) after {self.seconds:.1f} s, "
+            f"{len(self.history)} iterations, {self.network.size} weights",
+            f"stopped: {self.stopped}; {self.limit}",
+        ]
+        lines += [f"{name} = {value}" for name, value in self.parameters.items()]
+        lines += [f"warning: {text}" for text in self.warnings]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True)
+class FieldOf:
+    """A field of a solution or one of its derivatives, as a function of the coordinates."""
+
+    solution: Solution
+    name: str
+    index: Index | None = None
+
+    def d(self, coordinate: str, order: int = 1) -> FieldOf:
+        """The derivative by a coordinate, of this one."""
+        names = self.solution.problem.coordinates
+        if coordinate not in names:
+            raise AttributeError(f"{self.name} has no coordinate {coordinate!r}.{nearest(coordinate, names)}")
+        if order < 1 or int(order) != order:
+            raise ValueError(f"the order of a derivative is {order!r}; expected 1, 2, ...")
+        before = self.index or (0,) * len(names)
+        more = tuple(k + order * (own == coordinate) for k, own in zip(before, names, strict=True))
+        return FieldOf(self.solution, self.name, more)
+
+    def __getattr__(self, word: str) -> FieldOf:
+        if word.startswith("_"):
+            raise AttributeError(word)
+        names = self.solution.problem.coordinates
+        index = index_of(word, names)
+        if index is None:
+            raise AttributeError(
+                f"{self.name}.{word} is no derivative of {self.name}; its coordinates are {', '.join(names)}"
+            )
+        before = self.index or (0,) * len(names)
+        return FieldOf(self.solution, self.name, tuple(a + b for a, b in zip(before, index, strict=True)))
+
+    def __call__(self, **coordinates: Any) -> Any:
+        problem, ansatz = self.solution.problem, self.solution.ansatz
+        points, shape, answer = _points(problem, coordinates)
+        index = self.index or (0,) * points.shape[1]
+        jet = Jet.of([index])
+        parts = (f"{self.name}.real", f"{self.name}.imag") if self.name in problem.complex else (self.name,)
+        found = []
+        for block in points.split(BLOCK):
+            with torch.no_grad():
+                series = ansatz.series(ansatz.prepare(block, jet))
+            values = [series[part][jet.places[index]] * jet.factorials[jet.places[index]] for part in parts]
+            found.append(torch.complex(*values) if len(values) == 2 else values[0])
+        return answer(torch.cat(found).view(shape))
+
+
+def _points(problem: Problem, coordinates: Mapping[str, Any]) -> tuple[Tensor, torch.Size, Any]:
+    """The points [N, D], the shape of what was given, and how to answer in its kind."""
+    names = problem.coordinates
+    for name in coordinates:
+        if name not in names:
+            raise TypeError(f"{name!r} is no coordinate; expected {', '.join(names)}.{nearest(name, names)}")
+    lacking = [name for name in names if name not in coordinates]
+    if lacking:
+        raise TypeError(f"{', '.join(lacking)} is missing; call with {', '.join(f'{n}=...' for n in names)}")
+    torches = any(isinstance(value, Tensor) for value in coordinates.values())
+    arrays = []
+    for name in names:
+        value = torch.as_tensor(
+            np.asarray(coordinates[name]) if not isinstance(coordinates[name], Tensor) else coordinates[name]
+        )
+        if value.is_complex() or value.dtype == torch.bool:
+            raise TypeError(f"{name} is of {value.dtype}; expected real numbers")
+        value = value.detach().to("cpu", torch.float64)
+        low, high = problem.ranges[name]
+        slack = 1e-9 * (high - low)
+        if value.numel() and not bool(((value >= low - slack) & (value <= high + slack)).all()):
+            raise ValueError(
+                f"{name} is between {float(value.min()):g} and {float(value.max()):g}; the solution is known for {low:g} to {high:g}"
+            )
+        arrays.append(value)
+    try:
+        arrays = torch.broadcast_tensors(*arrays)
+    except RuntimeError as error:
+        shapes = ", ".join(f"{name} {list(a.shape)}" for name, a in zip(names, arrays, strict=True))
+        raise ValueError(f"the coordinates have shapes that can not be broadcast: {shapes}") from error
+    shape = arrays[0].shape
+    points = torch.stack([a.reshape(-1) for a in arrays], dim=1)
+    return points, shape, (lambda values: values) if torches else (lambda values: values.numpy()[()])
+
+
+def _shape_of(network: SmallNetwork) -> dict[str, Any]:
+    return {
+        "inputs": network.inputs,
+        "outputs": network.outputs,
+        "width": network.width,
+        "depth": network.depth,
+        "activation": network.activation,
+    }

@@ -1,0 +1,491 @@
+"""From an equation to its solution: `solve(problem, tol=...)`.
+
+A small network in double precision, conditions exact where they can be, Levenberg-Marquardt on points that follow the residual: few points
+and a small network first, more of both when they are what limits the error. The work ends when the estimated error is below `tol`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from threadpoolctl import ThreadpoolController
+from torch import Tensor
+
+from hubel.core.random import key
+from hubel.physics.ansatz import Ansatz, inputs_of, scales_of
+from hubel.physics.discovery import Judgement, inner_errors, judged
+from hubel.physics.estimate import Amplification
+from hubel.physics.ladder import Ladder
+from hubel.physics.levenberg import LevenbergMarquardt
+from hubel.physics.mirror import mirror_of
+from hubel.physics.network import SmallNetwork
+from hubel.physics.observations import Observations
+from hubel.physics.parts import equation, learnt_conditions, of_data, residual_sizes, violations
+from hubel.physics.problem import Problem
+from hubel.physics.quasi_newton import LARGEST_DENSE, LimitedMemory, SelfScaledBroyden
+from hubel.physics.sampling import drawn, sobol
+from hubel.physics.solution import Record, Solution
+from hubel.physics.system import Part, System, prepared_blocks, sizes_of
+from hubel.physics.watch import Watch
+
+CHECKED = 3000  # points at which the residual is measured and that are never used to lower it
+FEWEST = 500  # points on which the equation is asked to hold
+FACE = 256  # points of every condition that is learnt
+EVERY = 5  # iterations between two measurements
+ROUND = 30  # iterations on one set of points
+DATA_ROUND = 12  # the same where there are data: then the weights change as well
+ROUNDING = 1e-13  # of a scaled residual: nothing is to be gained below
+MEMORY = 30_000_000  # numbers in J: 240 MB
+WIDER = 1.3  # by which the layers of the network grow
+LARGEST = 3000  # weights; beyond, J^T J costs more than it brings
+
+
+Method = LevenbergMarquardt | SelfScaledBroyden | LimitedMemory
+
+
+def solve(
+    problem: Problem,
+    *,
+    data: Any = None,
+    tol: float = 1e-4,
+    seed: int = 0,
+    seconds: float | None = None,
+    width: int = 12,
+    depth: int = 3,
+    method: Method | None = None,
+    exact: bool = True,
+    points: int | None = None,
+    progress: Callable[[int, float, float | None, float], None] | None = None,
+    save: Callable[[dict[str, Any]], None] | None = None,
+    save_every: float = 10.0,
+    state: Mapping[str, Any] | None = None,
+) -> Solution:
+    """A network that fulfils the equation and its conditions to a relative L2 error of `tol`, as estimated; or the best that was reached.
+
+    `data` is a table (a mapping of columns, or a DataFrame) with a column for every coordinate and for one field or more; with unknowns the
+    work ends when their relative standard errors are below `tol`, or the data tell no more. `seconds` limits the time. `width` and `depth` are the network's at the beginning. `method` is `LevenbergMarquardt()`, `SelfScaledBroyden()` or
+    `LimitedMemory()`; by default the first one that the size of the network allows. Where not `exact`, values at the faces are learnt as
+    well. `points` fixes the number of points, which are then drawn once and stay. `progress(iteration, loss, estimate, seconds)` is called after every
+    iteration, `save(state)` every `save_every` seconds, with what `state=` takes to go on as if nothing had happened. A Ctrl-C ends the
+    work and answers what was reached, `stopped="interrupted"`.
+
+    Raises `ValueError` or `TypeError` for a tolerance that is no number in (0, 1), for a problem whose conditions do not suffice, for data
+    that do not fit, and where the residual becomes NaN.
+
+    >>> import math, torch
+    >>> heat = Problem(lambda u: u.t - 0.1 * u.xx, domain=dict(t=(0, 1), x=(0, 1)), initial=lambda x: torch.sin(math.pi * x), boundary={"x": 0.0})
+    >>> solution = solve(heat, tol=1e-3)
+    >>> abs(solution(t=1.0, x=0.5) - math.exp(-0.1 * math.pi**2)) < 1e-3, solution.stopped
+    (True, 'tolerance')
+    """
+    solver = Solver(
+        problem,
+        data=data,
+        tol=tol,
+        seed=seed,
+        width=width,
+        depth=depth,
+        method=method,
+        exact=exact,
+        points=points,
+        state=state,
+    )
+    saved = solver.seconds
+    try:
+        for record in solver.steps(seconds):
+            if progress is not None:
+                progress(record.iteration, record.loss, record.estimate, record.seconds)
+            if save is not None and record.seconds - saved > save_every:
+                save(solver.state())
+                saved = record.seconds
+    except KeyboardInterrupt:
+        solver.stopped = "interrupted"
+    return solver.solution()
+
+
+def raissi() -> dict[str, Any]:
+    """The set-up of the first paper, to compare with: 8 layers of 20, learnt conditions, 10,000 fixed points, L-BFGS.
+
+    `solve(problem, **raissi())`. M. Raissi, P. Perdikaris, G. E. Karniadakis, J. Comput. Phys. 378 (2019) 686,
+    doi:10.1016/j.jcp.2018.10.045, section 3; Sobol points in place of a Latin hypercube.
+    """
+    return {"width": 20, "depth": 8, "exact": False, "points": 10_000, "method": LimitedMemory()}
+
+
+class Solver:
+    """The same, one iteration after the other: `for record in solver.steps(): ...`, then `solver.solution()`; `solver.state()` at any time.
+
+    All is a function of the arguments, the number of threads and the machine; a solver made from the `state` of another goes on as that
+    one would have.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        data: Any = None,
+        tol: float = 1e-4,
+        seed: int = 0,
+        width: int = 12,
+        depth: int = 3,
+        method: Method | None = None,
+        exact: bool = True,
+        points: int | None = None,
+        state: Mapping[str, Any] | None = None,
+    ):
+        if isinstance(tol, bool) or not isinstance(tol, (int, float)) or not 0 < tol < 1:
+            raise ValueError(f"tol is {tol!r}; expected a relative error between 0 and 1, such as 1e-4")
+        for name, value in {
+            "width": width,
+            "depth": depth,
+            "points": 1 if points is None else points,
+        }.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r}; expected a whole number, at least 1")
+        self.problem, self.tol, self.seed = problem, float(tol), int(seed)
+        self.observed = None if data is None else Observations.of(data, problem)
+        if problem.unknowns and self.observed is None:
+            raise ValueError(
+                f"{', '.join(problem.unknowns)} can only be found from data: solve(problem, data=table)"
+            )
+        if self.observed is None and (text := problem.missing()):
+            raise ValueError(f"without data the solution is not determined: {text}")
+        if not exact and any(len(values) > 1 for values in problem.conditions.initial.values()):
+            raise ValueError("an initial speed can only be fulfilled exactly: leave out exact=False")
+        mirror = mirror_of(problem) if self.observed is None and exact else None
+        scales = scales_of(problem)
+        if self.observed is not None:
+            scales |= self.observed.scales
+        network = SmallNetwork(
+            inputs_of(problem, mirror),
+            len(problem.components),
+            width=width,
+            depth=depth,
+            seed=key(self.seed, "network") % 2**31,
+        )
+        self.ansatz = Ansatz(problem, network, mirror, scales, exact)
+        self.sizes = sizes_of(problem, scales)
+        self.method = _method_for(network.size) if method is None else method
+        self.amplification = Amplification()
+        self.theta = torch.cat([network.weights(), torch.zeros(len(problem.unknowns), dtype=torch.float64)])
+        self.best, self.best_estimate = self.theta, None
+        self.fixed = points
+        self.num_points = points or self._enough(network.size)
+        self.iteration, self.round, self.until = 0, 0, 0
+        self.watch, self.ladder = Watch(), Ladder()
+        self.points = torch.empty(0, len(problem.coordinates), dtype=torch.float64)
+        self.history: list[Record] = []
+        self.seconds, self.stopped = 0.0, ""
+        self.libraries = ThreadpoolController()
+        self._begin()
+        if state is not None:
+            self._read(state)
+
+    def steps(self, seconds: float | None = None) -> Iterator[Record]:
+        """One record after every iteration, until the estimate is below the tolerance, nothing improves, or the `seconds` are over."""
+        self.stopped = ""
+        begin = time.perf_counter() - self.seconds
+        if seconds is not None and not seconds > 0:
+            raise ValueError(f"seconds is {seconds}; expected a positive time")
+        while not self.stopped:
+            with self.libraries.limit(limits=torch.get_num_threads(), user_api="blas"):
+                if self.iteration >= self.until:
+                    self._draw()
+                if self.stopped:
+                    return
+                theta, loss, found = self.method.step(self.system, self.theta)
+                if not math.isfinite(loss):
+                    raise ValueError(
+                        f"the residual is NaN or infinite at iteration {self.iteration + 1}: check roots, logarithms and divisions of "
+                        "fields, or begin with another seed"
+                    )
+                self.theta = theta
+                self.iteration += 1
+                if not found:
+                    self.until = self.iteration
+                if self.iteration % EVERY == 0:
+                    self._measure(loss)
+            self.seconds = time.perf_counter() - begin
+            if seconds is not None and self.seconds >= seconds and not self.stopped:
+                self.stopped = "time"
+            record = Record(
+                iteration=self.iteration,
+                loss=loss,
+                estimate=self.best_estimate,
+                seconds=self.seconds,
+                num_weights=self.ansatz.network.size,
+                num_points=self.num_points,
+            )
+            self.history.append(record)
+            yield record
+
+    def solution(self) -> Solution:
+        """The best that was found so far, with its error and what limits it."""
+        state = self.state()
+        theta = self.best if self.observed is None and self.watch.best is not None else self.theta
+        network = self.ansatz.network.widened(self.ansatz.network.width, 0)
+        network.read(theta[: network.size])
+        ansatz = self.ansatz.with_network(network)
+        judgement = Judgement()
+        if not self.round:
+            self._draw()
+        estimate = self.best_estimate
+        if self.observed is not None:
+            judgement = judged(
+                System(ansatz, self.system.parts), theta, self.observed, self.checked[0].points
+            )
+            estimate = judgement.error
+        residual = self._unused(ansatz, theta)
+        return Solution(
+            problem=self.problem,
+            ansatz=ansatz,
+            tol=self.tol,
+            estimate=estimate,
+            residual=residual,
+            stopped=self.stopped or "not finished",
+            limit=self._limit(estimate, residual),
+            history=tuple(self.history),
+            seconds=self.seconds,
+            parameters=judgement.parameters,
+            warnings=judgement.warnings,
+            noise=judgement.noise,
+            violations=violations(ansatz, theta, FACE, self.seed),
+            state=state,
+        )
+
+    # ---- points, measurements, growth
+
+    def _begin(self) -> None:
+        """What depends on the network's shape and not on its weights."""
+        jet = self.problem.jet
+        self.checked = prepared_blocks(
+            self.ansatz, sobol(self.ansatz.region, CHECKED, self.seed, "checked"), jet
+        )
+        self.faces = tuple(learnt_conditions(self.ansatz, FACE, self.seed).values())
+
+    def _enough(self, size: int) -> int:
+        """Points to begin with for so many weights; without data they become more when the residual between them tells so."""
+        return max(FEWEST, size if self.observed is None else 4 * size)
+
+    def _draw(self) -> None:
+        """A new set of points, and the system on it."""
+        if self.observed is not None and self.round:
+            self._weigh()
+            if self.stopped:
+                return
+
+        if self.fixed is not None:
+            self.points = sobol(self.ansatz.region, self.fixed, self.seed, "points")
+        else:
+            self.points = drawn(
+                self.ansatz.region,
+                self.num_points,
+                self.seed,
+                self.round,
+                lambda points: residual_sizes(self.ansatz, self.theta, points, self.sizes),
+            )
+        self.round += 1
+        self.until = self.iteration + (ROUND if self.observed is None else DATA_ROUND)
+        self._assemble()
+
+    def _assemble(self) -> None:
+        parts = [equation(self.ansatz, self.points, self.sizes, self.ladder.emphasis), *self.faces]
+        if self.observed is not None:
+            parts.append(of_data(self.ansatz, self.observed))
+        self.system = System(self.ansatz, parts)
+
+    def _measure(self, loss: float) -> None:
+        """The residual at points that are not used, the estimate of the error, and what follows for the size of things."""
+        residual, before = self._unused(self.ansatz, self.theta), self.watch.best
+        verdict = self.watch.next(residual, loss)
+        if self.observed is not None:
+            return
+        values = self._values()
+        self.amplification.note(residual, values)
+        if before is None or residual < before:
+            self.best, self.best_estimate = self.theta, self.amplification.error(residual, values)
+        if self.best_estimate is not None and self.best_estimate <= self.tol:
+            self.stopped = "tolerance"
+        elif residual < ROUNDING:
+            self.stopped = "rounding"
+        if self.stopped:
+            return
+        most = min(6 * len(self.theta), MEMORY // len(self.theta))
+        if self.watch.too_few_points and self.num_points < most and self.fixed is None:
+            self.num_points = min(int(1.5 * self.num_points), most)
+            self.until = self.iteration
+        if verdict == "again":
+            self._begin_again()
+        elif verdict == "wider":
+            self.theta = self.best
+            if not self._widen():
+                self.stopped = "stagnation" if self.watch.largest else ""
+                self.watch.largest = True
+
+    def _begin_again(self) -> None:
+        """Another network from the start."""
+        old = self.ansatz.network
+        self.ansatz = self.ansatz.with_network(
+            SmallNetwork(
+                old.inputs,
+                old.outputs,
+                width=old.width,
+                depth=old.depth,
+                seed=key(self.seed, "network", self.watch.beginning) % 2**31,
+            )
+        )
+        self.theta = torch.cat(
+            [self.ansatz.network.weights(), torch.zeros(len(self.problem.unknowns), dtype=torch.float64)]
+        )
+        self.method, self.amplification = type(self.method)(), Amplification()
+        self.best, self.best_estimate, self.until = self.theta, None, self.iteration
+
+    def _widen(self) -> bool:
+        """Whether the network could become wider; its answers stay as they are."""
+        old = self.ansatz.network
+        width, seed = math.ceil(WIDER * old.width), key(self.seed, "widened", old.width) % 2**31
+
+        def wider(theta: Tensor) -> Tensor:
+            old.read(theta[: old.size])
+            return torch.cat([old.widened(width, seed).weights(), theta[old.size :]])
+
+        wide = old.widened(width, seed)
+        if wide.size > LARGEST or not self.method.grows or self.fixed is not None:
+            return False
+        self.theta, self.best = wider(self.theta), wider(self.best)
+        self.ansatz = self.ansatz.with_network(wide)
+        self.num_points = max(self.num_points, self._enough(wide.size))
+        self.until = self.iteration
+        return True
+
+    def _weigh(self) -> None:
+        """With data: the next rung, a wider network, or the end."""
+        unknowns = self.theta[self.ansatz.network.size :]
+        errors = inner_errors(self.system, self.theta)
+        verdict = self.ladder.next(self._misfit(-1), unknowns, errors)
+        if verdict == "up":
+            self.best = self.theta
+            relative = [
+                abs(float(error * unknown.slope(inner) / unknown.value(inner)))
+                for unknown, inner, error in zip(self.system.unknowns.values(), unknowns, errors, strict=True)
+            ]
+            if relative and max(relative) <= self.tol:
+                self.stopped = "tolerance"
+        elif verdict == "down" or (verdict == "wider" and not self._widen()):
+            self.theta, self.stopped = self.best, "data"
+        if self.stopped:
+            self.ladder.back()
+            self._assemble()
+
+    def _unused(self, ansatz: Ansatz, theta: Tensor) -> float:
+        """The root mean square of the scaled residuals at the points that are never used, and of the conditions that are learnt."""
+        rows = Part(self.checked, tuple(1 / size for size in self.sizes))
+        return math.sqrt(System(ansatz, [rows, *self.faces]).loss(theta))
+
+    def _misfit(self, part: int) -> float:
+        return math.sqrt(System(self.ansatz, [self.system.parts[part]]).loss(self.theta))
+
+    def _values(self) -> Tensor:
+        """What the error is measured by, scaled, at the points of measurement, for the theta that the network holds: [rows, CHECKED].
+
+        The components; of one that enters by its derivatives alone and has no given values, such as a pressure, the derivatives, for it is
+        known up to a function that they do not see.
+        """
+        jet, zero = self.problem.jet, (0,) * len(self.problem.coordinates)
+        with torch.no_grad():
+            parts = [self.ansatz.series(block) for block in self.checked]
+        found = []
+        for name, scale in self.ansatz.scales.items():
+            needed = self.problem.needed[name.partition(".")[0]]
+            floats = zero not in needed and self.problem.conditions.is_free(name)
+            for index in sorted(needed) if floats else [zero]:
+                place = jet.places[index]
+                found.append(torch.cat([series[name][place] for series in parts]) / scale)
+        return torch.stack(found)
+
+    def _limit(self, estimate: float | None, residual: float) -> str:
+        """What stands in the way of a smaller error, in words."""
+        if self.stopped == "tolerance":
+            return "the tolerance was reached"
+        if self.observed is not None:
+            return "the data" if self.stopped == "data" else "the optimizer: the fit was still moving"
+        if self.stopped == "rounding":
+            return "rounding: the residual is at the end of double precision"
+        if self.watch.too_few_points:
+            return f"sampling: the residual between the points is {self.watch.sampling**0.5:.1f} times the one at them"
+        if self.stopped == "stagnation":
+            return f"the network: {self.ansatz.network.size} weights, and nothing improved any more"
+        return "the optimizer: the residual was still falling"
+
+    # ---- the state
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the solver knows, as tensors and plain numbers."""
+        seen, method = self.amplification.state(), self.method.state()
+        return {
+            "tensors": {"theta": self.theta, "best": self.best, "points": self.points}
+            | {f"amplification.{name}": value for name, value in seen[0].items()}
+            | {f"method.{name}": value for name, value in method[0].items()},
+            "numbers": {
+                "amplification": seen[1],
+                "method": method[1] | {"name": type(self.method).__name__},
+                "ladder": asdict(self.ladder),
+                "watch": asdict(self.watch),
+                "width": self.ansatz.network.width,
+                "depth": self.ansatz.network.depth,
+                "history": [asdict(record) for record in self.history],
+            }
+            | {name: getattr(self, name) for name in COUNTED},
+        }
+
+    def _read(self, state: Mapping[str, Any]) -> None:
+        tensors, numbers = state["tensors"], state["numbers"]
+        if numbers["seed"] != self.seed:
+            raise ValueError(f"the state is of seed {numbers['seed']}; this solver has seed {self.seed}")
+        old = self.ansatz.network
+        network = SmallNetwork(old.inputs, old.outputs, width=numbers["width"], depth=numbers["depth"])
+        if tensors["theta"].shape != (network.size + len(self.problem.unknowns),):
+            raise ValueError("the state belongs to another problem: its weights do not fit")
+        self.ansatz = self.ansatz.with_network(network)
+        # copies lie in memory as the originals did: sums of unaligned numbers round otherwise
+        self.theta, self.best, self.points = (tensors[name].clone() for name in ("theta", "best", "points"))
+        self.amplification.read(_under("amplification.", tensors), numbers["amplification"])
+        if numbers["method"]["name"] != type(self.method).__name__:
+            raise ValueError(
+                f"the state is of {numbers['method']['name']}; this solver has {type(self.method).__name__}: pass the same method="
+            )
+        self.method.read(_under("method.", tensors), numbers["method"])
+        self.ladder, self.watch = Ladder(**numbers["ladder"]), Watch(**numbers["watch"])
+        self.history = [Record(**record) for record in numbers["history"]]
+        for name in COUNTED:
+            setattr(self, name, numbers[name])
+        self._begin()
+        if len(self.points):
+            self._assemble()
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _method_for(size: int) -> Method:
+    """The best method that so many weights allow."""
+    if size <= LARGEST:
+        return LevenbergMarquardt()
+    return SelfScaledBroyden() if size <= LARGEST_DENSE else LimitedMemory()
+
+
+COUNTED = (
+    "seed",
+    "iteration",
+    "round",
+    "until",
+    "num_points",
+    "best_estimate",
+    "seconds",
+)

@@ -1,0 +1,95 @@
+"""`hubel solve` and what `resume`, `report` and `runs` do with the folder."""
+
+import json
+import signal
+import sys
+
+import pytest
+
+import hubel
+from hubel.cli.main import main
+from hubel.workflows.solved import Watch
+
+FILE = """
+import hubel
+
+problem = hubel.physics.Problem(lambda u: u.t + u, domain=dict(t=(0, 1)), initial=1.0)
+"""
+
+
+def run(arguments, monkeypatch):
+    """Exit code of `hubel ARGUMENTS`, in this process."""
+    monkeypatch.setattr(sys, "argv", ["hubel", *map(str, arguments)])
+    with pytest.raises(SystemExit) as leaving:
+        main()
+    return leaving.value.code or 0
+
+
+@pytest.fixture(autouse=True)
+def no_page(monkeypatch):
+    monkeypatch.setattr(hubel.show.equation, "report", lambda folder: "<html></html>")
+
+
+def test_the_road(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "decay.py"
+    path.write_text(FILE)
+    place = tmp_path / "run"
+
+    def is_due(self, seconds):
+        signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Watch, "is_due", is_due)
+        assert run(["solve", path, "--tol", "1e-3", "-o", place], patch) == 130
+    assert f"hubel resume {place} --equation decay.py" in capsys.readouterr().err
+    assert run(["resume", place], monkeypatch) == 1
+    assert "solves the file decay.py, which a folder does not run" in capsys.readouterr().err
+    assert run(["resume", place, "--equation", path, "--device", "cuda"], monkeypatch) == 2
+    assert "--device is for runs of labelled data" in capsys.readouterr().err
+    assert run(["resume", place, "--equation", path, "--json", "-q"], monkeypatch) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["reached"]
+    assert told["estimate"] < 1e-3
+    assert told["run"] == str(place)
+    assert run(["report", place], monkeypatch) == 0
+    assert capsys.readouterr().out.strip() == str(place / "report.html")
+    assert run(["runs", tmp_path], monkeypatch) == 0
+    assert "finished     equation" in capsys.readouterr().out
+    assert run(["solve", path, "-o", place], monkeypatch) == 1
+    assert "is a run already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["solve", "burger"], "there is no equation 'burger'. Did you mean \"burgers\"?"),
+        (["solve", "heat", "--tol", "0"], "--tol is 0; expected a relative error between 0 and 1"),
+        (["solve", "heat", "--budget", "soon"], "a duration of 'soon' is not understood"),
+        (["resume", "nowhere", "--equation", "a.py"], "--equation is for the run of an equation"),
+    ],
+)
+def test_wrong_words(arguments, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(arguments, monkeypatch) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_work_that_can_not_be_done(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "points.csv").write_text("time,x,u\n0,0,1\n")
+    for arguments, said in (
+        (["solve", "mine.py"], "mine.py does not exist"),
+        (["solve", "heat", "--data", "points.csv"], "data has no column 't'; it has x, u"),
+        (["solve", "burgers-discovery", "--noise", "-1"], "noise is -1.0"),
+    ):
+        assert run(arguments, monkeypatch) == 1
+        assert said in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["points.csv"]
+
+
+def test_the_list(monkeypatch, capsys):
+    assert run(["solve"], monkeypatch) == 0
+    assert "burgers            Burgers: u_t + u u_x = 0.0031831 u_xx" in capsys.readouterr().out
+    assert run(["solve", "--json"], monkeypatch) == 0
+    assert {"heat", "allen-cahn", "taylor-green"} <= set(json.loads(capsys.readouterr().out))
