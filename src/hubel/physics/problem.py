@@ -132,7 +132,9 @@ class Problem:
         zero = (0,) * len(self.ranges)
         values = {name for name in self.fields if zero in self.needed[name]}
         return frozenset(
-            name for name in self.components if name.partition(".")[0] not in values and self.conditions.is_free(name)
+            name
+            for name in self.components
+            if name.partition(".")[0] not in values and self.conditions.is_free(name)
         )
 
     def residuals(
