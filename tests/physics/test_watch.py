@@ -21,6 +21,11 @@ def test_the_largest_network_is_given_more_time():
     assert [watch.next(0.01, 1e-4) for _ in range(LAST + 1)] == ["on"] * LAST + ["wider"]
 
 
+def test_one_network_is_never_exchanged_and_has_the_longest_patience():
+    watch = Watch.of_one_network()
+    assert [watch.next(0.5, 0.25) for _ in range(LAST + 1)] == ["on"] * LAST + ["wider"]
+
+
 def test_a_falling_residual_goes_on_and_points_are_counted_as_too_few():
     watch = Watch()
     assert all(watch.next(0.8**k, 0.64**k) == "on" for k in range(40)) and not watch.too_few_points

@@ -38,6 +38,11 @@ class Watch:
     beginning: int = 0
     largest: bool = False
 
+    @staticmethod
+    def of_one_network() -> Watch:
+        """Of a solver whose network neither grows nor is exchanged."""
+        return Watch(beginning=BEGINNINGS - 1, largest=True)
+
     @property
     def too_few_points(self) -> bool:
         """Whether the residual is small at the points alone."""
