@@ -55,7 +55,7 @@ def main() -> None:
         {
             "id": "explanations of others' networks",
             "title": "Explanations of networks as torchvision and timm write them",
-            "work": "random weights in float64, one picture, another as baseline; residual of completeness, relative",
+            "work": "random weights in float64, one picture, another as baseline; the residual of completeness (of integrated gradients: after 14 to 20 steps), and CPU seconds",
             "machine": machine.as_json(given.threads),
             "versions": {
                 name: version(name)
