@@ -11,12 +11,12 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 demo: $(VENV)/.installed
 	$(BIN)/hubel demo
 
-# Lint, types, tests and doctests.
+# Lint, types, tests and doctests; as many tests at once as there are cores, each on one thread.
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 # Every benchmark in its short form: that it works, not how fast.
 quick: $(VENV)/.installed-dev

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as oracle
 
-from hubel.metrics import brier, expected_calibration_error, log_loss, reliability
+from hubel.metrics import brier, calibration, expected_calibration_error, log_loss, reliability
 
 
 @pytest.fixture
@@ -78,3 +78,21 @@ def test_what_is_not_a_probability_is_refused():
     with pytest.raises(ValueError, match="no examples"):
         log_loss([], np.zeros((0, 2)))
     assert log_loss([1], [[1.0, 0.0]]).value < 88
+
+
+def test_the_error_of_many_examples_is_that_of_few(monkeypatch):
+    """Above a number of examples the sums are drawn from their normal limit, without a column a bin."""
+    generator = np.random.default_rng(0)
+    p = generator.uniform(size=3000)
+    targets = (generator.uniform(size=3000) < 0.9 * p).astype(int)
+    few = expected_calibration_error(targets, p)
+    monkeypatch.setattr(calibration, "EXACT_UNITS", 2000)
+    many = expected_calibration_error(targets, p)
+    assert many.value == few.value
+    assert (many.low, many.high) == pytest.approx((few.low, few.high), rel=0.1)
+    gaps, number = generator.normal(size=500), generator.integers(0, 3, size=500)
+    columns = np.zeros((500, 4))
+    columns[np.arange(500), number], columns[:, -1] = gaps, 1
+    drawn = calibration._sums_of_many(gaps, number, np.random.default_rng(1))
+    np.testing.assert_allclose(drawn.mean(axis=0), columns.sum(axis=0), atol=3)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(columns.T) * 500, atol=25)

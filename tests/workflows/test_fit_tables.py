@@ -155,7 +155,10 @@ def test_several_values_have_a_score_each_in_their_unit(columns, tmp_path):
     table = written(tmp_path, {**columns, "age [Gyr]": np.linspace(1, 900, NUM).tolist()})
     run = fit(table, tmp_path, target=["mass", "age"], options={"ignore": "kind"})
     assert run.objective.units == ("Msun", "Gyr")
-    both = run.test["rmse_mass"]["value"] + run.test["rmse_age"]["value"]
+    assert list(run.test)[:3] == ["r2", "rmse_mass", "rmse_age"] and "rmse" not in run.test
+    alike = written(tmp_path, {**columns, "size [Msun]": np.linspace(1, 900, NUM).tolist()})
+    run = fit(alike, tmp_path / "alike", target=["mass", "size"], options={"ignore": "kind"})
+    both = run.test["rmse_mass"]["value"] + run.test["rmse_size"]["value"]
     assert run.test["rmse"]["value"] == pytest.approx(both / 2)
 
 

@@ -10,8 +10,10 @@ from hubel.core.random import numpy_generator
 from hubel.core.types import Interval
 from hubel.metrics.inputs import class_probabilities
 from hubel.metrics.intervals import (
+    EXACT_UNITS,
     RESAMPLES,
     bootstrap,
+    limiting_sums,
     normal_quantile,
     resampled_sums,
     undefined,
@@ -107,6 +109,14 @@ def reliability(targets, probabilities, *, bins: int = 15, level: float = 0.95) 
     return tuple(found)
 
 
+def _sums_of_many(gaps: np.ndarray, number: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Resampled sums [R, B + 1] of the gaps in each bin, and the count: as of columns of which each example fills one, without making them."""
+    count, total = len(gaps), np.bincount(number, gaps)
+    spread = np.zeros((len(total) + 1, len(total) + 1))
+    spread[:-1, :-1] = np.diag(np.bincount(number, gaps**2)) - np.outer(total, total) / count
+    return limiting_sums(np.append(total, count), spread * count / (count - 1), generator, RESAMPLES)
+
+
 def expected_calibration_error(
     targets, probabilities, *, bins: int = 15, groups=None, level: float = 0.95, seed: int = 0
 ) -> Interval:
@@ -129,15 +139,19 @@ def expected_calibration_error(
     """
     normal_quantile(level)
     confidence, right, number = _binned(targets, probabilities, bins)
-    gaps = np.zeros((len(confidence), int(number.max()) + 1))
-    gaps[np.arange(len(gaps)), number] = right - confidence
-    count = len(gaps)
-    value = float(np.abs(gaps.sum(axis=0)).sum() / count)
-    units = units_of(np.concatenate([gaps, np.ones((count, 1))], axis=1), groups)
-    if len(units) < 2:
-        return undefined("one example or one group: no interval", level=level, count=count)
-    sums = resampled_sums(units, numpy_generator(seed, "calibration"), RESAMPLES)
-    observed = gaps.sum(axis=0) / count
+    gaps, count = right - confidence, len(confidence)
+    observed = np.bincount(number, gaps) / count
+    value = float(np.abs(observed).sum())
+    generator = numpy_generator(seed, "calibration")
+    if groups is None and count > EXACT_UNITS:
+        sums = _sums_of_many(gaps, number, generator)
+    else:
+        columns = np.zeros((count, len(observed) + 1))
+        columns[np.arange(count), number], columns[:, -1] = gaps, 1
+        units = units_of(columns, groups)
+        if len(units) < 2:
+            return undefined("one example or one group: no interval", level=level, count=count)
+        sums = resampled_sums(units, generator, RESAMPLES)
     noise = sums[:, :-1] / sums[:, -1:] - observed
     scales = np.linspace(0, 2.5, 76)
     drawn = np.stack([np.abs(scale * observed + noise).sum(axis=1) for scale in scales])

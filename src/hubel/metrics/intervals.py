@@ -137,11 +137,20 @@ def resampled_sums(units: np.ndarray, generator: np.random.Generator, resamples:
     """Sums [R, M] over units drawn with replacement."""
     size = len(units)
     if size > EXACT_UNITS:
-        spread = np.atleast_2d(np.cov(units, rowvar=False)) * size
-        return generator.multivariate_normal(
-            units.sum(axis=0), spread, size=resamples, method="eigh", check_valid="ignore"
-        )
+        mean = units.mean(axis=0)
+        spread = np.zeros((len(mean), len(mean)))
+        for start in range(0, size, EXACT_UNITS):
+            apart = units[start : start + EXACT_UNITS] - mean
+            spread += apart.T @ apart
+        return limiting_sums(mean * size, spread / (size - 1) * size, generator, resamples)
     return np.concatenate([weights @ units for weights in resampling_weights(generator, size, resamples)])
+
+
+def limiting_sums(
+    total: np.ndarray, spread: np.ndarray, generator: np.random.Generator, resamples: int
+) -> np.ndarray:
+    """The normal law to which resampled sums tend: [R, M] about `total` [M] with the covariance `spread` [M, M]."""
+    return generator.multivariate_normal(total, spread, size=resamples, method="eigh", check_valid="ignore")
 
 
 def resampling_weights(
