@@ -148,7 +148,7 @@ def best_batch(captum: Worker, case: Case) -> int:
     """The number of perturbations an evaluation with which Captum is fastest, of some 64 places."""
     seconds, stride = {}, max(case.patch, (case.size - case.patch) // 7)
     for batch in BATCHES:
-        asked = {"patch": case.patch, "stride": stride, "batch": batch}
+        asked = {"patch": max(case.patch, stride), "stride": stride, "batch": batch}
         seconds[batch] = min(
             captum.ask("occlude", **asked)["seconds"] for _ in range(1 if case.size > 224 else 2)
         )
