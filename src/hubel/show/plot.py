@@ -72,13 +72,14 @@ def plot(
         y = up(level[0])
         parts.append(f'<path class="level" d="M{LEFT} {y:.1f}H{right}"/>')
         parts.append(text(right - 4, y - 5, level[1], "end", "note"))
-    ends = []
+    ends, drawn = [], []
     for curve, xs, ys in shown:
         places = [(across(a), up(b)) for a, b in zip(xs, ys, strict=True)]
-        parts += _drawn(places, curve)
+        drawn += _drawn(places, curve)
         seen = [p for p in places if not (math.isnan(p[0]) or math.isnan(p[1]))]
         if seen and curve.name:
             ends.append((curve, *max(seen)))
+    parts += _inside(drawn, right, bottom) if y_limits else drawn
     heights = _apart([y for *_, y in ends], bottom)
     for (curve, *_), y in zip(ends, heights, strict=True):
         parts.append(text(right + 8, y + 4, curve.name, "start", f"label {curve.kind}"))
@@ -109,6 +110,13 @@ def regions(
             [(across(float(a)), up(float(b))) for a, b in zip(curve.x, curve.y, strict=True)], curve
         )
     return svg(SIDE + 40, bottom + BOTTOM, parts, alt, "chart square")
+
+
+def _inside(drawn: list[str], right: float, bottom: float, margin: float = 4) -> list[str]:
+    """What is drawn, cut off beyond the axes: a picture in the picture shows nothing outside itself."""
+    box = f"{LEFT - margin} {TOP - margin} {right - LEFT + 2 * margin:g} {bottom - TOP + 2 * margin:g}"
+    x, y, width, height = box.split()
+    return [f'<svg x="{x}" y="{y}" width="{width}" height="{height}" viewBox="{box}">', *drawn, "</svg>"]
 
 
 def _drawn(places: list[tuple[float, float]], curve: Curve) -> list[str]:

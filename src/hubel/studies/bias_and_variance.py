@@ -58,7 +58,7 @@ def _bias_and_variance(quick: bool, seed: int) -> Study:
         More capacity means less bias and more variance. (One of the lectures has the two words swapped: it says that a larger capacity reduces
         the variance and raises the bias.) Of the networks the test error is least at {_units(least)}; from {_units(widths[0])} to
         {_units(widths[-1])} the bias² goes from {nets[widths[0]]["bias2"]:.2g} to {nets[widths[-1]]["bias2"]:.2g} and the variance from
-        {nets[widths[0]]["variance"]:.2g} to {nets[widths[-1]]["variance"]:.2g}. Belkin et al. (2019) find test errors that fall again
+        {nets[widths[0]]["variance"]:.2g} to {nets[widths[-1]]["variance"]:.2g}.{_outliers(nets)} Belkin et al. (2019) find test errors that fall again
         for models with far more parameters than data.""",
         figures=(
             _figure(
@@ -131,6 +131,20 @@ def _truth(x: np.ndarray) -> np.ndarray:
     return np.sin(2.5 * x) + 0.5 * x
 
 
+def _outliers(nets: dict[int, dict[str, float]]) -> str:
+    """What a mean far above its median says: some fits swing out between the training inputs."""
+    far = [width for width, found in nets.items() if found["test"] > 3 * found["test_median"]]
+    told = [
+        f"at {_units(width)} the mean is {nets[width]['test']:.2g}, the median {nets[width]['test_median']:.2g} and the worst {nets[width]['test_worst']:.2g}"
+        for width in far
+    ]
+    return (
+        f" Some fits swing out between the training inputs and carry the mean: {'; '.join(told)}."
+        if far
+        else ""
+    )
+
+
 def _decomposed(fit, draws: int, seed: int) -> dict[str, float]:
     """Training error, test error and its parts, of `fit(x, y)`, which answers a function, over training sets with fresh noise.
 
@@ -153,6 +167,8 @@ def _decomposed(fit, draws: int, seed: int) -> dict[str, float]:
     return {
         "training": float(np.mean(training)),
         "test": float(np.mean(errors)),
+        "test_median": float(np.median(errors)),
+        "test_worst": float(np.max(errors)),
         "bias2": bias2,
         "variance": variance,
         "sum": total,
