@@ -112,7 +112,8 @@ def measure(case: Case, given: Any, versions: dict[str, str]) -> dict[str, Any]:
             captum = stack.enter_context(Worker([given.peers_python, worker_file], threads=given.threads))
             versions |= captum.ask("build", side="captum", net=case.net, size=case.size)["versions"]
             best = best_batch(captum, case)
-            sample = work | {"stride": case.sample or case.stride}
+            stride = case.sample or case.stride
+            sample = {"patch": max(case.patch, stride), "stride": stride}
             share = case.places(sample["stride"]) / places
             peers = {"best": lambda: share / captum.ask("occlude", batch=best, **sample)["seconds"]}
             if case.default is not None:
