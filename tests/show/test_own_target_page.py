@@ -10,6 +10,7 @@ from hubel.show.charts import Line
 from hubel.show.evidence import Evidence
 from hubel.show.itself import itself
 from hubel.show.latent_map import shown_share
+from hubel.show.verdict import verdict
 
 
 def evidence(tmp_path, arrays=None, asked="Reconstruction", losses=(0.9, 0.5), **data):
@@ -95,3 +96,18 @@ def test_rows_of_a_table_stand_beside_what_is_given_back(tmp_path):
     assert first["name"] == "mass [Msun]" and first["numbers"] == ["1.5", "1.75", "2.5", "2.75"]
     assert found["lines"] == []
     assert itself(evidence(tmp_path, arrays), budget=1000)["columns"] is None
+
+
+@pytest.mark.parametrize(
+    ("high", "said"), [(0.6, "The whole interval lies below."), (0.9, "nothing shows yet")]
+)
+def test_the_error_without_a_network_stands_beside_that_of_the_network(tmp_path, high, said):
+    found = evidence(tmp_path)
+    found.about["test"] = {"rmse": {"value": 0.5, "low": 0.4, "high": high}}
+    errors = {"mean of the training examples": 1.25, "8 principal components": 0.75}
+    found.about["baselines"] = {name: {"rmse": error} for name, error in errors.items()}
+    told = verdict(found)["comparison"]
+    assert told.startswith(
+        "Without a network the error would be 1.25 by the mean of the training examples, 0.75 by the 8 principal components."
+    )
+    assert said in told

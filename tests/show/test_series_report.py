@@ -73,6 +73,30 @@ def test_one_naive_forecast_is_not_the_better_one(tmp_path, names, said):
     assert f"Of the squared error {said} the network saves 50.0 %" in found["comparison"]
 
 
+def test_forecasts_in_different_units_are_compared_by_r2(tmp_path):
+    def interval(value):
+        return {"value": value, "low": value - 0.1, "high": value + 0.1}
+
+    naive = {
+        name: {"rmse": interval(1.0), "r2": interval(r2), "skill": interval(skill)}
+        for name, r2, skill in [("a", 0.2, 0.5), ("b", 0.6, 0.3)]
+    }
+    about = {"naive": naive, "test": {"r2": interval(0.7)}}
+    found = verdict(evidence(tmp_path, {"target_names": ["x +1", "y +1"], "units": ["m", "K"]}, about=about))
+    assert "a would give an R² of 0.2; b would give an R² of 0.6." in found["comparison"]
+    assert "saves 30.0 %" in found["comparison"]  # beside b, whose error is the smaller one
+
+
+@pytest.mark.parametrize(
+    ("low", "said"), [(0.1, "The whole interval lies above."), (-0.1, "nothing shows yet")]
+)
+def test_the_mean_has_an_r2_of_0(tmp_path, low, said):
+    about = {"test": {"r2": {"value": 0.2, "low": low, "high": 0.4}}}
+    found = verdict(evidence(tmp_path, {"target_names": ["a", "b"], "units": ["m", "K"]}, about=about))
+    assert found["comparison"].startswith("Always answering the mean of these targets would give 0.")
+    assert said in found["comparison"]
+
+
 def test_a_forecast_is_told_by_its_columns(tmp_path):
     names = [f"{column} +{k}" for k in (1, 2, 3) for column in ("level", "wind")]
     data = {

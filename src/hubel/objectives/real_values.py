@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -21,6 +22,15 @@ from hubel.core.types import Batch, Interval, Loss, Prediction
 from hubel.objectives.objective import OneRowEach, forward, mean_over_batch
 
 MOST_NAMED = 10  # values that have a score of their own each
+
+
+def mixed_units(units: Sequence[str] | None) -> bool:
+    """Whether values are in different units, so that their errors have no mean.
+
+    >>> mixed_units(("m", "kg")), mixed_units(("m", "m")), mixed_units(None)
+    (True, False, False)
+    """
+    return len(set(units or ())) > 1
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,7 @@ class RealValues(OneRowEach, ABC):
 
     @property
     def _mixed(self) -> bool:
-        return len(set(self.units or ())) > 1
+        return mixed_units(self.units)
 
     @abstractmethod
     def losses(self, outputs: Tensor, wanted: Tensor) -> Tensor:

@@ -217,13 +217,15 @@ def naive_scores(evidence: Evidence) -> dict[str, dict[str, Interval]]:
     return found
 
 
-def _beside_naive(naive: dict[str, dict[str, Interval]], unit: str) -> str:
-    """What forecasts that need no learning give, and whether the network is worth it."""
-    errors = {name: wording.number(float(f"{scores['rmse'].value:.4g}")) for name, scores in naive.items()}
+def _beside_naive(naive: dict[str, dict[str, Interval]], score: str, unit: str) -> str:
+    """What forecasts that need no learning give (`score` is rmse, or r2 where units differ), and whether the network is worth it."""
+    found = {name: scores[score].value for name, scores in naive.items()}
+    before, after = ("an R² of ", "") if score == "r2" else ("", f" {unit}" if unit else "")
     told = "; ".join(
-        f"{name} would give {error}{' ' + unit if unit else ''}" for name, error in errors.items()
+        f"{name} would give {before}{wording.number(float(f'{value:.4g}'))}{after}"
+        for name, value in found.items()
     )
-    best = min(naive, key=lambda name: naive[name]["rmse"].value)
+    best = max(found, key=lambda name: found[name] if score == "r2" else -found[name])
     saved = naive[best].get("skill")
     if saved is None or math.isnan(saved.low):
         return f"As a forecast, {told}."
@@ -266,8 +268,15 @@ def _comparison(
         if score.high < min(baselines.values()):
             return f"{told}. The whole interval lies below."
         return f"{told}. The interval does not lie below: nothing shows yet that the network has learned what follows what."
-    if name == "rmse" and baselines and "mean of the targets" not in baselines:
-        return _beside_naive(naive, unit) if (naive := naive_scores(evidence)) else ""
+    if naive := {of: scores for of, scores in naive_scores(evidence).items() if name in scores}:
+        return _beside_naive(naive, name, unit)
+    if name == "r2":
+        told = "Always answering the mean of these targets would give 0."
+        if math.isnan(score.low):
+            return told
+        if score.low > 0:
+            return f"{told} The whole interval lies above."
+        return f"{told} The interval does not lie above it: nothing shows yet that the network has learned."
     if "mean of the targets" in baselines and name == "rmse":
         best = baselines["mean of the targets"]
         told = f"Always answering the mean of these targets would give {wording.number(float(f'{best:.4g}'))}{' ' + unit if unit else ''}."

@@ -15,7 +15,7 @@ from hubel.data.forecasting import NaiveForecast, naive_forecasts
 from hubel.data.preprocessing import Scaling, scaling_of
 from hubel.metrics import regression, skill
 from hubel.objectives import AbsoluteError, GaussianLikelihood, Huber, Objective, SquaredError
-from hubel.objectives.real_values import RealValues
+from hubel.objectives.real_values import RealValues, mixed_units
 
 NUM_EXAMPLES = 8
 NUM_ENTERING = 16
@@ -75,8 +75,9 @@ def naive_scores(
         scores: dict[str, Interval] = dict(regression(targets, naive.values, part.groups))
         scores["skill"] = skill(targets, prediction.values, naive.values, groups=part.groups)
         found[naive.name] = {name: score.as_json() for name, score in scores.items()}
-        if best is None or scores["rmse"].value < best[0]:
-            best = (scores["rmse"].value, naive)
+        error = 1 - scores["r2"].value if mixed_units(part.units) else scores["rmse"].value
+        if best is None or error < best[0]:
+            best = (error, naive)
     return found, None if best is None else best[1]
 
 
