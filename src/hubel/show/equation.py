@@ -23,6 +23,7 @@ from hubel.data.archives import opened_npz
 from hubel.fitting.about import read_equation
 from hubel.show import wording
 from hubel.show.figures import BLUE, INK, RED, RULE, SOFT
+from hubel.show.template import rendered
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -210,8 +211,6 @@ def course(run: Solved | os.PathLike[str] | str) -> Figure:
 
 def report(run: Solved | os.PathLike[str] | str) -> str:
     """The page of the run of an equation: HTML in one file that loads nothing."""
-    import jinja2
-
     solved = _solved(run)
     about = solved.about
     figures = [("Over the domain", _maps_said(solved), maps(solved))]
@@ -225,14 +224,8 @@ def report(run: Solved | os.PathLike[str] | str) -> str:
         )
     if solved.rows:
         figures.append(("Error against time", _course_said(), course(solved)))
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("equation.html").render(
+    return rendered(
+        "equation.html",
         title=solved.title,
         formula=about["problem"].get("formula", ""),
         kicker=" · ".join(

@@ -22,6 +22,7 @@ from hubel.show.examples import entering, mistakes
 from hubel.show.itself import itself
 from hubel.show.masks import masks
 from hubel.show.several import several
+from hubel.show.template import rendered
 from hubel.show.text import text
 from hubel.show.verdict import verdict
 
@@ -52,25 +53,10 @@ def report(run: Evidence | os.PathLike[str] | str) -> str:
         (PICTURES // 8, 300),
         (PICTURES // 32, 40),
     ):
-        page = _rendered(evidence, pictures, rows)
+        page = rendered("report.html", **_page(evidence, pictures, rows))
         if len(page.encode("utf-8")) < LIMIT:
             break
     return page
-
-
-def _rendered(evidence: Evidence, pictures: int, rows: int) -> str:
-    import jinja2
-    from markupsafe import Markup
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["svg"] = Markup  # drawings of charts.py, which escapes what it writes
-    return environment.get_template("report.html").render(_page(evidence, pictures, rows))
 
 
 def _page(evidence: Evidence, pictures: int, rows: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from hubel.core.version import VERSION
 from hubel.show import wording
+from hubel.show.template import rendered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,19 +66,9 @@ def study_page(study: Study) -> str:
     >>> "A &lt;b&gt;" in page, "<td" in page, "://" in page
     (True, True, False)
     """
-    import jinja2
-    from markupsafe import Markup
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["svg"] = Markup  # drawings of plot.py, which escapes what it writes
     form = "quick form: smaller than the study is meant to be" if study.quick else "full form"
-    return environment.get_template("study.html").render(
+    return rendered(
+        "study.html",
         study=study,
         kicker=f"study · {form} · {wording.duration(study.seconds)}",
         paragraphs=[_prose(part) for part in study.seen.strip().split("\n\n")],
