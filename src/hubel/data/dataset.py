@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from hubel.data.boxes import check_boxes, object_counts
 from hubel.data.masks import pixel_counts
 from hubel.data.rows import Rows
 
@@ -51,7 +52,7 @@ class Dataset:
 
     `inputs` [N, C, H, W] (or [N, C, D, H, W], [N, F]) keep the stored type: `uint8` stays `uint8`, 16 bits stay 16 bits. They may be
     memory-mapped, and the memory order may be channels-last. `targets` are class numbers [N] (int64, with `classes`),
-    several yes/no labels [N, K] (uint8, with `classes`), masks [N, H, W] (uint8, the class of every pixel or 255 for none, with `classes`), class probabilities [N, K] (floating, with `classes`), or real values [N, K] (floating, with `target_names`, `units`); the inputs
+    several yes/no labels [N, K] (uint8, with `classes`), masks [N, H, W] (uint8, the class of every pixel or 255 for none, with `classes`), boxes [N, M, 6] (float32, see `hubel.data.boxes`, with `classes`), class probabilities [N, K] (floating, with `classes`), or real values [N, K] (floating, with `target_names`, `units`); the inputs
     themselves (the same array) where a network is to give back what it was shown.
     `lengths` [N] are the numbers of steps of series [N, L, F] of different lengths, zero beyond them. `alphabet` are the symbols
     whose numbers the inputs [N, L] (and targets [N, L]) are. `labels` [N] are words shown beside the examples, which nothing learns.
@@ -107,6 +108,8 @@ class Dataset:
                 )
         self._check_lengths()
         self._check_masks()
+        if self.has_boxes:
+            check_boxes(self.targets, self.inputs.shape, len(self.classes or ()))
         known = SYMMETRIES_OF_SERIES if self.inputs.ndim == 3 else SYMMETRIES
         unknown = set(self.symmetries) - set(known)
         if unknown:
@@ -149,7 +152,7 @@ class Dataset:
     def __repr__(self) -> str:
         shape = " × ".join(map(str, self.inputs.shape[1:]))
         kind = (
-            f"{len(self.classes)} classes{' of pixels' if self.has_masks else ''}"
+            f"{len(self.classes)} classes{' of pixels' if self.has_masks else ' of objects' if self.has_boxes else ''}"
             if self.classes
             else "its own targets"
             if self.is_its_own_target
@@ -214,7 +217,12 @@ class Dataset:
     @property
     def has_masks(self) -> bool:
         """The targets are masks [N, H, W]: the class of every pixel."""
-        return self.classes is not None and self.targets.ndim == 3
+        return self.classes is not None and self.targets.ndim == 3 and self.targets.dtype.kind != "f"
+
+    @property
+    def has_boxes(self) -> bool:
+        """The targets are boxes [N, M, 6]: the objects of every picture."""
+        return self.classes is not None and self.targets.ndim == 3 and self.targets.dtype.kind == "f"
 
     @property
     def entering(self) -> tuple[int, ...]:
@@ -241,13 +249,15 @@ class Dataset:
         return replace(self, inputs=inputs, targets=targets, **pick)  # type: ignore[arg-type]
 
     def class_counts(self) -> dict[str, int]:
-        """Examples of each class (yes answers, for several yes/no labels; the likeliest class, for probabilities; pixels, for masks)."""
+        """Examples of each class (yes answers, for several yes/no labels; the likeliest class, for probabilities; pixels, for masks; objects, for boxes)."""
         if self.classes is None:
             return {}
         if self.is_multilabel:
             counts = self.targets.astype(np.int64).sum(0)
         elif self.has_probabilities:
             counts = np.bincount(self.targets.argmax(1), minlength=len(self.classes))
+        elif self.has_boxes:
+            counts = object_counts(self.targets, len(self.classes))
         elif self.has_masks:
             counts = pixel_counts(self.targets, len(self.classes))
         else:
