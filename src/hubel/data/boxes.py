@@ -58,7 +58,7 @@ def check_boxes(boxes: np.ndarray, shape: tuple[int, ...], num_classes: int) -> 
     there = boxes[:, :, CLASS] != NO_OBJECT
     numbers = boxes[:, :, CLASS]
     left, upper, right, lower = (boxes[:, :, side] for side in range(4))
-    wrong: Mapping[str, np.ndarray] = {
+    wrong: Mapping[str, Any] = {
         "is not finite": ~np.isfinite(boxes).all(2),
         f"has a class that is no number from 0 to {num_classes - 1}": (numbers != np.round(numbers))
         | (numbers < 0)
