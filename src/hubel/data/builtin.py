@@ -25,6 +25,7 @@ from hubel.data.arrays import from_arrays
 from hubel.data.cifar import read_cifar
 from hubel.data.dataset import Dataset
 from hubel.data.idx import parse_idx, uncompressed
+from hubel.data.scenes import COUNTS, compose_scenes
 from hubel.data.texts import EMBEDDED, load_as_text
 
 Progress = Callable[[int, int], None]
@@ -51,6 +52,11 @@ _IDX_NAMES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
+
+SCENES = {
+    "fashion-scenes": "2,000 scenes of 128 × 128 pixels with one to six pieces of Fashion-MNIST on grainy textures, with their boxes",
+    "fashion-scenes-shifted": "the 200 test scenes of fashion-scenes on woven textures: the same pieces at the same places",
+}
 
 BUILTIN: dict[str, BuiltIn] = {
     b.name: b
@@ -139,6 +145,7 @@ BUILTIN: dict[str, BuiltIn] = {
             address="https://www.cs.toronto.edu/~kriz/{}",
             system=("/usr/share/datasets/cifar-100",),
         ),
+        *(BuiltIn(name=name, title=title, symmetries=(), licence="MIT") for name, title in SCENES.items()),
         *(BuiltIn(name=t.name, title=t.title, symmetries=(), licence=t.licence) for t in EMBEDDED.values()),
     )
 }
@@ -167,6 +174,8 @@ def load_builtin(
     declared = frozenset(known.symmetries if symmetries is None else symmetries)
     if name == "digits":
         data = _digits(known)
+    elif name in SCENES:
+        data = _scenes(name, load_builtin("fashion-mnist", download=download, progress=progress))
     else:
         folder = _folder_of(known, download, progress)
         data = (
@@ -175,6 +184,13 @@ def load_builtin(
             else _read_idx(known, folder)
         )
     return replace(data, symmetries=declared, source=f"built-in {name}: {known.title}")
+
+
+def _scenes(name: str, pieces: Dataset) -> Dataset:
+    if name == "fashion-scenes":
+        return compose_scenes(pieces, name=name)
+    shifted = compose_scenes(pieces, texture="weave", counts={"test": COUNTS["test"]}, name=name)
+    return replace(shifted, part=None)
 
 
 def _digits(known: BuiltIn) -> Dataset:

@@ -200,7 +200,7 @@ class Dataset:
             reading = reading_of_itself(reading, self.name)
         if labels is None and self.classes is not None and self.targets.ndim == 1:
             labels = np.asarray(self.classes)[self.targets]
-        reading = {name: value for name, value in reading.items() if name != "masks"}
+        reading = {name: value for name, value in reading.items() if name not in ("masks", "boxes")}
         asked = {"classes": None, "target_names": None, "units": None, "labels": labels, "reading": reading}
         return replace(self, targets=self.inputs, **asked)  # type: ignore[arg-type]
 
