@@ -38,6 +38,7 @@ MASKS, PIXELS = (
     16,
     2**20,
 )  # pictures in a batch that have a class for every pixel: so many at most, and of so many pixels together
+BOXES = 32  # pictures in a batch that have boxes
 LONG = 20  # epochs from which on rectangles are erased as well
 SHIFT = 0.04  # of the side; on Fashion-MNIST (11 epochs, one seed) 1 pixel was 0.3 points above 2
 
@@ -168,6 +169,8 @@ class Recipe:
 
 def batch_size_of(train: Dataset) -> tuple[int, str]:
     """Windows of text and masks hold many targets each, so that few make a batch; of everything else as many as the number of examples allows."""
+    if train.has_boxes:
+        return _boxes_in_a_batch(train)
     if train.has_masks:
         return _masks_in_a_batch(train)
     if train.alphabet is None:
@@ -183,6 +186,12 @@ def _masks_in_a_batch(train: Dataset) -> tuple[int, str]:
     pixels = train.shape[-2] * train.shape[-1]
     size = min(MASKS, default_batch_size(len(train))[0], max(2, PIXELS // pixels), len(train))
     return size, f"{size * pixels:,} pixels a step, {-(-len(train) // size):,} steps an epoch"
+
+
+def _boxes_in_a_batch(train: Dataset) -> tuple[int, str]:
+    pixels = train.shape[-2] * train.shape[-1]
+    size = min(BOXES, default_batch_size(len(train))[0], max(2, 2 * PIXELS // pixels), len(train))
+    return size, f"{size} pictures a step, {-(-len(train) // size):,} steps an epoch"
 
 
 def default_batch_size(num_train: int) -> tuple[int, str]:
@@ -215,6 +224,8 @@ def default_optimizer(net: nn.Module, batch_size: int) -> tuple[OptimizerChoice,
             "little momentum, as published for DCGAN; after 600 steps on Fashion-MNIST (one seed) samples were at a Fréchet distance of "
             "0.12 from the data, against 0.28 at the published rate of 0.0002"
         )
+    if inside == "hubel.nets.anchor_free":
+        return AdamW(learning_rate=2e-3, weight_decay=0.02), "usual for detectors that learn from scratch"
     if getattr(net, "published", None) is not None:
         return AdamW(learning_rate=1.5e-3, before_last=0.2), (
             "fine-tuning: the layers that hold published weights learn a fifth as fast as the fresh last one"

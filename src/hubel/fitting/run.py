@@ -357,7 +357,7 @@ def pieces_of(
         part.inputs,
         device,
         lengths=part.lengths,
-        batch_size=examples_within(objective, part, AT_ONCE, most=FEW if part.has_masks else 128),
+        batch_size=examples_within(objective, part, AT_ONCE, most=FEW if part.has_masks or part.has_boxes else 128),
     ):
         targets = np.array(part.targets[done : done + len(scores)])
         yield scores, torch.from_numpy(targets)
@@ -370,7 +370,7 @@ def examples_within(objective: Objective, part: Dataset, num_scores: int, *, mos
         inputs=torch.from_numpy(np.array(part.inputs[:1])),
         targets=torch.from_numpy(np.array(part.targets[:1])),
     )
-    return min(most, max(1, num_scores // math.prod(objective.scores_shape(one))))
+    return min(most, max(1, num_scores // math.prod(map(abs, objective.scores_shape(one)))))
 
 
 @torch.no_grad()

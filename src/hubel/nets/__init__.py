@@ -10,6 +10,7 @@ on torch's global generator alone.
 """
 
 from hubel.nets.alexnet import alexnet
+from hubel.nets.anchor_free import anchor_free
 from hubel.nets.autoencoder import autoencoder
 from hubel.nets.character_lm import character_lm
 from hubel.nets.committee import committee
@@ -55,6 +56,7 @@ OF_THEMSELVES = ("autoencoder", "conv_autoencoder", "dcgan", "realnvp", "variati
 
 __all__ = [
     "alexnet",
+    "anchor_free",
     "autoencoder",
     "character_lm",
     "committee",

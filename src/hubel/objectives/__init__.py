@@ -2,10 +2,12 @@
 
 from hubel.objectives.absolute_error import AbsoluteError, Huber
 from hubel.objectives.adversarial import Adversarial
+from hubel.objectives.anchor_free_detection import AnchorFreeDetection
 from hubel.objectives.auxiliary import WithAuxiliary
 from hubel.objectives.binary_cross_entropy import BinaryCrossEntropy
 from hubel.objectives.contract import check
 from hubel.objectives.cross_entropy import CrossEntropy
+from hubel.objectives.detection import Detection as Detection
 from hubel.objectives.gaussian import GaussianLikelihood
 from hubel.objectives.hinge import Hinge
 from hubel.objectives.log_likelihood import LogLikelihood
@@ -22,6 +24,7 @@ from hubel.objectives.variational import Variational
 __all__ = [
     "AbsoluteError",
     "Adversarial",
+    "AnchorFreeDetection",
     "BinaryCrossEntropy",
     "CrossEntropy",
     "GaussianLikelihood",

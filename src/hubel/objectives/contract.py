@@ -21,6 +21,7 @@ from hubel.core.types import Batch
 from hubel.objectives.around import Around
 from hubel.objectives.binary_cross_entropy import BinaryCrossEntropy
 from hubel.objectives.cross_entropy import CrossEntropy
+from hubel.objectives.detection import ANY, Detection
 from hubel.objectives.ending import BOUNDS, ending
 from hubel.objectives.gaussian import GaussianLikelihood
 from hubel.objectives.hinge import Hinge
@@ -166,6 +167,9 @@ def _check_outputs(outputs: Tensor, objective: Objective, expected: tuple[int, .
             f"the network returned shape {shape}; expected {expected}: against targets [N] a lost axis would broadcast to [N, N]. "
             "Return outputs.unsqueeze(1), or end the network with Linear(..., 1)"
         )
+    expected = tuple(
+        size if wanted == ANY else wanted for size, wanted in zip(shape, expected, strict=False)
+    ) + expected[len(shape) :]
     if shape != expected and len(expected) > 2:
         raise ContractError(
             f"the network returned shape {shape}; expected {expected}, which {type(objective).__name__} compares with its targets "
@@ -173,6 +177,8 @@ def _check_outputs(outputs: Tensor, objective: Objective, expected: tuple[int, .
             + (
                 ": take one that answers for every pixel, hubel.nets.unet or hubel.nets.enet"
                 if isinstance(objective, PixelCrossEntropy)
+                else ": take a detector, hubel.nets.anchor_free"
+                if isinstance(objective, Detection)
                 else ""
             )
         )

@@ -25,6 +25,7 @@ from hubel.fitting.rules import Backprop
 from hubel.nets.symmetrized import one_view
 from hubel.objectives import Objective
 from hubel.workflows.asking import Wishes, ask_classes, ask_labels, ask_values
+from hubel.workflows.of_boxes import box_objective, net_of_boxes
 from hubel.workflows.of_masks import net_of_masks, pixel_objective
 from hubel.workflows.of_series import forecast_objective, net_of_series
 from hubel.workflows.pretrained import pretrained_net
@@ -57,6 +58,8 @@ def choose_objective(train: Dataset, wishes: Wishes = NO_WISHES) -> tuple[Object
     """The question that the type of the targets asks, and a sentence that says so."""
     if train.alphabet is not None and train.classes is None:
         return next_symbol_of(train, wishes)
+    if train.has_boxes:
+        return box_objective(train, wishes)
     if train.has_masks:
         return pixel_objective(train, wishes)
     if train.is_multilabel:
@@ -84,6 +87,8 @@ def choose_net(train: Dataset, objective: Objective, seed: int, budget: float) -
             )
         if train.kind in ("series", "image series"):
             return net_of_series(train, objective)
+        if train.has_boxes:
+            return net_of_boxes(train, objective)
         if train.has_masks:
             return net_of_masks(train, objective)
         if (found := pretrained_net(train, objective)) is not None:

@@ -25,6 +25,7 @@ from hubel.objectives.objective import Pieces, together
 from hubel.workflows import folders
 from hubel.workflows.display import Display
 from hubel.workflows.given_back import DRAWN, baselines, ids_of, shown_of
+from hubel.workflows.of_boxes import boxes_shown
 from hubel.workflows.of_masks import masks_shown
 from hubel.workflows.of_series import naive_scores, series_entering, series_shown
 from hubel.workflows.write import start_of_a_text, written
@@ -172,6 +173,9 @@ def write_predictions(
     """`predictions.npz`: what was predicted for every example of the part, the pictures or series of the worst (of forecasts beside the
     `naive` one), and what `more` there is.
     """
+    if part.has_boxes:
+        write_arrays(folder, {"ids": ids_of(part)} | boxes_shown(part, prediction) | more)
+        return
     if part.has_masks:
         write_arrays(folder, {"ids": ids_of(part)} | masks_shown(part, prediction) | more)
         return
@@ -261,8 +265,9 @@ def entering(training: Training) -> dict[str, np.ndarray]:
         return series_entering(batch)
     if batch.inputs.ndim not in (4, 5):
         return {}
-    name = "entering_masks" if training.job.train.has_masks else "entering_targets"
-    targets = {name: batch.targets[:NUM_ENTERING].cpu().numpy()}
+    train = training.job.train
+    name = "masks" if train.has_masks else "boxes" if train.has_boxes else "targets"
+    targets = {f"entering_{name}": batch.targets[:NUM_ENTERING].cpu().numpy()}
     lengths = None if batch.lengths is None else batch.lengths[:NUM_ENTERING].cpu().numpy()
     return {
         "entering_pictures": pictures_of(

@@ -38,6 +38,7 @@ from hubel.fitting.penalties import check_penalties
 from hubel.fitting.recipe import default_augmentation
 from hubel.objectives import BinaryCrossEntropy, Hinge, Objective, check
 from hubel.objectives.around import Around
+from hubel.workflows.of_boxes import refuse_boxes
 from hubel.workflows.of_masks import refuse_masks
 from hubel.workflows.prepare import Prepared
 
@@ -53,6 +54,8 @@ def refuse_contradictions(
     _check_all_targets(prepared, plain)
     if prepared.whole.has_masks:
         refuse_masks({name: prepared.part(name) for name in prepared.rows}, net)
+    if prepared.whole.has_boxes:
+        refuse_boxes({name: prepared.part(name) for name in prepared.rows}, net)
     _check_classes(prepared.whole, plain)
     _check_changes(recipe, first, prepared.whole)
     _check_series(prepared, objective, recipe, net, first)
@@ -172,9 +175,11 @@ def _check_blends(recipe: Recipe, data: Dataset, objective: Objective) -> None:
             f"Mixup blends two examples step by step, but {data.name} holds series of different lengths, of which the longer one would be cut: "
             "leave Mixup out, or cut the series to one length"
         )
-    if data.has_masks:
+    if data.has_masks or data.has_boxes:
+        held = "masks" if data.has_masks else "boxes"
         raise ContractError(
-            f"Mixup blends pictures, but the masks of {data.name} hold one class a pixel, which can not be blended: leave Mixup out"
+            f"Mixup blends pictures, but the {held} of {data.name} hold one class {'a pixel' if data.has_masks else 'an object'}, which can not be "
+            "blended: leave Mixup out"
         )
     classes = data.classes is not None and not data.is_multilabel
     one_node = isinstance(objective, BinaryCrossEntropy) and objective.num_outputs == 1

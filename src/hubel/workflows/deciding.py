@@ -127,7 +127,7 @@ def decide(
             "or leave the precision out"
         )
     _refuse_blind_stopping(recipe, prepared)
-    looked_at = batch_size_of(train)[0] if train.has_masks else 32
+    looked_at = batch_size_of(train)[0] if train.has_masks or train.has_boxes else 32
     first = Batches(
         data=train, scaling=prepared.scaling, batch_size=looked_at, seed=recipe.seed, device=device
     )

@@ -137,6 +137,7 @@ def about_data(prepared: Prepared) -> dict[str, Any]:
         "classes": None if whole.classes is None else list(whole.classes),
         "own_target": whole.is_its_own_target,
         "masks": whole.has_masks,
+        "boxes": whole.has_boxes,
         "target_names": names.describe(whole.target_names),
         "units": names.describe(whole.units),
         "channels": names.describe(whole.channels),

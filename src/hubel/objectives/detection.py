@@ -1,0 +1,161 @@
+"""Where the objects of a picture are, and what each is: what all detectors share.
+
+A detector answers candidates [N, R, 8 + K], as many for every picture: the box from which a candidate was found (its place, its anchor, or a
+proposal), the candidate's own box, both (x0, y0, x1, y1) in pixels of the input, and the raw scores of the K classes, whose sigmoids lie in
+[0, 1]. How candidates are told which object they are to find, and what that costs them, is a subclass's own. The reading is the same for all:
+candidates of at least a score, the best first, without those that overlap a better one of their class (non-maximum suppression).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hubel import metrics
+from hubel.core.boxes import nms
+from hubel.core.errors import ContractError
+from hubel.core.types import Batch, Interval, Loss, Prediction
+from hubel.data.boxes import CLASS, IGNORED, NO_OBJECT, objects_of, packed
+from hubel.objectives.objective import Pieces, forward
+
+FOUND_FROM, BOX, SCORES = slice(0, 4), slice(4, 8), slice(8, None)  # columns of candidates
+ANY = -1  # a size that may be any
+SHOWN_SCORE = 0.05
+MOST_CANDIDATES = 1000  # of a picture, that are compared with each other
+HEADLINE = "AP50[all-point]"
+
+
+@dataclass(frozen=True)
+class Detection(ABC):
+    """Objects of K classes, boxes [N, M, 6] (see `hubel.data.boxes`); candidates [N, R, 8 + K].
+
+    `classes` [K] are their names. A picture's detections are its at most `most` candidates with a score of `least_score` or more,
+    without those whose overlap (intersection over union) with a better one of the same class is above `overlap`.
+
+    Raises `ContractError` for another number of names than K, and for scores, overlaps or numbers out of their range.
+    """
+
+    num_outputs: int
+    classes: tuple[str, ...] | None = None
+    least_score: float = SHOWN_SCORE
+    overlap: float = 0.6
+    most: int = 300
+
+    def __post_init__(self) -> None:
+        if self.num_outputs < 1:
+            raise ContractError(f"objects of {self.num_outputs} classes; expected at least one")
+        if self.classes is not None and len(self.classes) != self.num_outputs:
+            raise ContractError(
+                f"{len(self.classes)} class names for {self.num_outputs} outputs: give one per output"
+            )
+        if not 0 <= self.least_score < 1 or not 0 < self.overlap <= 1 or self.most < 1:
+            raise ContractError(
+                f"least_score is {self.least_score}, overlap {self.overlap}, most {self.most}; expected a score from 0 to below 1, an overlap above 0 up "
+                "to 1, and at least one detection"
+            )
+
+    @property
+    def headline(self) -> str:
+        return HEADLINE
+
+    @property
+    def better(self) -> Literal["higher", "lower"]:
+        return "higher"
+
+    def scores_shape(self, batch: Batch) -> tuple[int, ...]:
+        return len(batch), ANY, SCORES.start + self.num_outputs
+
+    @abstractmethod
+    def losses(self, candidates: Tensor, objects: Tensor) -> dict[str, Tensor]:
+        """The parts of the loss of candidates [N, R, 8 + K] and boxes [N, M, 6], whose sum is descended."""
+
+    def __call__(self, net: nn.Module, batch: Batch) -> Loss:
+        parts = self.losses(forward(net, batch), batch.targets)
+        total = torch.stack(list(parts.values())).sum()
+        return Loss(total=total, parts={name: part.detach() for name, part in parts.items()})
+
+    def read(self, outputs: Tensor) -> Prediction:
+        """Detections [N, M', 6], the best first: (x0, y0, x1, y1, class, score) in pixels of the input, class -1 where there is none."""
+        return Prediction(values=packed([self._detections(one) for one in outputs.detach()]), classes=self.classes)
+
+    def _detections(self, candidates: Tensor) -> np.ndarray:
+        """The rows [m, 6] of one picture's candidates [R, 8 + K]."""
+        scores = candidates[:, SCORES].float().sigmoid()
+        above = scores >= self.least_score
+        rows, numbers = above.nonzero(as_tuple=True)
+        scores = scores[rows, numbers]
+        if len(scores) > MOST_CANDIDATES:
+            scores, best = scores.topk(MOST_CANDIDATES)
+            rows, numbers = rows[best], numbers[best]
+        boxes = candidates[rows, BOX].float()
+        kept = nms(boxes, scores, self.overlap, labels=numbers)[: self.most]
+        found = torch.cat([boxes, numbers.unsqueeze(1).float(), scores.unsqueeze(1)], dim=1)[kept]
+        return found.cpu().numpy()
+
+    def score(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        return self.scored([(outputs, targets)])
+
+    def scored(self, pieces: Pieces) -> dict[str, float]:
+        loss, count, found, wanted = 0.0, 0, [], []
+        for outputs, targets in pieces:
+            parts = self.losses(outputs.float(), targets.to(outputs.device))
+            loss += float(torch.stack(list(parts.values())).sum()) * len(outputs)
+            count += len(outputs)
+            found += [self._detections(one) for one in outputs]
+            wanted += list(targets.cpu().numpy())
+        predictions, truths = said(found), true(wanted)
+        return {
+            HEADLINE: metrics.average_precision(predictions, truths, rule=metrics.all_point, interval=False).value,
+            "AP[coco]": metrics.average_precision(predictions, truths, rule=metrics.coco, interval=False).value,
+            "loss": loss / max(count, 1),
+        }
+
+    def answered(self, pieces: Pieces) -> Prediction:
+        found = [self._detections(one) for outputs, _ in pieces for one in outputs]
+        return Prediction(values=packed(found), classes=self.classes)
+
+    def metrics(
+        self, prediction: Prediction, targets: np.ndarray, groups: np.ndarray | None = None
+    ) -> dict[str, Interval]:
+        return metrics.detection(said(prediction.values), true(targets), classes=self.classes, groups=groups)
+
+    def calibrated(self, outputs: Tensor, targets: Tensor) -> Self:
+        return self
+
+    def check_targets(self, targets: Tensor) -> None:
+        if not targets.is_floating_point() or targets.ndim != 3 or targets.shape[2] != 6:
+            raise ContractError(
+                f"objects were asked for, but the targets are {str(targets.dtype).removeprefix('torch.')} of shape {tuple(targets.shape)}; expected boxes "
+                "[N, M, 6], rows (x0, y0, x1, y1, class, ignored) in pixels. For one class a picture write CrossEntropy(K)"
+            )
+        numbers = targets[..., CLASS]
+        numbers = numbers[numbers != NO_OBJECT]
+        if len(numbers) and (int(numbers.min()) < 0 or int(numbers.max()) >= self.num_outputs):
+            raise ContractError(
+                f"class numbers of objects run from {int(numbers.min())} to {int(numbers.max())}, but there are {self.num_outputs} outputs: renumber the "
+                f"classes from 0, or give the objective and the network {int(numbers.max()) + 1} outputs"
+            )
+
+    def expected_initial_loss(self, targets: Tensor) -> float:
+        """Not a number: it depends on how many candidates a network makes."""
+        return float("nan")
+
+
+def said(pictures: Sequence[np.ndarray] | np.ndarray) -> list[dict[str, np.ndarray]]:
+    """Detections [N, M, 6] as the scores of `hubel.metrics` take them."""
+    rows = [objects_of(np.asarray(picture)) for picture in pictures]
+    return [{"boxes": r[:, :4], "labels": r[:, 4].astype(np.int64), "scores": r[:, 5]} for r in rows]
+
+
+def true(pictures: Sequence[np.ndarray] | np.ndarray) -> list[dict[str, np.ndarray]]:
+    """Boxes [N, M, 6] as the scores of `hubel.metrics` take them."""
+    rows = [objects_of(np.asarray(picture)) for picture in pictures]
+    return [
+        {"boxes": r[:, :4], "labels": r[:, CLASS].astype(np.int64), "ignore": r[:, IGNORED] == 1} for r in rows
+    ]
