@@ -48,6 +48,18 @@ def object_counts(boxes: Any, num_classes: int) -> np.ndarray:
     return np.bincount(wanted, minlength=num_classes)
 
 
+def rarest_objects(boxes: Any, num_classes: int) -> np.ndarray:
+    """Of each picture of boxes [N, M, 6] the class that the fewest pictures have: [N]; `num_classes` where it has no object.
+
+    >>> rarest_objects(packed([np.zeros((1, 6)), np.array([[0, 0, 1, 1, 0, 0], [0, 0, 1, 1, 1, 0]]), np.zeros((0, 6))]), 2)
+    array([0, 1, 2])
+    """
+    numbers = np.asarray(boxes)[:, :, CLASS]
+    there = np.stack([(numbers == k).any(axis=1) for k in range(num_classes)], axis=1)
+    rarity = np.where(there, there.sum(0), len(numbers) + 1)
+    return np.where(there.any(axis=1), rarity.argmin(1), num_classes)
+
+
 def check_boxes(boxes: np.ndarray, shape: tuple[int, ...], num_classes: int) -> None:
     """Raise `ValueError` where boxes do not belong to pictures of this `shape` [N, C, H, W] with so many classes: the first picture is named."""
     if boxes.shape[2] != COLUMNS or len(shape) != 4:

@@ -2,7 +2,7 @@
 
 Parts that came with the data are honoured: a given test part is never touched, a missing validation part is carved from train.
 Otherwise: consecutive stretches where the examples are cut from one long series; whole groups where there are groups; the same share of
-every class where there are classes (of masks, of the rarest class that each has); at random else.
+every class where there are classes (of masks and boxes, of the rarest class that each picture has); at random else.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from hubel.core.random import numpy_generator
+from hubel.data.boxes import rarest_objects
 from hubel.data.dataset import PARTS, Dataset
 from hubel.data.masks import rarest_classes
 from hubel.data.targets import is_missing
@@ -213,6 +214,11 @@ def _given_parts(
 
 
 def _strata(data: Dataset) -> tuple[np.ndarray, str]:
+    if data.has_boxes:
+        assert data.classes is not None
+        return rarest_objects(
+            data.targets, len(data.classes)
+        ), "with the same share of each rarest class of an object"
     if data.has_masks:
         assert data.classes is not None
         return rarest_classes(

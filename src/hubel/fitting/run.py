@@ -357,7 +357,9 @@ def pieces_of(
         part.inputs,
         device,
         lengths=part.lengths,
-        batch_size=examples_within(objective, part, AT_ONCE, most=FEW if part.has_masks or part.has_boxes else 128),
+        batch_size=examples_within(
+            objective, part, AT_ONCE, most=FEW if part.has_masks or part.has_boxes else 128
+        ),
     ):
         targets = np.array(part.targets[done : done + len(scores)])
         yield scores, torch.from_numpy(targets)

@@ -62,12 +62,22 @@ def anchor_free(
             f"anchor_free: width and channels must be positive, depth not negative; received width={width}, channels={channels}, depth={depth}"
         )
     net = AnchorFree(
-        body_of(backbone, int(width), shape, steps), channels, int(depth), shape, num_outputs(outputs, "anchor_free")
+        body_of(backbone, int(width), shape, steps),
+        channels,
+        int(depth),
+        shape,
+        num_outputs(outputs, "anchor_free"),
     )
     if isinstance(backbone, nn.Module):
         of = getattr(backbone, "made_by", None)
         backbone = None if of is None else {"name": of.name, "arguments": dict(of.arguments)}
-    given = {"width": int(width), "strides": steps, "channels": channels, "depth": int(depth), "backbone": backbone}
+    given = {
+        "width": int(width),
+        "strides": steps,
+        "channels": channels,
+        "depth": int(depth),
+        "backbone": backbone,
+    }
     return made(net, "anchor_free", inputs=shape, outputs=int(outputs), **given)
 
 

@@ -112,7 +112,9 @@ class ClassifierBody(nn.Module):
                 and tuple(output.shape[2:]) == sides
             ]
             if not fitting:
-                there = sorted({tuple(o.shape[2:]) for *_, o in calls if isinstance(o, Tensor) and o.ndim == 4})
+                there = sorted(
+                    {tuple(o.shape[2:]) for *_, o in calls if isinstance(o, Tensor) and o.ndim == 4}
+                )
                 raise ValueError(
                     f"{type(net).__name__} has no map of {sides[0]}×{sides[1]} for pictures of {inputs[1]}×{inputs[2]} (stride {stride}); it has maps of "
                     f"{', '.join(f'{h}×{w}' for h, w in there) or 'no size'}: choose other strides, or another backbone"
@@ -130,7 +132,10 @@ class ClassifierBody(nn.Module):
 
 
 def body_of(
-    backbone: Mapping[str, Any] | nn.Module | None, width: int, inputs: tuple[int, int, int], strides: Sequence[int]
+    backbone: Mapping[str, Any] | nn.Module | None,
+    width: int,
+    inputs: tuple[int, int, int],
+    strides: Sequence[int],
 ) -> nn.Module:
     """The body that a detector was asked for: our own, or the convolutional part of a classifier (or of its `made_by`)."""
     if backbone is None:
@@ -216,5 +221,7 @@ def check_strides(strides: Sequence[int], net: str) -> tuple[int, ...]:
     found = tuple(int(stride) for stride in strides)
     good = found and all(s >= 2 and s & (s - 1) == 0 for s in found)
     if not good or any(b <= a for a, b in itertools.pairwise(found)):
-        raise ValueError(f"{net}: strides are {list(strides)}; expected powers of two from 2 on, in rising order")
+        raise ValueError(
+            f"{net}: strides are {list(strides)}; expected powers of two from 2 on, in rising order"
+        )
     return found

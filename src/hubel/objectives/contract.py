@@ -167,9 +167,10 @@ def _check_outputs(outputs: Tensor, objective: Objective, expected: tuple[int, .
             f"the network returned shape {shape}; expected {expected}: against targets [N] a lost axis would broadcast to [N, N]. "
             "Return outputs.unsqueeze(1), or end the network with Linear(..., 1)"
         )
-    expected = tuple(
-        size if wanted == ANY else wanted for size, wanted in zip(shape, expected, strict=False)
-    ) + expected[len(shape) :]
+    expected = (
+        tuple(size if wanted == ANY else wanted for size, wanted in zip(shape, expected, strict=False))
+        + expected[len(shape) :]
+    )
     if shape != expected and len(expected) > 2:
         raise ContractError(
             f"the network returned shape {shape}; expected {expected}, which {type(objective).__name__} compares with its targets "

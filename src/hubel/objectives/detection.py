@@ -26,7 +26,7 @@ from hubel.objectives.objective import Pieces, forward
 
 FOUND_FROM, BOX, SCORES = slice(0, 4), slice(4, 8), slice(8, None)  # columns of candidates
 ANY = -1  # a size that may be any
-SHOWN_SCORE = 0.05
+LEAST_SCORE = 0.01
 MOST_CANDIDATES = 1000  # of a picture, that are compared with each other
 HEADLINE = "AP50[all-point]"
 
@@ -35,7 +35,8 @@ HEADLINE = "AP50[all-point]"
 class Detection(ABC):
     """Objects of K classes, boxes [N, M, 6] (see `hubel.data.boxes`); candidates [N, R, 8 + K].
 
-    `classes` [K] are their names. A picture's detections are its at most `most` candidates with a score of `least_score` or more,
+    `classes` [K] are their names. From a score of `threshold` on an object counts as found; `calibrated` finds the one that suits held-out
+    pictures. A picture's detections are its at most `most` candidates with a score of `least_score` or more,
     without those whose overlap (intersection over union) with a better one of the same class is above `overlap`.
 
     Raises `ContractError` for another number of names than K, and for scores, overlaps or numbers out of their range.
@@ -43,7 +44,8 @@ class Detection(ABC):
 
     num_outputs: int
     classes: tuple[str, ...] | None = None
-    least_score: float = SHOWN_SCORE
+    threshold: float = 0.5
+    least_score: float = LEAST_SCORE
     overlap: float = 0.6
     most: int = 300
 
@@ -54,6 +56,8 @@ class Detection(ABC):
             raise ContractError(
                 f"{len(self.classes)} class names for {self.num_outputs} outputs: give one per output"
             )
+        if not 0 <= self.threshold <= 1:
+            raise ContractError(f"threshold is {self.threshold}; expected a score from 0 to 1")
         if not 0 <= self.least_score < 1 or not 0 < self.overlap <= 1 or self.most < 1:
             raise ContractError(
                 f"least_score is {self.least_score}, overlap {self.overlap}, most {self.most}; expected a score from 0 to below 1, an overlap above 0 up "
@@ -82,7 +86,9 @@ class Detection(ABC):
 
     def read(self, outputs: Tensor) -> Prediction:
         """Detections [N, M', 6], the best first: (x0, y0, x1, y1, class, score) in pixels of the input, class -1 where there is none."""
-        return Prediction(values=packed([self._detections(one) for one in outputs.detach()]), classes=self.classes)
+        return Prediction(
+            values=packed([self._detections(one) for one in outputs.detach()]), classes=self.classes
+        )
 
     def _detections(self, candidates: Tensor) -> np.ndarray:
         """The rows [m, 6] of one picture's candidates [R, 8 + K]."""
@@ -111,8 +117,12 @@ class Detection(ABC):
             wanted += list(targets.cpu().numpy())
         predictions, truths = said(found), true(wanted)
         return {
-            HEADLINE: metrics.average_precision(predictions, truths, rule=metrics.all_point, interval=False).value,
-            "AP[coco]": metrics.average_precision(predictions, truths, rule=metrics.coco, interval=False).value,
+            HEADLINE: metrics.average_precision(
+                predictions, truths, rule=metrics.all_point, interval=False
+            ).value,
+            "AP[coco]": metrics.average_precision(
+                predictions, truths, rule=metrics.coco, interval=False
+            ).value,
             "loss": loss / max(count, 1),
         }
 
@@ -157,5 +167,6 @@ def true(pictures: Sequence[np.ndarray] | np.ndarray) -> list[dict[str, np.ndarr
     """Boxes [N, M, 6] as the scores of `hubel.metrics` take them."""
     rows = [objects_of(np.asarray(picture)) for picture in pictures]
     return [
-        {"boxes": r[:, :4], "labels": r[:, CLASS].astype(np.int64), "ignore": r[:, IGNORED] == 1} for r in rows
+        {"boxes": r[:, :4], "labels": r[:, CLASS].astype(np.int64), "ignore": r[:, IGNORED] == 1}
+        for r in rows
     ]

@@ -51,6 +51,8 @@ def loss_unit(evidence: Evidence) -> str:
         return "loss (nats per symbol)"
     if evidence.kind == "masks":
         return "loss (nats per pixel)"
+    if evidence.kind == "boxes":
+        return "loss (of classes and boxes)"
     return "loss (nats)" if evidence.kind in ("classes", "labels") else "loss (of scaled targets)"
 
 

@@ -12,6 +12,9 @@ from hubel.show.verdict import class_counts
 PARTS = ("train", "validation", "test")
 MOST_ROWS = 24  # classes in the open table; the rest is folded
 
+COUNTED = {"masks": "pixels", "boxes": "objects"}
+"""What is counted of each class, where it is not examples."""
+
 
 def datacard(evidence: Evidence, *, most: int = 1500) -> dict[str, Any] | None:
     """The data section, with `most` classes at most; None where nothing is recorded."""
@@ -41,7 +44,7 @@ def datacard(evidence: Evidence, *, most: int = 1500) -> dict[str, Any] | None:
         else [str(notes)]
         if notes
         else [],
-        "of_classes": "Pixels of each class" if evidence.kind == "masks" else "Examples of each class",
+        "of_classes": f"{COUNTED.get(evidence.kind, 'examples').capitalize()} of each class",
         **_class_rows(evidence, most),
     }
 
@@ -150,7 +153,7 @@ def _class_rows(evidence: Evidence, most_rows: int) -> dict[str, Any]:
         "balance": _balance(
             {name: first.get(name, 0) for name in names},
             parts[0],
-            "pixels" if evidence.kind == "masks" else "examples",
+            COUNTED.get(evidence.kind, "examples"),
         ),
     }
 

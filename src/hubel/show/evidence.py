@@ -25,7 +25,7 @@ SEVERAL = ("ensemble.json", "folds.json")  # what lies in a folder of several ru
 OF_ONE = ("naive", "written")  # what of the first of several runs says nothing about all of them
 LARGEST_ARRAY = 2 << 30  # bytes; a larger one is left out: the page could not show it
 
-Kind = Literal["classes", "labels", "values", "itself", "symbols", "masks"]
+Kind = Literal["classes", "labels", "values", "itself", "symbols", "masks", "boxes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +86,8 @@ class Evidence:
 
     @property
     def kind(self) -> Kind:
-        """What was predicted: one of several classes, several yes/no labels, real values, the example itself, the symbols that follow, or the
-        class of every pixel.
+        """What was predicted: one of several classes, several yes/no labels, real values, the example itself, the symbols that follow, the
+        class of every pixel, or the objects of a picture.
         """
         if self.alphabet:
             return "symbols"
@@ -95,6 +95,8 @@ class Evidence:
             return "itself"
         if not self.classes:
             return "values"
+        if self.part("data").get("boxes") is True:
+            return "boxes"
         if self.part("data").get("masks") is True:
             return "masks"
         targets = self.arrays.get("targets")
@@ -107,7 +109,7 @@ class Evidence:
         Each is [N] of class numbers (int64), [N, K] of yes/no labels (booleans), or [N, K] of real values (float64).
         """
         targets, values = self.arrays.get("targets"), self.arrays.get("values")
-        if self.kind in ("itself", "masks"):
+        if self.kind in ("itself", "masks", "boxes"):
             return None
         if targets is None or values is None or len(targets) != len(values) or len(targets) == 0:
             return None

@@ -13,6 +13,7 @@ from typing import Any
 from hubel.core.names import net_word
 from hubel.core.version import VERSION
 from hubel.show import series, wording
+from hubel.show.boxes import boxes
 from hubel.show.choices import choices, findings, reproduction
 from hubel.show.course import course
 from hubel.show.datacard import datacard
@@ -77,6 +78,7 @@ def _page(evidence: Evidence, pictures: int, rows: int) -> dict[str, Any]:
         "forecast": series.forecast(evidence),
         "itself": itself(evidence, budget=pictures),
         "masks": masks(evidence, budget=pictures),
+        "boxes": boxes(evidence, budget=pictures),
         "entering": entering(evidence, budget=pictures),
         "choices": choices(evidence),
         "reproduction": reproduction(evidence),

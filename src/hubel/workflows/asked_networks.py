@@ -3,6 +3,7 @@
     a text            what follows its last symbol              K symbols
     a film            the scores of the film, with time as the depth of a volume
     an autoencoder    how badly it gives its input back         one number, the loss of its own question
+    a detector        the score of the best box of each class   K classes
     an ensemble       the mean of the members' scores
 
 Layers keep their names, below the name under which the network lies in what asks it.
@@ -21,7 +22,8 @@ from hubel.core.types import Attribution
 from hubel.explain.question import Question, untouched
 from hubel.explain.trust import Explainer
 from hubel.fitting import Run
-from hubel.objectives import NextSymbol
+from hubel.objectives import Detection, NextSymbol
+from hubel.objectives.detection import SCORES
 from hubel.objectives.reconstruction import GivesBack
 
 
@@ -66,6 +68,22 @@ class GivenBack(nn.Module):
         return self.objective.losses(self.net(x), x)[:, None]
 
 
+class BestScores(nn.Module):
+    """The greatest raw score [N, K] that a detector, candidates [N, R, 8 + K], gives to a box of each class anywhere in a picture.
+
+    >>> BestScores(nn.Identity())(torch.arange(20.0).view(1, 2, 10)).tolist()
+    [[18.0, 19.0]]
+    """
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The scores of the best boxes."""
+        return self.net(x)[:, :, SCORES].amax(1)
+
+
 class Members(nn.Module):
     """The mean of what several networks answer."""
 
@@ -86,6 +104,8 @@ def asked_network(run: Run) -> nn.Module:
     """The network of a run as one that answers scores [N, K] (or masks): itself, where it does."""
     if isinstance(run.objective, GivesBack):
         return GivenBack(run.net, run.objective).eval()
+    if isinstance(run.objective, Detection):
+        return BestScores(run.net).eval()
     if isinstance(run.objective, NextSymbol):
         return NextScores(run.net).eval()
     return FilmScores(run.net).eval() if run.reading["kind"] == "image series" else run.net

@@ -18,6 +18,7 @@ from torch import nn
 from hubel.core import files, names, random
 from hubel.core.version import VERSION
 from hubel.data import Dataset
+from hubel.data.boxes import CLASS, NO_OBJECT
 from hubel.data.forecasting import words_of_forecast
 from hubel.fitting import EarlyStopping, Run, codec, machine
 from hubel.fitting.about import FORMAT, read_about
@@ -211,6 +212,14 @@ def show_data(display: Display, prepared: Prepared) -> None:
         rows["classes"] = f"{len(counts)}, by pixels: {_counts(counts)}"
         if labelled < 1:
             rows["classes"] += f"; {1 - labelled:.1%} of the pixels are not labelled"
+    elif whole.has_boxes:
+        counts = whole.class_counts()
+        empty = int((np.asarray(whole.targets)[:, :, CLASS] == NO_OBJECT).all(axis=1).sum())
+        rows["objects"] = (
+            f"{sum(counts.values()):,} of {len(counts)} class{'' if len(counts) == 1 else 'es'}: {_counts(counts)}"
+        )
+        if empty:
+            rows["objects"] += f"; {empty:,} pictures without any"
     elif whole.classes is not None:
         rows["classes"] = f"{len(whole.classes)}: {_counts(whole.class_counts())}"
     elif whole.is_its_own_target:

@@ -10,7 +10,7 @@ from torch import nn
 from hubel import nets
 from hubel.core.errors import ContractError
 from hubel.core.types import Prediction
-from hubel.data.boxes import CLASS, IGNORED, NO_OBJECT, object_counts
+from hubel.data.boxes import CLASS, NO_OBJECT, object_counts
 from hubel.data.dataset import Dataset
 from hubel.objectives import AnchorFreeDetection, Objective
 from hubel.objectives.detection import Detection
@@ -73,7 +73,9 @@ def strides_for(train: Dataset) -> tuple[int, ...]:
         return int(np.clip(2 ** round(math.log2(max(wanted, 1.0))), min(FINEST, most), most))
 
     fine, coarse = stride(SMALL), stride(LARGE)
-    return tuple(2**k for k in range(int(math.log2(fine)), int(math.log2(max(coarse, min(2 * fine, most)))) + 1))
+    return tuple(
+        2**k for k in range(int(math.log2(fine)), int(math.log2(max(coarse, min(2 * fine, most)))) + 1)
+    )
 
 
 def refuse_boxes(parts: dict[str, Dataset], net: nn.Module) -> None:

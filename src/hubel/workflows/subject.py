@@ -24,7 +24,7 @@ from hubel.explain.question import untouched
 from hubel.fitting import Ensemble, Run
 from hubel.fitting.ensemble import mean_prediction
 from hubel.nets.made import Published
-from hubel.objectives import Adversarial, LogLikelihood, NextSymbol, OwnTarget, PixelCrossEntropy
+from hubel.objectives import Adversarial, Detection, LogLikelihood, NextSymbol, OwnTarget, PixelCrossEntropy
 from hubel.objectives.real_values import RealValues
 from hubel.objectives.reconstruction import GivesBack
 from hubel.workflows.asked_networks import INSIDE, Members, asked_network
@@ -321,6 +321,9 @@ def _asked(runs: Sequence[Run]) -> dict[str, Any]:
 
 def _said_by(run: Run, scores: Tensor) -> Prediction:
     objective = run.objective
+    if isinstance(objective, Detection):
+        shares = scores.float().cpu().sigmoid().numpy()
+        return Prediction(values=shares.argmax(1), probabilities=shares, classes=objective.classes)
     if not isinstance(objective, NextSymbol):
         return objective.read(scores.float().cpu())
     shares = (scores.float().cpu() / objective.temperature).softmax(dim=1).numpy()
