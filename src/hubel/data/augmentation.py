@@ -1,5 +1,5 @@
 """Changes that leave a label true, made on whole batches of scaled tensors [N, C, H, W], or of volumes [N, C, D, H, W]; those of series
-[N, L, F] stand in `hubel.data.augmentation_of_series`.
+[N, L, F] stand in `hubel.data.augmentation_of_series`, what becomes of boxes in `hubel.data.augmentation_of_boxes`.
 
 Each is a frozen object with its own strength; each draws from a generator that is a pure function of
 (seed, name, epoch, step), so that a resumed run sees the same pictures. Nothing here is applied unless the user (or a
@@ -19,6 +19,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hubel.core import random
+from hubel.data.augmentation_of_boxes import (
+    CopyPaste,
+    Mosaic,
+    Size,
+    hidden,
+    mirrored,
+    quarter_turned,
+    shifted,
+    through,
+)
 from hubel.data.augmentation_of_series import CropSteps, Jitter, ScaleValues
 from hubel.data.masks import UNLABELLED
 
@@ -28,6 +38,7 @@ __all__ = [
     "Brightness",
     "Colour",
     "Contrast",
+    "CopyPaste",
     "Crop",
     "CropSteps",
     "Draw",
@@ -35,6 +46,7 @@ __all__ = [
     "Flip",
     "Jitter",
     "Mixup",
+    "Mosaic",
     "Noise",
     "RotateCube",
     "RotateQuarter",
@@ -118,12 +130,43 @@ def moved(masks: Tensor, augmentations: Sequence[Augmentation], draw: Draw) -> T
     return masks
 
 
+def changed_with_boxes(
+    inputs: Tensor, boxes: Tensor, augmentations: Sequence[Augmentation], draw: Draw
+) -> tuple[Tensor, Tensor]:
+    """Apply `augmentations` in order to pictures [N, C, H, W] and to their boxes [N, M, 6]; some add rows.
+
+    Raises `ValueError` for a change that does not say what becomes of boxes.
+
+    >>> boxes, draws = torch.tensor([[[0.0, 0, 2, 4, 1, 0]]]), [Draw(0, epoch, 0, torch.arange(1)) for epoch in (1, 2)]
+    >>> [changed_with_boxes(torch.zeros(1, 1, 8, 8), boxes, [Flip()], draw)[1][0, 0, 0].item() for draw in draws]
+    [6.0, 0.0]
+    """
+    for change in augmentations:
+        if isinstance(change, (CopyPaste, Mosaic)):
+            inputs, boxes = change.with_boxes(inputs, boxes, draw)
+            continue
+        of_boxes = getattr(change, "of_boxes", None)
+        if of_boxes is None:
+            name = type(change).__name__
+            raise ValueError(
+                f"{name} does not say what becomes of boxes when it changes their pictures: leave it out of the augmentation, or give it a method "
+                "of_boxes(boxes [N, M, 6], (H, W), draw)"
+            )
+        boxes = of_boxes(boxes, (inputs.shape[2], inputs.shape[3]), draw)
+        inputs = change(inputs, draw)
+    return inputs, boxes
+
+
 class KeepsPlaces:
     """A change of colours alone: every pixel stays where it is."""
 
     def of_masks(self, masks: Tensor, draw: Draw) -> Tensor:
         """The same masks."""
         return masks
+
+    def of_boxes(self, boxes: Tensor, size: Size, draw: Draw) -> Tensor:
+        """The same boxes."""
+        return boxes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,19 +180,26 @@ class Flip:
     axis: Literal["horizontal", "vertical", "depth"] = "horizontal"
 
     def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
-        start = random.key(draw.seed, f"flip/{self.axis}") & 0x7FFFFFFF
-        ids = draw.ids.cpu()
-        mixed = (ids * 2654435761 + start) & 0xFFFFFFFF  # multiplicative hash of the row number
-        mixed = ((mixed ^ (mixed >> 15)) * 2246822519) & 0xFFFFFFFF
-        chosen = (((mixed >> 16) + draw.epoch) & 1).bool()
         if self.axis == "depth" and inputs.ndim != 5:
             raise ValueError(f"only volumes [N, C, D, H, W] have a depth; received {tuple(inputs.shape)}")
-        mirrored = inputs.flip({"horizontal": -1, "vertical": -2, "depth": -3}[self.axis])
-        return torch.where(_column(chosen, inputs, dtype=torch.bool), mirrored, inputs)
+        other = inputs.flip({"horizontal": -1, "vertical": -2, "depth": -3}[self.axis])
+        return torch.where(_column(self._chosen(draw), inputs, dtype=torch.bool), other, inputs)
 
     def of_masks(self, masks: Tensor, draw: Draw) -> Tensor:
         """Masks [N, H, W] of the mirrored pictures."""
         return self(masks.unsqueeze(1), draw).squeeze(1)
+
+    def of_boxes(self, boxes: Tensor, size: Size, draw: Draw) -> Tensor:
+        """Boxes [N, M, 6] of the mirrored pictures."""
+        return mirrored(boxes, self._chosen(draw), size, axis=int(self.axis == "vertical"))
+
+    def _chosen(self, draw: Draw) -> Tensor:
+        """Which examples [N] are mirrored."""
+        start = random.key(draw.seed, f"flip/{self.axis}") & 0x7FFFFFFF
+        ids = draw.ids.cpu()
+        mixed = (ids * 2654435761 + start) & 0xFFFFFFFF  # multiplicative hash of the row number
+        mixed = ((mixed ^ (mixed >> 15)) * 2246822519) & 0xFFFFFFFF
+        return (((mixed >> 16) + draw.epoch) & 1).bool()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,14 +212,23 @@ class Shift:
     def __call__(self, inputs: Tensor, draw: Draw) -> Tensor:
         if self.pixels == 0:
             return inputs
-        span = 2 * self.pixels + 1
-        generator = draw.generator("shift")
-        starts = torch.randint(span, (inputs.ndim - 2, len(inputs)), generator=generator).to(inputs.device)
+        starts = self._starts(inputs.ndim - 2, len(inputs), draw).to(inputs.device)
         return _window(_pad(inputs, self.pixels, self.fill), starts, inputs)
 
     def of_masks(self, masks: Tensor, draw: Draw) -> Tensor:
         """Masks [N, H, W] of the moved pictures; what `fill` repeats keeps its class, what it fills with the mean has none."""
         return _with_zero_unlabelled(lambda planes: self(planes, draw), masks)
+
+    def of_boxes(self, boxes: Tensor, size: Size, draw: Draw) -> Tensor:
+        """Boxes [N, M, 6] of the moved pictures."""
+        if self.pixels == 0:
+            return boxes
+        down, right = self.pixels - self._starts(2, len(boxes), draw)
+        return shifted(boxes, right, down, size)
+
+    def _starts(self, num_axes: int, num: int, draw: Draw) -> Tensor:
+        """The first row, column, … [axes, N] of each window of the padded pictures."""
+        return torch.randint(2 * self.pixels + 1, (num_axes, num), generator=draw.generator("shift"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +245,10 @@ class Crop:
         """Masks [N, H, W] of the cut pictures."""
         return Shift(pixels=self.padding, fill=self.fill).of_masks(masks, draw)
 
+    def of_boxes(self, boxes: Tensor, size: Size, draw: Draw) -> Tensor:
+        """Boxes [N, M, 6] of the cut pictures."""
+        return Shift(pixels=self.padding, fill=self.fill).of_boxes(boxes, size, draw)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RotateQuarter:
@@ -196,7 +259,7 @@ class RotateQuarter:
             raise ValueError(
                 f"quarter turns need square images, received {tuple(inputs.shape[-2:])}: use Rotate, or resize to a square"
             )
-        turns = torch.randint(4, (len(inputs),), generator=draw.generator("rotate_90")).to(inputs.device)
+        turns = self._turns(len(inputs), draw).to(inputs.device)
         out = inputs.clone()
         for turn in (1, 2, 3):
             rows = (turns == turn).nonzero(as_tuple=True)[0]
@@ -206,6 +269,14 @@ class RotateQuarter:
     def of_masks(self, masks: Tensor, draw: Draw) -> Tensor:
         """Masks [N, H, W] of the turned pictures."""
         return self(masks.unsqueeze(1), draw).squeeze(1)
+
+    def of_boxes(self, boxes: Tensor, size: Size, draw: Draw) -> Tensor:
+        """Boxes [N, M, 6] of the turned pictures."""
+        return quarter_turned(boxes, self._turns(len(boxes), draw), size)
+
+    def _turns(self, num: int, draw: Draw) -> Tensor:
+        """By how many right angles [N] each is turned."""
+        return torch.randint(4, (num,), generator=draw.generator("rotate_90"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,9 +296,9 @@ class RotateCube:
             )
         chosen = torch.randint(24, (len(inputs),), generator=draw.generator("rotate_cube")).to(inputs.device)
         out = inputs.clone()
-        for number, (axes, mirrored) in enumerate(cube_rotations()):
+        for number, (axes, turned) in enumerate(cube_rotations()):
             rows = (chosen == number).nonzero(as_tuple=True)[0]
-            out[rows] = inputs[rows].permute(0, 1, *axes).flip(mirrored)
+            out[rows] = inputs[rows].permute(0, 1, *axes).flip(turned)
         return out
 
 
@@ -268,20 +339,29 @@ class Affine:
         """Masks [N, H, W] of the resampled pictures, by nearest neighbour."""
         return _with_zero_unlabelled(lambda planes: self._resampled(planes, draw, "nearest"), masks)
 
+    def of_boxes(self, boxes: Tensor, size: Size, draw: Draw) -> Tensor:
+        """The boxes [N, M, 6] that hold those of the pictures before."""
+        return through(boxes, self._theta(len(boxes), size, draw), size)
+
     def _resampled(self, inputs: Tensor, draw: Draw, mode: str) -> Tensor:
         num, _, height, width = _of_pictures(inputs, "Affine")
+        theta = self._theta(num, (height, width), draw)
+        grid = F.affine_grid(theta.to(inputs), list(inputs.shape), align_corners=False)
+        padding = {"edge": "border", "reflect": "reflection", "mean": "zeros"}[self.fill]
+        return F.grid_sample(inputs, grid, mode=mode, padding_mode=padding, align_corners=False)
+
+    def _theta(self, num: int, size: Size, draw: Draw) -> Tensor:
+        """Where each output pixel comes from [N, 2, 3], in coordinates from -1 to 1."""
         angle = draw.uniform("affine/angle", num, -self.degrees, self.degrees) * (math.pi / 180)
         zoom = draw.uniform("affine/zoom", num, -1.0, 1.0).mul(math.log1p(self.zoom)).exp()
         aspect = draw.uniform("affine/aspect", num, -1.0, 1.0).mul(math.log1p(self.aspect) / 2).exp()
         cos, sin = angle.cos(), angle.sin()
-        x, y = 1 / (zoom * aspect), aspect / zoom  # the grid asks where each output pixel comes from
-        ratio = height / width
+        x, y = 1 / (zoom * aspect), aspect / zoom
+        ratio = size[0] / size[1]
         theta = torch.zeros(num, 2, 3)
         theta[:, 0, 0], theta[:, 0, 1] = cos * x, -sin * x * ratio
         theta[:, 1, 0], theta[:, 1, 1] = sin * y / ratio, cos * y
-        grid = F.affine_grid(theta.to(inputs), list(inputs.shape), align_corners=False)
-        padding = {"edge": "border", "reflect": "reflection", "mean": "zeros"}[self.fill]
-        return F.grid_sample(inputs, grid, mode=mode, padding_mode=padding, align_corners=False)
+        return theta
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -353,26 +433,28 @@ class Erase:
         """Masks [N, H, W] that are not labelled where their picture is hidden."""
         return masks.masked_fill(self._inside(masks.unsqueeze(1), draw), UNLABELLED)
 
+    def of_boxes(self, boxes: Tensor, size: Size, draw: Draw) -> Tensor:
+        """The same boxes [N, M, 6]; those that are hidden by more than half are ignored."""
+        return hidden(boxes, self._rectangles(len(boxes), size, draw))
+
     def _inside(self, inputs: Tensor, draw: Draw) -> Tensor:
         """Which pixels [N, H, W] are erased."""
         num, _, height, width = _of_pictures(inputs, "Erase")
-        generator = draw.generator("erase")
-        chosen, area, ratio, top, left = torch.rand(5, num, generator=generator)
-        size = (self.area[0] + area * (self.area[1] - self.area[0])) * height * width
-        ratio = torch.exp((2 * ratio - 1) * math.log(3.0))
-        high = (size * ratio).sqrt().round().clamp(1, height)
-        wide = (size / ratio).sqrt().round().clamp(1, width)
-        top, left = (top * (height - high + 1)).floor(), (left * (width - wide + 1)).floor()
+        left, top, right, lower = self._rectangles(num, (height, width), draw).T.reshape(4, -1, 1, 1)
         y, x = torch.arange(height).view(1, -1, 1), torch.arange(width).view(1, 1, -1)
+        return ((y >= top) & (y < lower) & (x >= left) & (x < right)).to(inputs.device)
 
-        def column(value: Tensor) -> Tensor:
-            return value.view(-1, 1, 1)
-
-        inside = (
-            (y >= column(top)) & (y < column(top + high)) & (x >= column(left)) & (x < column(left + wide))
-        )
-        inside &= column(chosen < self.probability)
-        return inside.to(inputs.device)
+    def _rectangles(self, num: int, size: Size, draw: Draw) -> Tensor:
+        """What is erased (x0, y0, x1, y1) [N, 4]; zeros where nothing is."""
+        height, width = size
+        chosen, area, ratio, top, left = torch.rand(5, num, generator=draw.generator("erase"))
+        extent = (self.area[0] + area * (self.area[1] - self.area[0])) * height * width
+        ratio = torch.exp((2 * ratio - 1) * math.log(3.0))
+        high = (extent * ratio).sqrt().round().clamp(1, height)
+        wide = (extent / ratio).sqrt().round().clamp(1, width)
+        top, left = (top * (height - high + 1)).floor(), (left * (width - wide + 1)).floor()
+        rectangles = torch.stack([left, top, left + wide, top + high], 1)
+        return rectangles * (chosen < self.probability).unsqueeze(1)
 
 
 @dataclass(frozen=True, kw_only=True)

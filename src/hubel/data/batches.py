@@ -18,7 +18,7 @@ import torch
 from hubel.core import random
 from hubel.core.layout import arranged
 from hubel.core.types import Batch
-from hubel.data.augmentation import Augmentation, Draw, Mixup, augmented, moved
+from hubel.data.augmentation import Augmentation, Draw, Mixup, augmented, changed_with_boxes, moved
 from hubel.data.dataset import Dataset
 from hubel.data.preprocessing import Preprocessing
 from hubel.data.rows import Rows, gather
@@ -120,17 +120,19 @@ class Batches:
         else:
             stored = self._gather(rows)
             inputs = self.scaling(stored, lengths)
-        if draw is not None and self.augmentation:
+        if draw is not None and self.augmentation and not self.data.has_boxes:
             inputs, lengths = augmented(inputs, self.augmentation, replace(draw, lengths=lengths))
-        inputs = arranged(inputs, self.layout)
         weights = None if self._weights is None else self._weights[places].to(self.device)
         targets = self._wanted(places, stored)
-        if self._masks is not None and draw is not None:
+        if self.data.has_boxes and draw is not None:
+            inputs, targets = changed_with_boxes(inputs, targets, self.augmentation, draw)
+        elif self._masks is not None and draw is not None:
             targets = moved(targets, self.augmentation, draw)
         elif draw is not None:
             for change in self.augmentation:
                 if isinstance(change, Mixup):
                     targets = change.of_targets(targets, self._num_classes, draw)
+        inputs = arranged(inputs, self.layout)
         return Batch(inputs=inputs, targets=targets, ids=rows, weights=weights, lengths=lengths)
 
     def _wanted(self, places: torch.Tensor, stored: torch.Tensor) -> torch.Tensor:

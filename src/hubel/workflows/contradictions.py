@@ -31,6 +31,7 @@ from hubel.data.augmentation import (
     RotateQuarter,
     ScaleValues,
     Shift,
+    changed_with_boxes,
     moved,
 )
 from hubel.fitting import Recipe
@@ -108,7 +109,7 @@ def _check_changes(recipe: Recipe, first: Batch, data: Dataset) -> None:
                 "augmentation"
             )
         try:
-            changed = change(first.inputs.clone(), draw)
+            changed = _changed(change, first, draw, data)
         except (IndexError, RuntimeError, TypeError) as error:
             if is_out_of_memory(error):
                 raise
@@ -123,6 +124,23 @@ def _check_changes(recipe: Recipe, first: Batch, data: Dataset) -> None:
             )
         if data.has_masks and not isinstance(change, Mixup):
             _check_moved(change, first, draw)
+
+
+def _changed(change: Augmentation, first: Batch, draw: Draw, data: Dataset) -> torch.Tensor:
+    """What a change makes of the inputs; with boxes, what it makes of them is looked at as well."""
+    if not data.has_boxes:
+        return change(first.inputs.clone(), draw)
+    name = type(change).__name__
+    try:
+        inputs, boxes = changed_with_boxes(first.inputs.clone(), first.targets, [change], draw)
+    except ValueError as error:
+        raise ContractError(str(error)) from error
+    if boxes.ndim != 3 or boxes.shape[::2] != first.targets.shape[::2] or boxes.dtype != first.targets.dtype:
+        raise ContractError(
+            f"{name}.of_boxes makes {boxes.dtype} of shape {tuple(boxes.shape)} of boxes {first.targets.dtype} of shape "
+            f"{tuple(first.targets.shape)}; expected the same type and rows of six numbers"
+        )
+    return inputs
 
 
 def _check_moved(change: Augmentation, first: Batch, draw: Draw) -> None:
