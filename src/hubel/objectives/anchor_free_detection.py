@@ -19,6 +19,7 @@ the plain binary cross-entropy in place of TOOD's focal one, which weights it by
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hubel.core.boxes import giou, iou
+from hubel.core.errors import ContractError
 from hubel.data.boxes import CLASS, IGNORED, NO_OBJECT
 from hubel.objectives.detection import BOX, FOUND_FROM, SCORES, Detection
 
@@ -38,6 +40,8 @@ class AnchorFreeDetection(Detection):
 
     `places` is k, how many places are to find an object; `alpha` and `beta` are the powers of score and overlap in the alignment;
     `box_weight` is λ. See `Detection` for the rest.
+
+    Raises `ContractError` for numbers out of their range.
 
     >>> objective = AnchorFreeDetection(1)
     >>> place, box = [8.0, 8, 16, 16], [4.0, 4, 20, 20]
@@ -52,16 +56,26 @@ class AnchorFreeDetection(Detection):
     beta: float = 6.0
     box_weight: float = 2.0
 
-    def losses(self, candidates: Tensor, objects: Tensor) -> dict[str, Tensor]:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.places < 1:
+            raise ContractError(f"places is {self.places}; expected how many places are to find an object, at least one")
+        for name in ("alpha", "beta", "box_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ContractError(f"{name} is {getattr(self, name)}; expected a finite number of at least 0")
+
+    def losses(self, candidates: Tensor, objects: Tensor, weights: Tensor | None = None) -> dict[str, Tensor]:
         scores, boxes = candidates[:, :, SCORES], candidates[:, :, BOX]
         with torch.no_grad():
             wanted, found, counts = self.assigned(candidates.detach(), objects)
-        total = wanted.sum().clamp_min(1.0)
+        if weights is not None:
+            counts = counts * weights.to(counts).unsqueeze(1)
+        total = (wanted * counts.unsqueeze(2)).sum().clamp_min(1.0)
         classes = F.binary_cross_entropy_with_logits(scores, wanted, reduction="none")
         picture, place = (found >= 0).nonzero(as_tuple=True)
         truth = objects[picture, found[picture, place], :4].to(boxes)
         missed = 1 - giou(boxes[picture, place], truth)
-        weight = wanted[picture, place].amax(dim=1)
+        weight = wanted[picture, place].amax(dim=1) * counts[picture, place]
         return {
             "class": (classes * counts.unsqueeze(2)).sum() / total,
             "box": self.box_weight * (missed * weight).sum() / total,

@@ -76,11 +76,11 @@ class Detection(ABC):
         return len(batch), ANY, SCORES.start + self.num_outputs
 
     @abstractmethod
-    def losses(self, candidates: Tensor, objects: Tensor) -> dict[str, Tensor]:
-        """The parts of the loss of candidates [N, R, 8 + K] and boxes [N, M, 6], whose sum is descended."""
+    def losses(self, candidates: Tensor, objects: Tensor, weights: Tensor | None = None) -> dict[str, Tensor]:
+        """The parts of the loss of candidates [N, R, 8 + K] and boxes [N, M, 6], whose sum is descended; `weights` [N] count the pictures."""
 
     def __call__(self, net: nn.Module, batch: Batch) -> Loss:
-        parts = self.losses(forward(net, batch), batch.targets)
+        parts = self.losses(forward(net, batch), batch.targets, batch.weights)
         total = torch.stack(list(parts.values())).sum()
         return Loss(total=total, parts={name: part.detach() for name, part in parts.items()})
 
