@@ -57,7 +57,13 @@ CASES = [
     (name, variant)
     for name in nets.__all__
     for variant in VARIANTS.get(name, [{}])
-    if name not in (*OF_SEQUENCES, *OF_PIXELS, *nets.OF_THEMSELVES, *nets.OF_OBJECTS)  # test_autoencoders.py, test_detectors.py
+    if name
+    not in (
+        *OF_SEQUENCES,
+        *OF_PIXELS,
+        *nets.OF_THEMSELVES,
+        *nets.OF_OBJECTS,
+    )  # test_autoencoders.py, test_detectors.py
 ]
 
 every_net = pytest.mark.parametrize(

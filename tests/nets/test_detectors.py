@@ -12,7 +12,9 @@ from hubel.nets.made import Net, is_as_made
 SHAPE = (2, 68, 76)
 VARIANTS = {"anchor_free": [{"width": 16}, {"width": 16, "strides": (4, 8, 16), "depth": 2}]}
 CASES = [(name, variant) for name in nets.OF_OBJECTS for variant in VARIANTS.get(name, [{}])]
-every_detector = pytest.mark.parametrize(("name", "variant"), CASES, ids=[f"{n}{list(v)[1:] or ''}" for n, v in CASES])
+every_detector = pytest.mark.parametrize(
+    ("name", "variant"), CASES, ids=[f"{n}{list(v)[1:] or ''}" for n, v in CASES]
+)
 
 
 def make(name, variant, *, inputs=SHAPE, outputs=5, seed=0):
@@ -124,9 +126,13 @@ def test_scores_begin_low():
 def test_a_classifier_as_backbone_keeps_its_weights():
     torch.manual_seed(0)
     classifier = nets.resnet(18, inputs=(3, 64, 64), outputs=7)
-    net = nets.anchor_free(strides=(8, 16), channels=16, backbone=classifier, inputs=(3, 64, 64), outputs=2).eval()
+    net = nets.anchor_free(
+        strides=(8, 16), channels=16, backbone=classifier, inputs=(3, 64, 64), outputs=2
+    ).eval()
     state = net.state_dict()
-    assert all(torch.equal(value, state[f"body.net.{name}"]) for name, value in classifier.state_dict().items())
+    assert all(
+        torch.equal(value, state[f"body.net.{name}"]) for name, value in classifier.state_dict().items()
+    )
     again = names.rebuild_net(net.made_by.name, dict(net.made_by.arguments))
     again.load_state_dict(state)
     x = pictures(1, (3, 64, 64))

@@ -77,8 +77,8 @@ def by_loops(found, rows, k=4, alpha=1.0, beta=6.0):
         if those:
             owner[r] = max(those, key=lambda m: overlap(found[r][4:8], rows[m]))
     wanted = np.zeros((len(found), K))
-    for m in wants:
-        mine = {r: t for r, t in wants[m].items() if owner[r] == m}
+    for m, aligned in wants.items():
+        mine = {r: t for r, t in aligned.items() if owner[r] == m}
         if mine:
             best = max(overlap(found[r][4:8], rows[m]) for r in mine)
             for r, t in mine.items():
@@ -183,7 +183,9 @@ def test_the_reading_is_one_box_an_object():
 def test_at_most_so_many():
     objective = AnchorFreeDetection(1, most=5)
     box = torch.arange(40.0).view(1, 40, 1) * 20
-    found = torch.cat([box * 0, box * 0, box * 0 + 8, box * 0 + 8, box, box * 0, box + 10, box * 0 + 10, box / 800], 2)
+    found = torch.cat(
+        [box * 0, box * 0, box * 0 + 8, box * 0 + 8, box, box * 0, box + 10, box * 0 + 10, box / 800], 2
+    )
     said = objective.read(found).values[0]
     assert said.shape == (5, 6)
     assert (np.diff(said[:, 5]) <= 0).all()

@@ -59,10 +59,14 @@ class AnchorFreeDetection(Detection):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.places < 1:
-            raise ContractError(f"places is {self.places}; expected how many places are to find an object, at least one")
+            raise ContractError(
+                f"places is {self.places}; expected how many places are to find an object, at least one"
+            )
         for name in ("alpha", "beta", "box_weight"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise ContractError(f"{name} is {getattr(self, name)}; expected a finite number of at least 0")
+                raise ContractError(
+                    f"{name} is {getattr(self, name)}; expected a finite number of at least 0"
+                )
 
     def losses(self, candidates: Tensor, objects: Tensor, weights: Tensor | None = None) -> dict[str, Tensor]:
         scores, boxes = candidates[:, :, SCORES], candidates[:, :, BOX]

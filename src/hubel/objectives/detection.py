@@ -22,6 +22,7 @@ from hubel.core.boxes import nms
 from hubel.core.errors import ContractError
 from hubel.core.types import Batch, Interval, Loss, Prediction
 from hubel.data.boxes import CLASS, IGNORED, NO_OBJECT, objects_of, packed
+from hubel.metrics.detection_scores import average_precisions
 from hubel.objectives.objective import Pieces, forward
 
 FOUND_FROM, BOX, SCORES = slice(0, 4), slice(4, 8), slice(8, None)  # columns of candidates
@@ -115,16 +116,8 @@ class Detection(ABC):
             count += len(outputs)
             found += [self._detections(one) for one in outputs]
             wanted += list(targets.cpu().numpy())
-        predictions, truths = said(found), true(wanted)
-        return {
-            HEADLINE: metrics.average_precision(
-                predictions, truths, rule=metrics.all_point, interval=False
-            ).value,
-            "AP[coco]": metrics.average_precision(
-                predictions, truths, rule=metrics.coco, interval=False
-            ).value,
-            "loss": loss / max(count, 1),
-        }
+        half, mean = average_precisions(said(found), true(wanted), (metrics.all_point, metrics.coco))
+        return {HEADLINE: half, "AP[coco]": mean, "loss": loss / max(count, 1)}
 
     def answered(self, pieces: Pieces) -> Prediction:
         found = [self._detections(one) for outputs, _ in pieces for one in outputs]

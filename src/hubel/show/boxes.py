@@ -34,6 +34,7 @@ def boxes(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
         "misses": _crops(evidence, "missed", budget // 4),
         "alarms": _crops(evidence, "alarm", budget // 4),
         "errors": _errors(evidence),
+        "curves": [],
         **_classes(evidence),
     }
 
