@@ -127,7 +127,7 @@ def bootstrap_of_weights(
     """`bootstrap` for scores that are no functions of sums, such as areas under curves: intervals of Q scores.
 
     `statistic` maps how often each unit (example or group) is taken, [R, units], to scores [R, Q]. `width` is the number of columns that it makes of a
-    row. As many units, or blocks of them, are left out in turn as there are resamples. `what` names the method, `count` the examples.
+    row. Units, or a quarter as many blocks of them as there are resamples, are left out in turn. `what` names the method, `count` the examples.
 
     >>> x = np.arange(100.0)
     >>> mean = bootstrap_of_weights(lambda w: (w @ x / w.sum(1))[:, None], 100, count=100, what="bootstrap")
@@ -142,7 +142,7 @@ def bootstrap_of_weights(
     draws = np.concatenate(
         [statistic(weights) for weights in resampling_weights(generator, units, resamples, width=width)]
     )
-    blocks = min(units, resamples)
+    blocks = min(units, max(50, resamples // 4))
     block, left_out = np.arange(units) * blocks // units, []
     for some in np.array_split(np.arange(blocks), max(1, blocks * max(units, width or 0) // 500_000)):
         left_out.append(statistic((block != some[:, None]).astype(np.float64)))
