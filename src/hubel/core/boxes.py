@@ -101,7 +101,8 @@ def pairwise(a: Tensor, b: Tensor, measure: Measure = iou) -> Tensor:
     tensor([[1.0000, 0.3333],
             [0.3333, 1.0000]])
     """
-    _list_of_boxes(a, "the first boxes"), _list_of_boxes(b, "the second boxes")
+    _list_of_boxes(a, "the first boxes")
+    _list_of_boxes(b, "the second boxes")
     return measure(a[:, None], b[None])
 
 
@@ -117,8 +118,9 @@ def encode(
     >>> encode(torch.tensor([2.0, 0.0, 6.0, 4.0]), torch.tensor([0.0, 0.0, 4.0, 4.0]))
     tensor([0.5000, 0.0000, 0.0000, 0.0000])
     """
+    boxes, anchors = _floating(boxes, "boxes"), _floating(anchors, "anchors")
     for name, given in (("boxes", boxes), ("anchors", anchors)):
-        _without_nan(_floating(given, name), name)
+        _without_nan(given, name)
         if _can_look() and given.numel() and float((given[..., 2:] - given[..., :2]).min()) <= 0:
             raise ValueError(
                 f"{name} of no width or height have no offsets; expected x0 < x1 and y0 < y1 (see `remove_small`)"
@@ -140,7 +142,7 @@ def decode(
     >>> decode(encode(torch.tensor([1.0, 1.0, 3.0, 9.0]), anchor), anchor)
     tensor([1., 1., 3., 9.])
     """
-    _floating(offsets, "offsets"), _floating(anchors, "anchors")
+    offsets, anchors = _floating(offsets, "offsets"), _floating(anchors, "anchors")
     steps = offsets / offsets.new_tensor(weights)
     origin, unit = _centre_and_size(anchors)
     centre = origin + steps[..., :2] * unit
@@ -197,7 +199,7 @@ def nms(
     if limit is not None and limit < 0:
         raise ValueError(f"limit is {limit}; expected how many boxes may stay, or None")
     order = torch.argsort(scores, descending=True, stable=True)
-    rows = boxes.detach()[order].float() if boxes.dtype.itemsize < 4 else boxes.detach()[order]
+    rows = boxes.detach()[order]
     columns = torch.cat([rows.T, areas(rows)[None]]).contiguous()
     classes = None if labels is None else labels[order]
     kept = order.new_empty(0)
@@ -340,12 +342,15 @@ def _partners(
         zone = torch.cat(
             [torch.maximum(places[one], places[other])[:2], torch.minimum(places[one], places[other])[2:]]
         )
-        parts = [
+        within = [
             torch.minimum(torch.maximum(rows[w], zone[[0, 1, 0, 1]]), zone[[2, 3, 2, 3]])
             for w in (first, second)
         ]
         either_cut = cut[first][:, None] | cut[second]
-        same = torch.where(either_cut, pairwise(*parts, ios), pairwise(rows[first], rows[second])) > threshold
+        overlap = torch.where(
+            either_cut, pairwise(within[0], within[1], ios), pairwise(rows[first], rows[second])
+        )
+        same = overlap > threshold
         if labels is not None:
             same &= labels[first][:, None] == labels[second]
         for i, j in torch.nonzero(same).tolist():
@@ -406,8 +411,8 @@ def _around(a: Tensor, b: Tensor) -> Tensor:
 
 def _ratio(part: Tensor, whole: Tensor) -> Tensor:
     """`part` of `whole`, 0 of nothing; its slope is finite."""
-    there = whole > 0
-    return torch.where(there, part / torch.where(there, whole, 1.0), 0.0)
+    nothing = whole == 0
+    return torch.where(nothing, 0.0, part / torch.where(nothing, 1.0, whole))
 
 
 def _sizes(boxes: Tensor) -> tuple[Tensor, Tensor]:

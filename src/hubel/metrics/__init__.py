@@ -24,6 +24,18 @@ from hubel.metrics.classification import (
     proportion,
     top_k_accuracy,
 )
+from hubel.metrics.detection import AveragePrecision, average_precision_difference
+from hubel.metrics.detection_rules import (
+    Measure,
+    Rule,
+    all_point,
+    centre_distance,
+    coco,
+    iop,
+    ios,
+    iou,
+    voc07,
+)
 from hubel.metrics.folds import over_folds
 from hubel.metrics.frechet import frechet_distance
 from hubel.metrics.intervals import bootstrap, undefined, wilson
@@ -43,21 +55,31 @@ from hubel.metrics.skill import skill
 from hubel.metrics.summaries import classification, multilabel, regression
 
 __all__ = [
+    "AveragePrecision",
+    "Measure",
     "ReliabilityBin",
+    "Rule",
     "accuracy",
+    "all_point",
     "average_precision",
+    "average_precision_difference",
     "balanced_accuracy",
     "bootstrap",
     "brier",
     "by_channel",
+    "centre_distance",
     "chance_level",
     "classification",
+    "coco",
     "confusion_matrix",
     "coverage",
     "expected_calibration_error",
     "expected_initial_loss",
     "f1_over_labels",
     "frechet_distance",
+    "iop",
+    "ios",
+    "iou",
     "log_loss",
     "mae",
     "majority_accuracy",
@@ -83,5 +105,6 @@ __all__ = [
     "subset_accuracy",
     "top_k_accuracy",
     "undefined",
+    "voc07",
     "wilson",
 ]

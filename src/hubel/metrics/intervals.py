@@ -113,6 +113,55 @@ def bootstrap(
     ]
 
 
+def bootstrap_of_weights(
+    statistic: Callable[[np.ndarray], np.ndarray],
+    units: int,
+    *,
+    count: int,
+    what: str,
+    level: float = 0.95,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    width: int | None = None,
+) -> list[Interval]:
+    """`bootstrap` for scores that are no functions of sums, such as areas under curves: intervals of Q scores.
+
+    `statistic` maps how often each unit (example or group) is taken, [R, units], to scores [R, Q]. `width` is the number of columns that it makes of a
+    row. Units, or a quarter as many blocks of them as there are resamples, are left out in turn. `what` names the method, `count` the examples.
+
+    >>> x = np.arange(100.0)
+    >>> mean = bootstrap_of_weights(lambda w: (w @ x / w.sum(1))[:, None], 100, count=100, what="bootstrap")
+    >>> mean[0].value, round((mean[0].high - mean[0].low) / (2 * 1.96 * 28.9 / 10), 1)
+    (49.5, 1.0)
+    """
+    normal_quantile(level)
+    values = statistic(np.ones((1, units)))[0]
+    if units < 2:
+        return [_point(v, count, level, "no interval: one unit") for v in values]
+    generator = numpy_generator(seed, "bootstrap")
+    draws = np.concatenate(
+        [statistic(weights) for weights in resampling_weights(generator, units, resamples, width=width)]
+    )
+    blocks = min(units, max(50, resamples // 4))
+    block, left_out = np.arange(units) * blocks // units, []
+    for some in np.array_split(np.arange(blocks), max(1, blocks * max(units, width or 0) // 500_000)):
+        left_out.append(statistic((block != some[:, None]).astype(np.float64)))
+    leave_one_out = np.concatenate(left_out)
+    quantile = _few_units(level, units)
+    return [
+        _bca(
+            float(value),
+            draws[:, q],
+            leave_one_out[:, q],
+            quantile=quantile,
+            level=level,
+            count=count,
+            what=what,
+        )
+        for q, value in enumerate(values)
+    ]
+
+
 def units_of(columns: np.ndarray, groups: Sequence | np.ndarray | None) -> np.ndarray:
     """What is drawn as a whole: `columns` [N, M] themselves, or their sums [G, M] over the examples of each group."""
     if groups is None:

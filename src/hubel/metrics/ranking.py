@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import overload
 
 import numpy as np
 
 from hubel.core.random import numpy_generator
 from hubel.core.types import Interval
+from hubel.metrics.detection import AveragePrecision, detection_average_precision
+from hubel.metrics.detection_rules import Rule
 from hubel.metrics.inputs import class_numbers, finite, scores_of_classes
 from hubel.metrics.intervals import (
     RESAMPLES,
@@ -60,18 +63,50 @@ def roc_auc(targets, scores, *, groups=None, level: float = 0.95) -> Interval:
     return _logit_interval(area, deviation, rarer, level, len(shares))
 
 
-def average_precision(targets, scores, *, groups=None, level: float = 0.95, seed: int = 0) -> Interval:
-    """Area under the precision–recall curve as a sum of steps: Σ_t (recall_t − recall_{t−1}) · precision_t.
+@overload
+def average_precision(targets, scores, /, *, groups=None, level: float = 0.95, seed: int = 0) -> Interval: ...
 
+
+@overload
+def average_precision(
+    predictions, truths, /, *, rule: Rule, groups=None, level: float = 0.95, seed: int = 0
+) -> AveragePrecision: ...
+
+
+def average_precision(first, second, /, *, rule=None, groups=None, level=0.95, seed=0):
+    """Area under the precision–recall curve, of examples or, with a `rule`, of boxes.
+
+    `average_precision(targets, scores)` of examples is a sum of steps: Σ_t (recall_t − recall_{t−1}) · precision_t.
     `targets` [N] and `scores` [N] for two classes, or [N, K] for the mean of one class against the rest.
     Interval: percentile bootstrap over examples, or over `groups`.
 
+    `average_precision(predictions, truths, rule=hubel.metrics.all_point)` of objects takes one mapping an image: `boxes` [n, 4] as (x0, y0, x1, y1) in
+    pixels, `labels` [n], and `scores` [n] of predictions; truths may have `ignore` [n], for objects that count neither as found nor as missed. The rules are
+    `all_point`, `voc07` and `coco`; the answer has a `name` that tells the rule, the parts `per_class` and `per_threshold`, and an interval from the bootstrap over
+    images or over `groups` [N], the parent images of tiles. Boxes beyond the limit of a rule are warned of; input that is no such list raises `ValueError`.
+
     Source: W. Su, Y. Yuan and M. Zhu, ICTIR (2015), doi:10.1145/2808194.2809481; intervals: K. Boyd,
-    K. H. Eng and C. D. Page, ECML PKDD (2013), doi:10.1007/978-3-642-40994-3_29.
+    K. H. Eng and C. D. Page, ECML PKDD (2013), doi:10.1007/978-3-642-40994-3_29; boxes: see `hubel.metrics.detection_rules`.
 
     >>> round(average_precision([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]).value, 3)
     0.833
+    >>> from hubel.metrics import all_point
+    >>> truths = [{"boxes": [[0, 0, 10, 10], [20, 20, 30, 30]], "labels": [0, 0]}, {"boxes": [], "labels": []}]
+    >>> found = [{"boxes": [[0, 0, 10, 9]], "labels": [0], "scores": [0.7]}, {"boxes": [[5, 5, 9, 9]], "labels": [0], "scores": [0.9]}]
+    >>> score = average_precision(found, truths, rule=all_point)
+    >>> score.name, score.value
+    ('AP50[all-point]', 0.25)
     """
+    if rule is not None:
+        return detection_average_precision(first, second, rule=rule, groups=groups, level=level, seed=seed)
+    if len(first) and isinstance(first[0], Mapping):
+        raise ValueError(
+            "mappings of boxes need the rule by which they are counted; write rule=hubel.metrics.all_point, voc07 or coco"
+        )
+    return _average_precision_of_examples(first, second, groups=groups, level=level, seed=seed)
+
+
+def _average_precision_of_examples(targets, scores, *, groups, level: float, seed: int) -> Interval:
     normal_quantile(level)
     positives, scores = _one_against_rest(targets, scores)
     count = len(positives)

@@ -1,0 +1,243 @@
+"""Which predicted box found which object: read once, matched for all images, classes and thresholds together."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from hubel.metrics.detection_rules import Measure, Rule
+
+PAIRS_AT_A_TIME = 2_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenes:
+    """Boxes of all images one after the other: D predicted and G true ones, `labels` as places in `names` [K]."""
+
+    names: np.ndarray
+    num_images: int
+    boxes: np.ndarray  # [D, 4]
+    labels: np.ndarray
+    scores: np.ndarray
+    images: np.ndarray
+    true_boxes: np.ndarray  # [G, 4]
+    true_labels: np.ndarray
+    true_images: np.ndarray
+    ignored: np.ndarray  # [G], yes or no
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matches:
+    """Of each threshold (T) and predicted box (D, those within the limit of the rule, the best of an image first): `truth` [T, D] that it found or
+    -1, and whether it does not count [T, D]. `rows` [D] are their places in the scenes. `wanted` [G] are the truths that count.
+    """
+
+    rows: np.ndarray
+    truth: np.ndarray
+    void: np.ndarray
+    wanted: np.ndarray
+
+    @property
+    def hit(self) -> np.ndarray:
+        """Whether a box is a true positive: [T, D]."""
+        return (self.truth >= 0) & ~self.void
+
+
+def scenes_of(predictions: Sequence[Mapping[str, Any]], truths: Sequence[Mapping[str, Any]]) -> Scenes:
+    """Read one mapping an image: `boxes` [n, 4], `labels` [n], and `scores` [n] of predictions, `ignore` [n] of truths where there is any.
+
+    Raises `ValueError` with the number of the image where something is missing, has another shape, is no number, or where a true box has no size.
+    """
+    for name, images in (("predictions", predictions), ("truths", truths)):
+        if isinstance(images, Mapping | str) or not all(isinstance(one, Mapping) for one in images):
+            raise ValueError(
+                f"{name} are {type(images).__name__}; expected a list with one mapping an image, with boxes [n, 4] and labels [n]"
+            )
+    if len(predictions) != len(truths):
+        raise ValueError(
+            f"there are predictions for {len(predictions)} images and truths for {len(truths)}; expected one mapping for each image on both "
+            "sides (boxes of shape (0, 4) where there are none)"
+        )
+    if not len(truths):
+        raise ValueError("there are no images: predictions and truths are empty; expected at least one")
+    if any("scores" in one for one in truths) and not any("scores" in one for one in predictions):
+        raise ValueError(
+            "truths have scores and predictions have none; expected predictions first, then truths"
+        )
+    found = [_read(one, f"predictions of image {i}", "scores") for i, one in enumerate(predictions)]
+    real = [_read(one, f"truths of image {i}", "ignore") for i, one in enumerate(truths)]
+    boxes, labels, scores = (np.concatenate(part) for part in zip(*found, strict=True))
+    true_boxes, true_labels, ignored = (np.concatenate(part) for part in zip(*real, strict=True))
+    names, numbers = np.unique(np.concatenate([true_labels, labels]), return_inverse=True)
+    return Scenes(
+        names=names,
+        num_images=len(truths),
+        boxes=boxes,
+        labels=numbers[len(true_labels) :],
+        scores=scores,
+        images=np.repeat(np.arange(len(found)), [len(one[0]) for one in found]),
+        true_boxes=true_boxes,
+        true_labels=numbers[: len(true_labels)],
+        true_images=np.repeat(np.arange(len(real)), [len(one[0]) for one in real]),
+        ignored=ignored > 0,
+    )
+
+
+def _read(one: Mapping[str, Any], where: str, third: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    needed = ("boxes", "labels", "scores") if third == "scores" else ("boxes", "labels")
+    if missing := [key for key in needed if key not in one]:
+        raise ValueError(f"{where} have {sorted(one)}; {missing[0]!r} is missing")
+    boxes = np.asarray(one["boxes"], np.float64)
+    if boxes.size == 0:
+        boxes = boxes.reshape(0, 4)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"{where} have boxes of shape {boxes.shape}; expected (n, 4), rows (x0, y0, x1, y1)")
+    labels = np.asarray(one["labels"])
+    more = np.asarray(one.get(third, np.zeros(len(boxes))), np.float64)
+    for key, values in (("labels", labels), (third, more)):
+        if values.shape != (len(boxes),):
+            raise ValueError(
+                f"{where} have {len(boxes)} boxes and {key} of shape {values.shape}; expected one a box"
+            )
+        if values.dtype.kind not in "iufb" or not np.isfinite(values).all():
+            raise ValueError(f"{where} have {key} {values[:3].tolist()} …; expected finite numbers")
+    if len(labels) and (labels.min() < 0 or (labels != np.floor(labels)).any()):
+        raise ValueError(
+            f"{where} have labels {labels[:3].tolist()} …; expected class numbers 0, 1, 2, … (rows that stand for nothing are left out)"
+        )
+    sides = boxes[:, 2:] - boxes[:, :2]
+    wrong = ~np.isfinite(boxes).all(1) | ((sides < 0) if third == "scores" else (sides <= 0)).any(1)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise ValueError(
+            f"{where} have the box {boxes[row].tolist()} in row {row}; expected finite edges (x0, y0, x1, y1) with x0 < x1 and y0 < y1"
+        )
+    return boxes, labels.astype(np.int64), more
+
+
+def match(scenes: Scenes, rule: Rule) -> Matches:
+    """Boxes in the order of their scores (equal ones as given) take truths of their image and class by `rule`.
+
+    All images and classes are matched at once: in round r each takes its r-th best box.
+    """
+    width = max(len(scenes.names), 1)
+    cells = scenes.images * width + scenes.labels
+    rows = np.lexsort((-scenes.scores, cells))
+    ranks = _places(cells[rows])
+    if rule.limit is not None:
+        _warn_of_limit(rule, ranks, scenes)
+        rows, ranks = rows[ranks < rule.limit], ranks[ranks < rule.limit]
+    outside = _outside(scenes.true_boxes, rule.area)
+    unwanted = scenes.ignored | outside
+    limits = _levels(rule.measure, np.asarray(rule.thresholds))[:, None]
+    pairs = _pairs(scenes, rule, rows, cells, unwanted, float(limits.min()))
+    boxes, others, values = _preferred(pairs, rule, ranks, unwanted)
+    found = np.full((len(limits), len(rows)), -1)
+    taken = np.zeros((len(limits), len(unwanted)), bool)
+    often = scenes.ignored & rule.ignored_often
+    edges = np.flatnonzero(np.diff(ranks[boxes], prepend=-1, append=-1)) if len(boxes) else np.zeros(1, int)
+    for start, stop in pairwise(edges):
+        who, whom = boxes[start:stop], others[start:stop]
+        free = (values[start:stop] >= limits) & (~taken[:, whom] | often[whom])
+        begins = np.flatnonzero(np.diff(who, prepend=-1))
+        first = np.minimum.reduceat(np.where(free, np.arange(len(who)), len(who)), begins, axis=1)
+        level, box = np.nonzero(first < len(who))
+        chosen = whom[first[level, box]]
+        found[level, who[begins][box]] = chosen
+        taken[level, chosen] = True
+    there = found >= 0
+    void = there & unwanted[found] if len(unwanted) else np.zeros_like(there)
+    void |= ~there & _outside(scenes.boxes[rows], rule.area)
+    return Matches(rows=rows, truth=found, void=void, wanted=~unwanted)
+
+
+def _places(cells: np.ndarray) -> np.ndarray:
+    """How many of the same cell stand before each: [D], cells in order."""
+    starts = np.flatnonzero(np.diff(cells, prepend=-1))
+    lengths = np.diff(starts, append=len(cells))
+    return np.arange(len(cells)) - np.repeat(starts, lengths)
+
+
+def _warn_of_limit(rule: Rule, ranks: np.ndarray, scenes: Scenes) -> None:
+    over = int((ranks >= rule.limit).sum())
+    if over:
+        cells = scenes.true_images * len(scenes.names) + scenes.true_labels
+        fullest = int(np.bincount(cells[~scenes.ignored]).max(initial=0)) if len(cells) else 0
+        more = (
+            f"; one image has {fullest} objects of a class, which it can not all find"
+            if fullest > (rule.limit or 0)
+            else ""
+        )
+        warnings.warn(
+            f"{rule.name} counts the {rule.limit} best boxes of a class in an image: {over:,} of {len(ranks):,} do not count{more}. "
+            "dataclasses.replace(rule, limit=None) counts all",
+            stacklevel=5,
+        )
+
+
+def _outside(boxes: np.ndarray, area: tuple[float, float] | None) -> np.ndarray:
+    if area is None:
+        return np.zeros(len(boxes), bool)
+    sizes = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return (sizes < area[0]) | (sizes > area[1])
+
+
+def _levels(measure: Measure, thresholds: np.ndarray) -> np.ndarray:
+    """Thresholds of a quantity of which more is better; a share has to be more than none, and 1 is reached in spite of rounding."""
+    return -thresholds if measure.distance else np.clip(thresholds, np.finfo(float).tiny, 1 - 1e-10)
+
+
+def _agreement(measure: Measure, boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    values = measure(boxes, others)
+    return -values if measure.distance else values
+
+
+def _pairs(
+    scenes: Scenes, rule: Rule, rows: np.ndarray, cells: np.ndarray, unwanted: np.ndarray, lowest: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes (places in `rows`), truths of the same image and class, and how well they agree, where it is enough for any threshold: [P] each."""
+    kept = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0))]
+    for boxes, others in _candidates(scenes, rows, cells):
+        mine, theirs = scenes.boxes[rows[boxes]], scenes.true_boxes[others]
+        values = _agreement(rule.measure, mine, theirs)
+        if rule.ignored_by is not None and (soft := scenes.ignored[others]).any():
+            values[soft] = _agreement(rule.ignored_by, mine[soft], theirs[soft])
+        enough = values >= lowest
+        kept.append((boxes[enough], others[enough], values[enough]))
+    return tuple(np.concatenate(part) for part in zip(*kept, strict=True))  # type: ignore[return-value]
+
+
+def _candidates(
+    scenes: Scenes, rows: np.ndarray, cells: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    true_cells = scenes.true_images * max(len(scenes.names), 1) + scenes.true_labels
+    by_cell = np.argsort(true_cells, kind="stable")
+    starts = np.searchsorted(true_cells[by_cell], cells[rows], "left")
+    counts = np.searchsorted(true_cells[by_cell], cells[rows], "right") - starts
+    ends = np.cumsum(counts)
+    begin = 0
+    while begin < len(rows):
+        done = ends[begin - 1] if begin else 0
+        end = max(begin + 1, int(np.searchsorted(ends, done + PAIRS_AT_A_TIME, "right")))
+        part = counts[begin:end]
+        offsets = np.arange(part.sum()) - np.repeat(np.cumsum(part) - part, part)
+        yield np.repeat(np.arange(begin, end), part), by_cell[np.repeat(starts[begin:end], part) + offsets]
+        begin = end
+
+
+def _preferred(
+    pairs: tuple[np.ndarray, np.ndarray, np.ndarray], rule: Rule, ranks: np.ndarray, unwanted: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pairs round by round, those of a box in the order in which it would take them."""
+    boxes, others, values = pairs
+    if rule.next_best:  # wanted truths first; of equal ones the last, as pycocotools does
+        order = np.lexsort((-others, -values, unwanted[others], boxes, ranks[boxes]))
+    else:  # only the best, of equal ones the first
+        order = np.lexsort((others, -values, boxes, ranks[boxes]))
+        order = order[np.diff(boxes[order], prepend=-1) != 0]
+    return boxes[order], others[order], values[order]
