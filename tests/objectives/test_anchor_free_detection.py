@@ -228,3 +228,13 @@ def test_a_step_of_a_batch_is_the_mean_of_its_losses():
     parts = objective.losses(found, true)
     torch.testing.assert_close(loss.total, parts["class"] + parts["box"])
     assert set(loss.parts) == {"class", "box"}
+
+
+def test_a_place_that_two_objects_want_finds_the_one_that_it_overlaps_more():
+    objective = AnchorFreeDetection(2)
+    true = torch.tensor([[[0.0, 0, 20, 20, 0, 0], [0, 0, 20, 18, 1, 0]]])
+    box = [0.0, 0, 20, 19.2]  # 0.96 of the first, 0.9375 of the second, which it is much surer of
+    found = torch.tensor([[[8.0, 8, 16, 16, *box, -4.0, 4.0]]])
+    wanted, owner, _ = objective.assigned(found, true)
+    assert owner.tolist() == [[0]]
+    assert wanted[0, 0].tolist() == pytest.approx([0.96, 0.0])
