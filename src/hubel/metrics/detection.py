@@ -23,7 +23,6 @@ from hubel.metrics.detection_matching import Matches, Scenes, match, scenes_of
 from hubel.metrics.detection_rules import Rule
 from hubel.metrics.intervals import RESAMPLES, bootstrap_of_weights, group_numbers, normal_quantile
 
-
 CACHED = 50_000  # numbers that are worked on at a time
 
 

@@ -121,10 +121,10 @@ class Rule:
         return self.named("AP")
 
     def named(self, what: str) -> str:
-        """The name of a score `what` by this rule: at IoU ≥ 0.5 `what50[rule]`.
+        """The name of a score `what` by this rule.
 
         >>> voc07.named("recall")
-        'recall50[voc07]'
+        'recall[voc07, IoU ≥ 0.5]'
         """
         details, first, last = [self.name], self.thresholds[0], self.thresholds[-1]
         digits = ""
@@ -134,8 +134,8 @@ class Rule:
                 if first == last
                 else f"{self.measure.name} ≤ {first:g} to {last:g} px"
             )
-        elif self.measure is iou and len(self.thresholds) == 1 and first > 0:
-            digits = f"{100 * first:02.4g}"
+        elif what == "AP" and self.measure is iou and len(self.thresholds) == 1 and first > 0:
+            digits = f"{100 * first:.4g}"
         elif self.measure is not iou or self.thresholds != COCO_THRESHOLDS:
             sign = ">" if first == 0 else "≥"
             details.append(
