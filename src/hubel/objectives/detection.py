@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import numpy as np
@@ -22,6 +22,7 @@ from hubel.core.boxes import nms
 from hubel.core.errors import ContractError
 from hubel.core.types import Batch, Interval, Loss, Prediction
 from hubel.data.boxes import CLASS, IGNORED, NO_OBJECT, objects_of, packed
+from hubel.metrics.detection_curves import best_f1
 from hubel.metrics.detection_scores import average_precisions
 from hubel.objectives.objective import Pieces, forward
 
@@ -116,7 +117,9 @@ class Detection(ABC):
             count += len(outputs)
             found += [self._detections(one) for one in outputs]
             wanted += list(targets.cpu().numpy())
-        half, mean = average_precisions(said(found), true(wanted), (metrics.all_point, metrics.coco))
+        half, mean = average_precisions(
+            detections_of(found), truths_of(wanted), (metrics.all_point, metrics.coco)
+        )
         return {HEADLINE: half, "AP[coco]": mean, "loss": loss / max(count, 1)}
 
     def answered(self, pieces: Pieces) -> Prediction:
@@ -126,10 +129,17 @@ class Detection(ABC):
     def metrics(
         self, prediction: Prediction, targets: np.ndarray, groups: np.ndarray | None = None
     ) -> dict[str, Interval]:
-        return metrics.detection(said(prediction.values), true(targets), classes=self.classes, groups=groups)
+        return metrics.detection(
+            detections_of(prediction.values), truths_of(targets), classes=self.classes, groups=groups
+        )
 
     def calibrated(self, outputs: Tensor, targets: Tensor) -> Self:
-        return self
+        """The same objective with the threshold at which precision and recall of held-out pictures have the greatest harmonic mean."""
+        found = detections_of([self._detections(one) for one in outputs])
+        wanted = truths_of(targets.cpu().numpy())
+        if not any(len(one["scores"]) for one in found) or not any((~one["ignore"]).any() for one in wanted):
+            return self
+        return replace(self, threshold=round(best_f1(found, wanted, rule=metrics.all_point).threshold, 4))
 
     def check_targets(self, targets: Tensor) -> None:
         if not targets.is_floating_point() or targets.ndim != 3 or targets.shape[2] != 6:
@@ -150,13 +160,13 @@ class Detection(ABC):
         return float("nan")
 
 
-def said(pictures: Sequence[np.ndarray] | np.ndarray) -> list[dict[str, np.ndarray]]:
+def detections_of(pictures: Sequence[np.ndarray] | np.ndarray) -> list[dict[str, np.ndarray]]:
     """Detections [N, M, 6] as the scores of `hubel.metrics` take them."""
     rows = [objects_of(np.asarray(picture)) for picture in pictures]
     return [{"boxes": r[:, :4], "labels": r[:, 4].astype(np.int64), "scores": r[:, 5]} for r in rows]
 
 
-def true(pictures: Sequence[np.ndarray] | np.ndarray) -> list[dict[str, np.ndarray]]:
+def truths_of(pictures: Sequence[np.ndarray] | np.ndarray) -> list[dict[str, np.ndarray]]:
     """Boxes [N, M, 6] as the scores of `hubel.metrics` take them."""
     rows = [objects_of(np.asarray(picture)) for picture in pictures]
     return [

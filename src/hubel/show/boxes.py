@@ -13,7 +13,11 @@ import numpy as np
 
 from hubel.core.types import Interval
 from hubel.data.boxes import CLASS, COLUMNS, IGNORED, NO_OBJECT
+from hubel.metrics.detection_curves import froc, precision_recall, scores_at
+from hubel.metrics.detection_rules import all_point
+from hubel.objectives.detection import detections_of, truths_of
 from hubel.show import charts, wording
+from hubel.show.detection_curves import precision_against_recall, recall_against_false_alarms
 from hubel.show.downloads import csv_text, data_address
 from hubel.show.evidence import Evidence, as_number
 from hubel.show.masks import COLOURS
@@ -34,7 +38,7 @@ def boxes(evidence: Evidence, *, budget: int) -> dict[str, Any] | None:
         "misses": _crops(evidence, "missed", budget // 4),
         "alarms": _crops(evidence, "alarm", budget // 4),
         "errors": _errors(evidence),
-        "curves": [],
+        "curves": _curves(evidence),
         **_classes(evidence),
     }
 
@@ -157,6 +161,32 @@ def _crops(evidence: Evidence, what: str, budget: int) -> dict[str, Any] | None:
             }
         )
     return {"cards": cards, "statement": shown.statement, "small": max(shown.width, shown.height) <= 96}
+
+
+def _curves(evidence: Evidence) -> list[dict[str, str]]:
+    """Precision against recall, and recall against false alarms, of all classes together."""
+    targets, values = _rows(evidence, "targets"), _rows(evidence, "values")
+    if targets is None or values is None or len(targets) != len(values) or not len(_counts(evidence)):
+        return []
+    if not _counts(evidence).any() or not (values[:, :, CLASS] != NO_OBJECT).any():
+        return []
+    found, wanted = detections_of(values), truths_of(targets)
+    least = threshold(evidence)
+    precision, share, *_ = scores_at(found, wanted, least, rule=all_point).values()
+    recall = precision_recall(found, wanted, rule=all_point)
+    alarms = froc(found, wanted, rule=all_point)
+    return [
+        {
+            "picture": precision_against_recall(recall, at=(share.value, precision.value)),
+            "caption": f"Precision against recall of the objects of all classes, at an overlap of a half. At the threshold ({least:.2g}): precision "
+            f"{precision}, recall {share}.",
+        },
+        {
+            "picture": recall_against_false_alarms(alarms),
+            "caption": "The share of objects that is found, against the false alarms a picture that come with it (FROC); pictures without objects count. "
+            f"Bands: {100 * alarms.level:g} % intervals, {alarms.method}.",
+        },
+    ]
 
 
 def _errors(evidence: Evidence) -> dict[str, Any] | None:
