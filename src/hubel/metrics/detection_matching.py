@@ -48,6 +48,34 @@ class Matches:
         return (self.truth >= 0) & ~self.void
 
 
+def truths_of(boxes) -> list[dict[str, np.ndarray]]:
+    """One mapping an image of truths [N, M, 6], rows (x0, y0, x1, y1, class, ignored); rows of a negative class are no objects.
+
+    >>> truths_of([[[0, 0, 4, 4, 1, 0], [0, 0, 0, 0, -1, 0]]])[0]["labels"].tolist()
+    [1]
+    """
+    return _images_of(boxes, "ignore")
+
+
+def predictions_of(boxes) -> list[dict[str, np.ndarray]]:
+    """One mapping an image of predictions [N, M, 6], rows (x0, y0, x1, y1, class, score); rows of a negative class are no boxes.
+
+    >>> predictions_of([[[0, 0, 4, 4, 1, 0.5], [0, 0, 0, 0, -1, 0]]])[0]["scores"].tolist()
+    [0.5]
+    """
+    return _images_of(boxes, "scores")
+
+
+def _images_of(boxes, last: str) -> list[dict[str, np.ndarray]]:
+    boxes = np.asarray(boxes)
+    if boxes.ndim != 3 or boxes.shape[2] != 6:
+        raise ValueError(
+            f"boxes have shape {boxes.shape}; expected (N, M, 6), a row of corners, class and {last} for each"
+        )
+    rows = [image[image[:, 4] >= 0] for image in boxes]
+    return [{"boxes": own[:, :4], "labels": own[:, 4].astype(np.int64), last: own[:, 5]} for own in rows]
+
+
 def scenes_of(predictions: Sequence[Mapping[str, Any]], truths: Sequence[Mapping[str, Any]]) -> Scenes:
     """Read one mapping an image: `boxes` [n, 4], `labels` [n], and `scores` [n] of predictions, `ignore` [n] of truths where there is any.
 
@@ -135,7 +163,7 @@ def match(scenes: Scenes, rule: Rule) -> Matches:
     outside = _outside(scenes.true_boxes, rule.area)
     unwanted = scenes.ignored | outside
     limits = _levels(rule.measure, np.asarray(rule.thresholds))[:, None]
-    pairs = _pairs(scenes, rule, rows, cells, unwanted, float(limits.min()))
+    pairs = _pairs(scenes, rule, rows, cells, float(limits.min()))
     boxes, others, values = _preferred(pairs, rule, ranks, unwanted)
     found = np.full((len(limits), len(rows)), -1)
     taken = np.zeros((len(limits), len(unwanted)), bool)
@@ -154,6 +182,20 @@ def match(scenes: Scenes, rule: Rule) -> Matches:
     void = there & unwanted[found] if len(unwanted) else np.zeros_like(there)
     void |= ~there & _outside(scenes.boxes[rows], rule.area)
     return Matches(rows=rows, truth=found, void=void, wanted=~unwanted)
+
+
+def match_alone(scenes: Scenes, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each box would match a wanted truth [D], or an unwanted one [D], if there were no other box."""
+    rows = np.arange(len(scenes.boxes))
+    cells = scenes.images * max(len(scenes.names), 1) + scenes.labels
+    unwanted = scenes.ignored | _outside(scenes.true_boxes, rule.area)
+    lowest = float(_levels(rule.measure, np.asarray(rule.thresholds)).min())
+    pairs = _pairs(scenes, rule, rows, cells, lowest)
+    boxes, others, _ = _preferred(pairs, rule, np.zeros(len(rows), int), unwanted)
+    first = np.diff(boxes, prepend=-1) != 0
+    hit, void = np.zeros(len(rows), bool), _outside(scenes.boxes, rule.area)
+    hit[boxes[first]], void[boxes[first]] = ~unwanted[others[first]], unwanted[others[first]]
+    return hit, void
 
 
 def _places(cells: np.ndarray) -> np.ndarray:
@@ -198,7 +240,7 @@ def _agreement(measure: Measure, boxes: np.ndarray, others: np.ndarray) -> np.nd
 
 
 def _pairs(
-    scenes: Scenes, rule: Rule, rows: np.ndarray, cells: np.ndarray, unwanted: np.ndarray, lowest: float
+    scenes: Scenes, rule: Rule, rows: np.ndarray, cells: np.ndarray, lowest: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Boxes (places in `rows`), truths of the same image and class, and how well they agree, where it is enough for any threshold: [P] each."""
     kept = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0))]
