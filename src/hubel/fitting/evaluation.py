@@ -15,12 +15,13 @@ from torch import nn
 from hubel.core.errors import RunBusy
 from hubel.core.types import Interval
 from hubel.data import Dataset
+from hubel.data.boxes import CLASS, NO_OBJECT
 from hubel.data.masks import UNLABELLED, classes_of_reading, has_planes
 from hubel.data.preprocessing import Preprocessing
 from hubel.data.source import dataset_of
 from hubel.data.text import UNKNOWN, in_alphabet
 from hubel.fitting.alike import options_like, recorded_options
-from hubel.objectives import NextSymbol, Objective, OwnTarget, PixelCrossEntropy
+from hubel.objectives import Detection, NextSymbol, Objective, OwnTarget, PixelCrossEntropy
 
 if TYPE_CHECKING:
     from hubel.fitting.ensemble import Ensemble
@@ -152,6 +153,12 @@ def with_classes_of(run: Run, data: Dataset) -> Dataset:
             f"this network was fitted to {asked}, but the targets of {data.name} are {held}: nothing can be compared"
         )
     masks = classes_of_reading(run.reading) is not None or isinstance(run.objective, PixelCrossEntropy)
+    boxes = isinstance(run.objective, Detection)
+    if boxes != data.has_boxes:
+        asked, held = ("boxes", "none") if boxes else ("one target a picture", "boxes")
+        raise ValueError(
+            f"this network was fitted to {asked}, but {data.name} has {held}: nothing can be compared"
+        )
     if masks != data.has_masks:
         asked, held = ("masks", "one target a picture") if masks else ("one target an example", "masks")
         raise ValueError(
@@ -172,6 +179,13 @@ def with_classes_of(run: Run, data: Dataset) -> Dataset:
         )
         return replace(data, targets=targets, classes=tuple(wanted))
     number = np.array([wanted.index(name) for name in data.classes])
+    if data.has_boxes:
+        targets = np.array(data.targets)
+        numbers = targets[..., CLASS]
+        targets[..., CLASS] = np.where(
+            numbers == NO_OBJECT, NO_OBJECT, number[np.maximum(numbers, 0).astype(np.int64)]
+        )
+        return replace(data, targets=targets, classes=tuple(wanted))
     if data.has_masks:
         table = np.full(256, UNLABELLED, np.uint8)
         table[: len(number)] = number

@@ -49,6 +49,7 @@ from hubel.metrics.detection_rules import (
     iou,
     voc07,
 )
+from hubel.metrics.detection_scores import object_detection
 from hubel.metrics.folds import over_folds
 from hubel.metrics.frechet import frechet_distance
 from hubel.metrics.intervals import bootstrap, undefined, wilson
@@ -107,6 +108,7 @@ __all__ = [
     "mean_overlap",
     "multilabel",
     "next_symbol",
+    "object_detection",
     "over_folds",
     "overlaps",
     "per_class",

@@ -15,7 +15,7 @@ from hubel.metrics.detection_rules import Rule, all_point, coco
 Pictures = Sequence[Mapping[str, Any]]
 
 
-def detection(
+def object_detection(
     predictions: Pictures,
     truths: Pictures,
     *,
@@ -29,7 +29,7 @@ def detection(
 
     >>> truth = [{"boxes": [[0, 0, 9, 9]], "labels": [0]}] * 6
     >>> found = [{"boxes": [[0, 0, 9, 9]], "labels": [0], "scores": [0.9]}] * 6
-    >>> {name: score.value for name, score in detection(found, truth, classes=["nucleus"]).items()}
+    >>> {name: score.value for name, score in object_detection(found, truth, classes=["nucleus"]).items()}
     {'AP50[all-point]': 1.0, 'AP[coco]': 1.0}
     """
     scores: dict[str, Interval] = {}

@@ -129,7 +129,7 @@ class Detection(ABC):
     def metrics(
         self, prediction: Prediction, targets: np.ndarray, groups: np.ndarray | None = None
     ) -> dict[str, Interval]:
-        return metrics.detection(
+        return metrics.object_detection(
             detections_of(prediction.values), truths_of(targets), classes=self.classes, groups=groups
         )
 

@@ -59,7 +59,7 @@ def outlined(
     1
     """
     height, width = shape
-    size = max(6.0, 0.055 * max(shape))
+    size = max(5.0, 0.05 * max(shape))
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-label="{html.escape(said, quote=True)}">',
         f'<image href="{panel}" width="{width}" height="{height}" preserveAspectRatio="none" class="pixels"/>',
@@ -80,8 +80,8 @@ def outlined(
         if len(rows) <= MOST_NAMED:
             above = y - 0.25 * size if y > 1.2 * size else min(lower + 0.95 * size, height - 1)
             parts.append(
-                f'<text x="{min(max(x, 0), width - 1):.1f}" y="{above:.1f}" font-size="{size:.1f}" fill="{colour}" stroke="#000" stroke-width="{0.22 * size:.2f}" '
-                f'paint-order="stroke" font-family="sans-serif">{html.escape(label)}</text>'
+                f'<text x="{min(max(x, 0), width - 1):.1f}" y="{above:.1f}" style="font: 600 {size:.1f}px sans-serif; fill: {colour}; stroke: #000; '
+                f'stroke-width: {0.2 * size:.2f}px; paint-order: stroke">{html.escape(label)}</text>'
             )
     return "".join([*parts, "</svg>"])
 

@@ -111,7 +111,7 @@ def _metrics(evidence: Evidence) -> list[dict[str, str]]:
         found.append(
             {
                 "picture": picture,
-                "caption": f"{wording.metric_name(name).capitalize()} on the validation part{_views(evidence)}.",
+                "caption": f"{wording.begun(wording.metric_name(name))} on the validation part{_views(evidence)}.",
             }
         )
     return found
@@ -161,7 +161,7 @@ def _single(
         log=log,
         limits=limits,
         whole=floor,
-        alt=_told(name.capitalize(), [curve]),
+        alt=_told(wording.begun(name), [curve]),
     )
     return {"picture": picture, "caption": caption}
 

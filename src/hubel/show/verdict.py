@@ -52,7 +52,8 @@ def verdict(evidence: Evidence) -> dict[str, Any]:
             }
             for name, score in scores.items()
             if not (
-                evidence.kind == "masks" and name.startswith(("iou_", "dice_"))
+                (evidence.kind == "masks" and name.startswith(("iou_", "dice_")))
+                or (evidence.kind == "boxes" and " of " in name)
             )  # these have a table of their own
         ],
     }

@@ -60,6 +60,15 @@ def metric_name(name: str) -> str:
     return known.get(name, name.replace("_", " "))
 
 
+def begun(words: str) -> str:
+    """Words at the beginning of a sentence; the other letters stay as they are.
+
+    >>> begun("validation of AP50")
+    'Validation of AP50'
+    """
+    return words[:1].upper() + words[1:]
+
+
 def score_value(name: str, score: Interval, unit: str = "") -> str:
     """The value of a score: `94.1 %` for shares, four digits and the unit for others."""
     if is_share(name):

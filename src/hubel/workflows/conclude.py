@@ -20,7 +20,7 @@ from hubel.data.forecasting import NaiveForecast
 from hubel.fitting.evaluation import of_network
 from hubel.fitting.run import examples_within, pieces_of
 from hubel.nets.made import is_as_made
-from hubel.objectives import NextSymbol, OwnTarget
+from hubel.objectives import Detection, NextSymbol, OwnTarget
 from hubel.objectives.objective import Pieces, together
 from hubel.workflows import folders
 from hubel.workflows.display import Display
@@ -70,6 +70,10 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
             }
             about["baselines"] = baselines(training.net, objective, setting.prepared.part("train"), part)
             write_arrays(folder, shown | entering(training))
+        elif part.has_boxes:
+            assert isinstance(objective, Detection)
+            shown, about["errors"] = boxes_shown(part, prediction, objective.threshold)
+            write_arrays(folder, {"ids": ids_of(part)} | shown | entering(training))
         else:
             naive, best = naive_scores(setting.prepared.part("train"), part, prediction)
             about |= {"naive": naive} if naive else {}
@@ -147,7 +151,9 @@ def unit_of(objective: Objective, score: str) -> str:
 def score_text(name: str, score: Interval, unit: str = "") -> str:
     """A score with its interval and its unit for a reader."""
     form = ".2%" if name in ("accuracy", "balanced_accuracy", "f1_macro", "mean_iou") else ".4g"
-    counted = {"bits_per_symbol": "windows", "mean_iou": "pictures"}.get(name, "examples")
+    counted = {"bits_per_symbol": "windows", "mean_iou": "pictures", "AP50[all-point]": "pictures"}.get(
+        name, "examples"
+    )
     unit = f" {unit}" if unit else ""
     if math.isnan(score.low):
         return f"{score.value:{form}}{unit} ({score.method or 'no interval'})"
@@ -173,9 +179,6 @@ def write_predictions(
     """`predictions.npz`: what was predicted for every example of the part, the pictures or series of the worst (of forecasts beside the
     `naive` one), and what `more` there is.
     """
-    if part.has_boxes:
-        write_arrays(folder, {"ids": ids_of(part)} | boxes_shown(part, prediction) | more)
-        return
     if part.has_masks:
         write_arrays(folder, {"ids": ids_of(part)} | masks_shown(part, prediction) | more)
         return

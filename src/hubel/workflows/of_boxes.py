@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -10,14 +11,18 @@ from torch import nn
 from hubel import nets
 from hubel.core.errors import ContractError
 from hubel.core.types import Prediction
-from hubel.data.boxes import CLASS, NO_OBJECT, object_counts
+from hubel.data.boxes import CLASS, NO_OBJECT, object_counts, objects_of
 from hubel.data.dataset import Dataset
+from hubel.metrics import all_point, error_breakdown
 from hubel.objectives import AnchorFreeDetection, Objective
-from hubel.objectives.detection import Detection
+from hubel.objectives.detection import Detection, detections_of, truths_of
 from hubel.workflows.asking import Wishes
+from hubel.workflows.given_back import ids_of
 
 WIDTH = 32
 NUM_SHOWN = 12
+NUM_CROPS = 24
+CROP = 64  # pixels a side
 SMALL, LARGE = 0.1, 0.9  # quantiles of the sizes of objects, which the strides follow
 PLACES_ACROSS = 3  # of the finest map over a small object
 FINEST, COARSEST = 4, 32
@@ -105,12 +110,71 @@ def refuse_boxes(parts: dict[str, Dataset], net: nn.Module) -> None:
         )
 
 
-def boxes_shown(part: Dataset, prediction: Prediction) -> dict[str, np.ndarray]:
-    """The arrays of `predictions.npz` for boxes: truth and detections of every picture, and the pictures that are shown, evenly chosen."""
+def boxes_shown(
+    part: Dataset, prediction: Prediction, threshold: float
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays of `predictions.npz` for boxes: truth and detections of every picture, the pictures that are shown, evenly chosen, and crops
+    around the surest false alarms and the largest objects that were missed; and what kinds of errors there are.
+    """
+    targets, values = np.asarray(part.targets), prediction.values
     shown = np.linspace(0, len(part) - 1, min(NUM_SHOWN, len(part))).astype(np.int64)
-    return {
-        "targets": np.asarray(part.targets),
-        "values": prediction.values,
+    arrays = {
+        "targets": targets,
+        "values": values,
         "shown_rows": shown,
         "shown_pictures": np.asarray(part.inputs[shown]),
     }
+    wanted, found = truths_of(targets), detections_of(values)
+    sure = [{name: one[name][one["scores"] >= threshold] for name in one} for one in found]
+    whole, counted = (error_breakdown(rows, wanted, rule=all_point) for rows in (found, sure))
+    names = ids_of(part)
+    alarms = [
+        (
+            sure[picture]["scores"][row],
+            picture,
+            np.array(
+                [*sure[picture]["boxes"][row], sure[picture]["labels"][row], sure[picture]["scores"][row]]
+            ),
+            kind,
+        )
+        for kind, picture, row in zip(
+            counted.kinds, counted.images.tolist(), counted.rows.tolist(), strict=True
+        )
+    ]
+    alarms.sort(key=lambda one: -one[0])
+    missed = [
+        (_area(row), picture, row, "missed")
+        for picture, row in ((int(n), objects_of(targets[int(n)])[int(m)]) for n, m in counted.missed)
+    ]
+    missed.sort(key=lambda one: -one[0])
+    for what, rows in (("alarm", alarms[:NUM_CROPS]), ("missed", missed[:NUM_CROPS])):
+        if rows:
+            arrays |= {
+                f"{what}_pictures": np.stack(
+                    [crop(np.asarray(part.inputs[n]), row[:4]) for _, n, row, _ in rows]
+                ),
+                f"{what}_boxes": np.stack([row for _, _, row, _ in rows]).astype(np.float32),
+                f"{what}_ids": np.array([names[n] for _, n, _, _ in rows]),
+                f"{what}_kinds": np.array([kind for *_, kind in rows]),
+            }
+    errors = {kind: {"count": counted.counts[kind], "cost": whole.gains[kind]} for kind in counted.counts}
+    return arrays, errors
+
+
+def _area(row: np.ndarray) -> float:
+    return float((row[2] - row[0]) * (row[3] - row[1]))
+
+
+def crop(picture: np.ndarray, box: np.ndarray, *, side: int = CROP) -> np.ndarray:
+    """The square [C, side, side] around a box of a picture [C, H, W], twice as wide as the box is long, by the nearest pixels; beyond the edges
+    the outermost ones are repeated.
+
+    >>> crop(np.arange(16.0).reshape(1, 4, 4), np.array([1, 1, 3, 3]), side=4)[0, 0].tolist()
+    [0.0, 1.0, 2.0, 3.0]
+    """
+    middle = (box[:2] + box[2:]) / 2
+    length = 2 * float(max(box[2] - box[0], box[3] - box[1], 1.0))
+    places = (np.arange(side) + 0.5) / side * length - length / 2
+    columns = np.clip(np.floor(middle[0] + places), 0, picture.shape[2] - 1).astype(np.int64)
+    rows = np.clip(np.floor(middle[1] + places), 0, picture.shape[1] - 1).astype(np.int64)
+    return picture[:, rows[:, None], columns[None, :]]

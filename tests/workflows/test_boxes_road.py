@@ -1,0 +1,168 @@
+"""Boxes by the same road as everything else: fitted, scored, shown, resumed, asked, explained."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import hubel
+from hubel.core.errors import ContractError
+from hubel.core.types import Prediction
+from hubel.data import Dataset
+from hubel.data.boxes import packed
+from hubel.fitting import AdamW, Precision
+from hubel.objectives import AnchorFreeDetection, CrossEntropy
+from hubel.workflows.of_boxes import boxes_shown, crop, strides_for
+
+CLASSES = ("disc", "square")
+
+
+def drawn(num=96, side=48, seed=0):
+    """Bright squares and dark discs of 10 to 18 pixels on noise; every sixth picture has none."""
+    random = np.random.default_rng(seed)
+    pictures = random.normal(100, 6, (num, 1, side, side))
+    y, x = np.mgrid[:side, :side] + 0.5
+    rows = []
+    for k, picture in enumerate(pictures):
+        found = []
+        for _ in range(0 if k % 6 == 5 else int(random.integers(1, 3))):
+            length, kind = int(random.integers(10, 19)), int(random.integers(2))
+            x0, y0 = (int(v) for v in random.integers(0, side - length, 2))
+            radius = length / 2
+            disc = (x - x0 - radius) ** 2 + (y - y0 - radius) ** 2 < radius**2
+            square = (x > x0) & (x < x0 + length) & (y > y0) & (y < y0 + length)
+            picture[0][square if kind else disc] = 190 if kind else 30
+            found.append((x0, y0, x0 + length, y0 + length, kind, 0))
+        rows.append(np.array(found, np.float32).reshape(-1, 6))
+    return Dataset(
+        inputs=pictures.clip(0, 255).astype(np.uint8),
+        targets=packed(rows),
+        classes=CLASSES,
+        name="drawn",
+        symmetries=frozenset({"flip_horizontal"}),
+    )
+
+
+RECIPE = hubel.Recipe(
+    epochs=20, batch_size=8, optimizer=AdamW(learning_rate=5e-3), precision=Precision(threads=1), seed=1
+)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    net = hubel.nets.anchor_free(8, strides=(8,), inputs=(1, 48, 48), outputs=2)
+    return hubel.fit(
+        drawn(), net=net, recipe=RECIPE, out=tmp_path_factory.mktemp("boxes") / "run", quiet=True
+    )
+
+
+def test_it_learns_where_and_what(fitted):
+    assert list(fitted.test)[:2] == ["AP50[all-point]", "AP[coco]"]
+    assert fitted.test["AP50[all-point]"]["value"] > 0.5
+    assert fitted.test["AP50[all-point] of disc"]["count"] == len(fitted.split["test"])
+    assert fitted.about["data"]["boxes"] is True
+    assert 0 < fitted.objective.threshold < 1
+    errors = fitted.about["errors"]
+    assert set(errors) == {"class", "location", "both", "duplicate", "background", "missed"}
+    rows = [json.loads(line) for line in (fitted.folder / "curves.jsonl").read_text().splitlines()]
+    assert rows[-1]["validation"]["AP50[all-point]"] > rows[0]["validation"]["AP50[all-point]"]
+
+
+def test_it_is_evaluated_on_other_data(fitted):
+    scores = fitted.evaluate(drawn(12, seed=5))
+    assert scores["AP50[all-point]"].count == 12
+    labelled = Dataset(inputs=drawn(12).inputs, targets=np.arange(12) % 2, classes=CLASSES, name="labelled")
+    with pytest.raises(ValueError, match="fitted to boxes"):
+        fitted.evaluate(labelled)
+
+
+def test_class_numbers_are_those_of_the_run(fitted):
+    data = drawn(12, seed=5)
+    turned = data.targets.copy()
+    turned[..., 4] = np.where(turned[..., 4] >= 0, 1 - turned[..., 4], -1)
+    other = Dataset(inputs=data.inputs, targets=turned, classes=CLASSES[::-1], name="turned")
+    same, found = fitted.evaluate(data), fitted.evaluate(other)
+    assert found["AP50[all-point]"].value == same["AP50[all-point]"].value
+
+
+def test_the_report_shows_boxes(fitted):
+    page = (fitted.folder / "report.html").read_text("utf-8")
+    assert page.count("<rect x=") > 5
+    assert "What kind of error costs how much" in page
+    assert "Precision against recall" in page
+    assert "Objects of each class" in page
+
+
+def test_it_is_fitted_like_another_run(fitted, tmp_path):
+    net = hubel.nets.anchor_free(8, strides=(8,), inputs=(1, 48, 48), outputs=2)
+    half = hubel.fit(
+        drawn(), net=net, like=fitted, recipe=hubel.Recipe(epochs=2), out=tmp_path / "half", quiet=True
+    )
+    assert type(half.objective) is AnchorFreeDetection
+    assert half.recipe.optimizer == fitted.recipe.optimizer
+    assert np.array_equal(half.split["train"], fitted.split["train"])
+
+
+def test_a_class_is_explained(fitted):
+    from hubel.workflows.asked_networks import asked_network
+
+    net = asked_network(fitted)
+    x = fitted.scaling(torch.from_numpy(drawn(2, seed=3).inputs))
+    found = hubel.explain.saliency(net, x, target=1)
+    assert found.values.shape == x.shape
+    assert found.values.abs().max() > 0
+
+
+def test_contradictions_are_refused(tmp_path):
+    data = drawn(24)
+    with pytest.raises(ContractError, match="but drawn has boxes"):
+        hubel.fit(data, objective=CrossEntropy(2), out=tmp_path / "a", quiet=True)
+    with pytest.raises(ContractError, match="take a detector"):
+        hubel.fit(
+            data, net=hubel.nets.compact(16, inputs=(1, 48, 48), outputs=2), out=tmp_path / "b", quiet=True
+        )
+    empty = Dataset(
+        inputs=data.inputs, targets=packed([np.zeros((0, 6))] * 24), classes=CLASSES, name="empty"
+    )
+    with pytest.raises(ContractError, match="no training picture of empty shows an object"):
+        hubel.fit(empty, out=tmp_path / "c", quiet=True)
+    with pytest.raises(ValueError, match="balance was asked for, but drawn has boxes"):
+        hubel.fit(data, balance=True, out=tmp_path / "d", quiet=True)
+
+
+def test_strides_follow_the_sizes_of_objects():
+    def data(side, lengths):
+        rows = [np.array([[0, 0, n, n, 0, 0]], np.float32) for n in lengths]
+        return Dataset(
+            inputs=np.zeros((len(lengths), 1, side, side), np.uint8), targets=packed(rows), classes=("a",)
+        )
+
+    assert strides_for(data(128, [24] * 9)) == (8, 16)
+    assert strides_for(data(512, [12] * 9)) == (4, 8)
+    assert strides_for(data(512, [12] * 5 + [100] * 5)) == (4, 8, 16, 32)
+    assert strides_for(data(16, [12] * 9)) == (4,)
+
+
+def test_what_is_kept_of_the_mistakes():
+    data = drawn(3, seed=1)
+    true = data.targets.copy()
+    true[:] = 0
+    true[..., 4] = -1
+    true[0, 0] = (4, 4, 16, 16, 0, 0)  # found
+    true[1, 0] = (20, 20, 40, 40, 1, 0)  # missed
+    data = Dataset(inputs=data.inputs, targets=true, classes=CLASSES)
+    said = packed(
+        [
+            np.array([(4, 4, 16, 16, 0, 0.9)]),
+            np.zeros((0, 6)),
+            np.array([(30, 30, 44, 44, 1, 0.8), (2, 2, 9, 9, 1, 0.1)]),
+        ]
+    )
+    arrays, errors = boxes_shown(data, Prediction(values=said, classes=CLASSES), 0.5)
+    assert {kind: row["count"] for kind, row in errors.items()} == {
+        "class": 0, "location": 0, "both": 0, "duplicate": 0, "background": 1, "missed": 1,
+    }  # fmt: skip
+    assert arrays["alarm_boxes"].tolist() == [pytest.approx([30, 30, 44, 44, 1, 0.8])]
+    assert arrays["missed_boxes"].tolist() == [[20, 20, 40, 40, 1, 0]]
+    assert (arrays["missed_pictures"][0] == crop(data.inputs[1], np.array([20, 20, 40, 40]))).all()
