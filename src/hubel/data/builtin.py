@@ -145,7 +145,10 @@ BUILTIN: dict[str, BuiltIn] = {
             address="https://www.cs.toronto.edu/~kriz/{}",
             system=("/usr/share/datasets/cifar-100",),
         ),
-        *(BuiltIn(name=name, title=title, symmetries=("flip_horizontal",), licence="MIT") for name, title in SCENES.items()),
+        *(
+            BuiltIn(name=name, title=title, symmetries=("flip_horizontal",), licence="MIT")
+            for name, title in SCENES.items()
+        ),
         *(BuiltIn(name=t.name, title=t.title, symmetries=(), licence=t.licence) for t in EMBEDDED.values()),
     )
 }
