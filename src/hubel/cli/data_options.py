@@ -77,7 +77,23 @@ Season = Annotated[
 Unlabelled = Annotated[
     str | None,
     typer.Option(
-        help='The value in masks that means "not labelled" (default: 255 in 8-bit masks), or "none" where every pixel has a class.'
+        help='The value in masks that means "not labelled" (default: 255 in 8-bit masks), or "none" where every pixel has a class; of pictures '
+        'without labels of boxes, "empty" (nothing is on them) or "skip".'
+    ),
+]
+Tile = Annotated[
+    str | None,
+    typer.Option(
+        help='Pictures with boxes are cut into tiles of this size, "256" or "256x512" (default: by the sizes of the objects, where they are larger than 512).'
+    ),
+]
+Overlap = Annotated[
+    int | None, typer.Option(help="Pixels that tiles share (default: as large as most objects).")
+]
+VocOffset = Annotated[
+    int | None,
+    typer.Option(
+        "--voc-offset", help="What VOC's pixels count from: 1, or 0 (default: 0 where a corner is 0, else 1)."
     ),
 ]
 Download = Annotated[

@@ -28,6 +28,7 @@ from hubel.cli.data_options import (
     Length,
     Missing,
     Nan,
+    Overlap,
     Resize,
     Season,
     Size,
@@ -36,9 +37,11 @@ from hubel.cli.data_options import (
     Symmetry,
     Target,
     Task,
+    Tile,
     Time,
     Tokens,
     Unlabelled,
+    VocOffset,
 )
 from hubel.cli.options import Device, Json, Quiet, RunFolder
 from hubel.core.errors import UnreadableData
@@ -166,6 +169,9 @@ def fit(
     forecast: Forecast = None,
     season: Season = None,
     unlabelled: Unlabelled = None,
+    tile: Tile = None,
+    overlap: Overlap = None,
+    voc_offset: VocOffset = None,
     download: Download = False,
     length: Length = None,
     step: Step = None,
@@ -199,6 +205,7 @@ def fit(
         | words.series_options(time=time, forecast=forecast, length=length, season=season)
         | words.table_options(columns, ignore, category, missing)
         | words.mask_options(unlabelled)
+        | words.box_options(tile, overlap, voc_offset)
         | words.text_options(step, tokens, least),
         validation=validation,
         test=test,

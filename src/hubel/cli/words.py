@@ -367,11 +367,30 @@ def mask_options(unlabelled: str | None) -> dict[str, Any]:
     """
     if unlabelled is None:
         return {}
-    if unlabelled != "none" and not re.fullmatch(r"-?\d+", unlabelled):
+    if unlabelled not in ("none", "empty", "skip") and not re.fullmatch(r"-?\d+", unlabelled):
         raise WrongWords(
-            f"--unlabelled {unlabelled!r} is not understood; expected the value of pixels without a label, such as 255, or none"
+            f"--unlabelled {unlabelled!r} is not understood; expected the value of pixels without a label, such as 255, or none; of pictures without boxes empty or skip"
         )
-    return {"unlabelled": unlabelled if unlabelled == "none" else int(unlabelled)}
+    return {"unlabelled": unlabelled if unlabelled in ("none", "empty", "skip") else int(unlabelled)}
+
+
+def box_options(tile: str | None, overlap: int | None, voc_offset: int | None) -> dict[str, Any]:
+    """The options of `hubel.data.load` that only boxes have and that were given.
+
+    >>> box_options("256x512", 32, None)
+    {'tile': (256, 512), 'overlap': 32}
+    """
+    if tile is not None and not re.fullmatch(r"\d+(x\d+)?", tile):
+        raise WrongWords(
+            f"--tile {tile!r} is not understood; expected pixels, such as 256 or 256x512 (height x width)"
+        )
+    sides = None if tile is None else tuple(map(int, tile.split("x")))
+    given = {
+        "tile": None if sides is None else sides[0] if len(sides) == 1 else sides,
+        "overlap": overlap,
+        "voc_offset": voc_offset,
+    }
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def seconds(text: str) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 
 from hubel.core.errors import UnreadableData
 from hubel.data.archives import part_column
+from hubel.data.boxes import are_mappings
 from hubel.data.dataset import Dataset
 from hubel.data.masks import ClassNames, Unlabelled, has_planes, read_masks
 from hubel.data.storage import in_slices, room_for
@@ -63,6 +64,9 @@ def from_arrays(
     Whole numbers `y` [N, H, W] beside pictures are masks, a class for every pixel: `classes` names their values (by number, or as a mapping),
     `unlabelled` is the value of pixels without a label (255 where they are bytes), "none" where all have one: see `hubel.data.masks`.
 
+    Mappings `y` beside pictures, one each, are boxes: `boxes` [m, 4] (x0, y0, x1, y1) in pixels from the upper left corner, `labels` [m]
+    (numbers from 0, or names), `ignore` [m] where some count neither as found nor as missed. A picture may have none.
+
     Raises `ValueError` saying what was received, what was expected and what to write.
 
     >>> from_arrays(np.zeros((4, 8, 8, 3), np.uint8), ["a", "b", "a", "b"])
@@ -72,7 +76,9 @@ def from_arrays(
     if len(inputs) == 0:
         raise ValueError("x has no examples")
     itself = isinstance(y, str)
-    if not itself and has_planes(y):
+    if not itself and are_mappings(y):
+        found, reading = _boxes(y, inputs, reading, classes=classes, unlabelled=unlabelled, task=task)
+    elif not itself and has_planes(y):
         found, reading = _masks(y, inputs, reading, classes=classes, unlabelled=unlabelled, task=task)
     elif unlabelled is not None:
         raise ValueError(
@@ -132,12 +138,31 @@ def _masks(
     return targets, {**reading, "masks": found.as_json()}
 
 
+def _boxes(
+    y: Any,
+    inputs: np.ndarray,
+    reading: Mapping[str, Any],
+    *,
+    classes: ClassNames,
+    unlabelled: Unlabelled,
+    task: Task | None,
+) -> tuple[Targets, dict[str, Any]]:
+    """Boxes as targets, and the reading with their classes."""
+    from hubel.data.box_pictures import boxes_from_mappings
+
+    if task is not None or unlabelled is not None:
+        given = f"task={task!r}" if task is not None else f"unlabelled={unlabelled!r}"
+        raise ValueError(f"{given} was said, but y holds the boxes of every picture: leave it out")
+    boxes, names, notes = boxes_from_mappings(y, inputs.shape, _in_order(classes, y))
+    about = {"classes": list(names), "tile": list(inputs.shape[2:]), "overlap": 0, "resized": False}
+    return Targets(values=boxes, classes=names, notes=notes), {**reading, "boxes": about}
+
+
 def _in_order(classes: Sequence[str] | Mapping[Any, str] | None, y: Any) -> Sequence[str] | None:
     if isinstance(classes, Mapping):
         raise ValueError(
             f"classes names the values of masks [N, H, W], but y has shape {np.shape(y)}; expected masks, or the names of the classes in order"
         )
-    return classes
     return classes
 
 

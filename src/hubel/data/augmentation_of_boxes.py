@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from hubel.data.boxes import CLASS, IGNORED, NO_OBJECT
+from hubel.data.boxes import CLASS, IGNORED, LEAST_SEEN, NO_OBJECT
 
 if TYPE_CHECKING:
     from hubel.data.augmentation import Draw
 
-LEAST_SEEN = 0.4
 HIDDEN = 0.5
 Size = tuple[int, int]
 

@@ -16,6 +16,16 @@ import numpy as np
 CLASS, IGNORED = 4, 5  # columns
 COLUMNS = 6
 NO_OBJECT = -1
+LEAST_SEEN = 0.4  # of the area of an object, below which it is ignored in a picture that shows a part of it
+
+
+def are_mappings(y: Any) -> bool:
+    """Whether targets are mappings of boxes, one a picture.
+
+    >>> are_mappings([{"boxes": [], "labels": []}]), are_mappings([0, 1])
+    (True, False)
+    """
+    return isinstance(y, (list, tuple)) and bool(y) and all(isinstance(entry, Mapping) for entry in y)
 
 
 def packed(rows: Sequence[np.ndarray]) -> np.ndarray:

@@ -12,6 +12,9 @@ from typing import Any, Literal
 from hubel.core.errors import UnreadableData, nearest
 from hubel.data.archives import StoredArrays, read_hdf5, read_npy, read_npz
 from hubel.data.arrays import KINDS, Kind, channels_axis, from_arrays
+from hubel.data.box_files import list_boxes
+from hubel.data.box_pictures import BoxOptions, load_boxes
+from hubel.data.boxes_of_masks import OBJECTS
 from hubel.data.builtin import BUILTIN, load_builtin
 from hubel.data.dataset import Dataset
 from hubel.data.feature_table import from_table, names_pictures
@@ -71,6 +74,9 @@ def load(
     forecast: int | None = None,
     season: int | None = None,
     unlabelled: Unlabelled = None,
+    tile: int | tuple[int, int] | None = None,
+    overlap: int | None = None,
+    voc_offset: int | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
     """Labelled data, as they were stored.
@@ -92,6 +98,9 @@ def load(
     the columns `target` (all of them unless said), from windows of `length`: see `hubel.data.forecasting`.
     A class for every pixel: a folder with `images` and `masks` in it, a table of pictures with a column `mask`, or arrays whose targets are masks
     [N, H, W]; `unlabelled` is the value of pixels without a label (255 in 8-bit masks), "none" where all have one: see `hubel.data.masks`.
+    Boxes of objects: COCO, VOC, YOLO, Label Studio, labelme, tables and lines, and masks of numbered objects (`target="objects"`): see
+    `hubel.data.box_files`. Pictures larger than `tile` (pixels, or height and width) are cut into tiles with an `overlap`, see `hubel.data.tiles`;
+    `size` resizes whole pictures instead. `unlabelled` says of pictures without labels "empty" or "skip"; `voc_offset` what VOC's pixels count from.
 
     `reading` is that of other data (`Dataset.reading`): pictures become rows of the same size, channels and type as those, by the same rule,
     in place of what `size`, `resize`, `channels` and `nan` would say; a table by its columns, levels and means.
@@ -146,8 +155,10 @@ def load(
             raise ValueError(f"season={season} belongs to a forecast: say forecast= as well")
     else:
         refuse_for_forecasts(source, forecast, {**windows, "length": None}, of_files)
+    of_boxes = {"tile": tile, "overlap": overlap, "voc_offset": voc_offset}
     if forecast is not None or (isinstance(source, str) and source.lower() in BUILTIN):
         _refuse_unlabelled(source, unlabelled)
+        _refuse_given(source, OF_BOXES, **of_boxes)
     if isinstance(source, str) and source.lower() in BUILTIN:
         _refuse_given(
             source, "changes how files are read, but {} is built in", **of_tables, time=time, task=task
@@ -181,6 +192,40 @@ def load(
             like=reading,
             symmetries=declared,
         )
+    if kind is None and not itself and not _table_reading(reading):
+        with _naming(path):
+            boxed = list_boxes(path, target, voc_offset=voc_offset)
+        if boxed is not None:
+            if task is not None:
+                raise ValueError(f"task={task!r} was said, but {source} holds boxes: leave it out")
+            if boxed.format != "VOC":
+                _refuse_given(source, "is for VOC's XML, but {} is none", voc_offset=voc_offset)
+            _refuse_given(source, "is for tables of features, but {} is none", **of_tables)
+            _refuse_given(source, OF_TIMES, time=time)
+            if target not in ("label", OBJECTS) and not is_table(path):
+                _refuse_unused(source, target=target)
+            like = reading if reading is not None and "boxes" in reading else None
+            options = BoxOptions(
+                tile=tile,
+                overlap=overlap,
+                size=size,
+                resize=resize,
+                channels=channels,
+                nan=nan,
+                unlabelled=unlabelled,
+                reading=like,
+            )
+            with _naming(path):
+                data = load_boxes(
+                    boxed,
+                    options,
+                    name=_name(path),
+                    symmetries=declared,
+                    skip_unreadable=skip_unreadable,
+                    progress=progress,
+                )
+            return replace(data, source=str(path.absolute()))
+    _refuse_given(source, OF_BOXES, **of_boxes)
     not_resized = {"resize": None if resize == "pad" else resize}
     if is_table(path) and path.is_file() and not names_pictures(path, COLUMNS["path"]):
         if kind is not None:
@@ -347,6 +392,7 @@ def _refuse_given(source: Any, why: str, **options: Any) -> None:
 
 
 NOT_RESIZED = "is for picture files, but {} holds none"
+OF_BOXES = "is for pictures with boxes, but {} holds none"
 OF_TIMES = "names the times of series, but {} holds none"
 
 

@@ -18,7 +18,7 @@ from hubel.data.targets import as_numpy
 
 UNLABELLED = 255
 MOST_CLASSES = 255
-Unlabelled = int | Literal["none"] | None
+Unlabelled = int | Literal["none", "empty", "skip"] | None  # the last two of pictures without boxes
 ClassNames = Sequence[str] | Mapping[Any, str] | None
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from hubel.core.errors import UnreadableData
 from hubel.data.images import GREY, GREY_ALPHA, RGB, RGBA, Header, decode, numbered
 from hubel.data.sizes import Resize, common_size, fit_size
+from hubel.data.tiles import cut_pixels, mean_of
 from hubel.data.volumes import VolumeHeader, volume_like
 
 Convert = Literal["rgb", "grey"]
@@ -122,6 +123,20 @@ def row_of(path: Path, reading: Mapping[str, Any]) -> np.ndarray:
     """
     if reading["kind"] == "volumes":
         return finite_or_zero(volume_like(path, reading), reading["nan"])
+    pixels, size = pixels_of(path, reading), tuple(reading["size"])
+    if reading.get("boxes") is None or reading["boxes"]["resized"]:
+        return fit_size(pixels, size, reading["resize"])
+    if pixels.shape[1] > size[0] or pixels.shape[2] > size[1]:
+        raise UnreadableData(
+            f"it has {pixels.shape[1]} × {pixels.shape[2]} pixels, more than the tiles of {size[0]} × {size[1]} that were learned from: cut it into tiles"
+        )
+    return cut_pixels(pixels, (0, 0), size, mean_of(pixels))
+
+
+def pixels_of(path: Path, reading: Mapping[str, Any]) -> np.ndarray:
+    """The values [C, H, W] of an image file in the channels and the type of a reading, at the size that it has; raises `UnreadableData` as
+    `row_of` does.
+    """
     pixels, channels = decode(path)
     expected = reading["channels"]
     convert = reading["convert"]
@@ -143,8 +158,7 @@ def row_of(path: Path, reading: Mapping[str, Any]) -> np.ndarray:
         raise UnreadableData(
             f"its values are {pixels.dtype.name}, expected {reading['dtype']}, as the training data have: save it as those were"
         )
-    pixels = finite_or_zero(pixels, reading["nan"])
-    return fit_size(pixels, tuple(reading["size"]), reading["resize"])
+    return finite_or_zero(pixels, reading["nan"])
 
 
 def finite_or_zero(values: np.ndarray, nan: str) -> np.ndarray:

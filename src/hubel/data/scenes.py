@@ -79,6 +79,7 @@ def compose_scenes(
         chosen = chosen[: generator.integers(1, MOST_PIECES + 1)]
         boxes.append(_lay_out(scene, pieces.inputs[chosen, 0], pieces.targets[chosen], generator))
         inputs[number, 0] = np.clip(np.rint(scene), 0, 255)
+    about = {"classes": list(pieces.classes), "tile": [SIDE, SIDE], "overlap": 0, "resized": False}
     return Dataset(
         inputs=inputs,
         targets=packed(boxes),
@@ -87,7 +88,7 @@ def compose_scenes(
         ids=np.array([f"{part} {k}" for part, k in places]),
         groups=np.arange(len(places)),
         part=np.array([part for part, _ in places]),
-        reading={**reading_of(inputs, "NCHW"), "boxes": {"classes": list(pieces.classes)}},
+        reading={**reading_of(inputs, "NCHW"), "boxes": about},
     )
 
 

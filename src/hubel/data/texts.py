@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hubel.data.boxes_lines import is_lines
 from hubel.data.dataset import Dataset
 from hubel.data.steps import are_numbers
 from hubel.data.text import SUFFIXES, is_text, load_text
@@ -55,6 +56,8 @@ def text_file(source: Any) -> Path | None:
         return None
     known = EMBEDDED.get(os.fspath(source).lower())
     path = Path(source).expanduser() if known is None else known.path
+    if known is None and is_lines(path):
+        return None  # pictures with boxes
     return path if known is not None or (is_text(path) and path.is_file()) else None
 
 

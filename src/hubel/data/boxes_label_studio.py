@@ -1,0 +1,156 @@
+"""Boxes of Label Studio, from the raw JSON of its export (its exports to other formats drop turns and empty tasks).
+
+Places are percent of the size of the picture. A region may be turned by `rotation` degrees clockwise about its *upper left* corner, which is
+done in pixels; its box is the envelope. A task without annotations is not labelled; an annotation without regions says that
+nothing is there. Cancelled annotations do not count. Where several people have labelled a task, the one marked as the truth is taken, else the last.
+Predictions are not read.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from hubel.data.box_listing import (
+    Box,
+    BoxedPicture,
+    BoxListing,
+    envelope,
+    find_picture,
+    number,
+    numbers,
+    refuse_absent,
+    refuse_two_parts,
+)
+from hubel.data.images import is_image, look
+
+KINDS = ("rectanglelabels", "ellipselabels", "polygonlabels")
+HASHED = re.compile(r"^[0-9a-f]{6,}-")
+
+
+def is_label_studio(content: Any) -> bool:
+    """Whether the content of a JSON file is that of Label Studio: a list of tasks with data."""
+    return (
+        isinstance(content, list) and bool(content) and isinstance(content[0], dict) and "data" in content[0]
+    )
+
+
+def list_label_studio(path: Path, tasks: Sequence[Any]) -> BoxListing:
+    """The pictures of an export with its tasks.
+
+    Raises `ValueError` naming tasks and regions that are not understood, `UnreadableData` naming pictures that are not there.
+    """
+    pictures: list[BoxedPicture] = []
+    absent: list[str] = []
+    several = passed_over = 0
+    for place, task in enumerate(tasks):
+        where = f"{path.name}, task {task.get('id', place) if isinstance(task, dict) else place}"
+        if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
+            raise ValueError(f"{where} is {str(task)[:100]}; expected an object with data")
+        name = _picture_of(task["data"], where)
+        file = next((found for n in _names(name) if (found := find_picture(path.parent, n))), None)
+        if file is None:
+            absent.append(f"{name} ({where})")
+            continue
+        valid = [a for a in task.get("annotations") or () if not a.get("was_cancelled")]
+        several += len(valid) > 1
+        boxes: list[Box] | None = None
+        size = None
+        if valid:
+            truth = [a for a in valid if a.get("ground_truth")] or valid
+            chosen = max(
+                truth, key=lambda a: (str(a.get("updated_at") or a.get("created_at") or ""), truth.index(a))
+            )
+            boxes = []
+            for row, region in enumerate(chosen.get("result") or (), start=1):
+                said = f"{where}, region {row}"
+                if not any(kind in region.get("value", {}) for kind in KINDS):
+                    passed_over += 1
+                    continue
+                size = size or _size(region, file, said)
+                boxes.append(_box(region, size, said))
+            if size and any("original_width" not in region for region in chosen.get("result") or ()):
+                size = None  # taken from the file itself
+        pictures.append(BoxedPicture(path=file, id=name, boxes=boxes, size=size))
+    refuse_absent(absent, len(tasks), path, "for the whole name and its last part, beside it and in images/")
+    refuse_two_parts(pictures, path)
+    notes = []
+    if several:
+        notes.append(
+            f"{several:,} tasks have several annotations: the one marked as the truth was taken, or else the last."
+        )
+    if passed_over:
+        notes.append(
+            f"{passed_over:,} results are no regions with a class (choices, texts, brushes) and were passed over."
+        )
+    return BoxListing(pictures=pictures, format="Label Studio", notes=tuple(notes))
+
+
+def _picture_of(data: Mapping[str, Any], where: str) -> str:
+    words = [value for value in data.values() if isinstance(value, str)]
+    if isinstance(data.get("image"), str):
+        return data["image"]
+    pictures = [word for word in words if is_image(Path(urlsplit(word).path)) or "?d=" in word]
+    if len(pictures) != 1:
+        raise ValueError(
+            f"{where} names {len(pictures)} pictures in its data ({list(data)}); expected one, called image"
+        )
+    return pictures[0]
+
+
+def _names(given: str) -> list[str]:
+    """What the file of a task may be called: `/data/upload/7/3f1c9a2b-a.png` is a.png, as is `/data/local-files/?d=folder/a.png`."""
+    parts = urlsplit(given)
+    asked = parse_qs(parts.query).get("d")
+    way = asked[0] if asked else unquote(parts.path)
+    last = PurePosixPath(way).name
+    return [way.lstrip("/"), last, HASHED.sub("", last)]
+
+
+def _size(region: Mapping[str, Any], file: Path, where: str) -> tuple[int, int]:
+    sides = (region.get("original_height"), region.get("original_width"))
+    if None in sides:
+        header = look(file)
+        return header.height, header.width
+    height, width = (int(number(side, "the original size", where)) for side in sides)
+    return height, width
+
+
+def _box(region: Mapping[str, Any], size: tuple[int, int], where: str) -> Box:
+    value: Mapping[str, Any] = region["value"]
+    kind = next(k for k in KINDS if k in value)
+    labels = value[kind]
+    if not isinstance(labels, list) or len(labels) != 1 or not str(labels[0]).strip():
+        raise ValueError(f"{where} has the classes {labels!r}; expected one class a region")
+    if turned := region.get("image_rotation"):
+        raise ValueError(
+            f"{where} was drawn on a picture turned by {turned} degrees: turn the file itself, and label that"
+        )
+    height, width = size
+
+    def pixels(name: str, side: int) -> float:
+        return number(value.get(name), name, where) * side / 100
+
+    angle = math.radians(number(value.get("rotation") or 0, "rotation", where))
+    if kind == "polygonlabels":
+        points = [numbers(point, 2, "a point", where) for point in value.get("points") or ()]
+        return Box(
+            envelope([(x * width / 100, y * height / 100) for x, y in points], where),
+            str(labels[0]).strip(),
+            where,
+        )
+    x, y = pixels("x", width), pixels("y", height)
+    cos, sin = math.cos(angle), math.sin(angle)
+    if kind == "ellipselabels":
+        a, b = pixels("radiusX", width), pixels("radiusY", height)
+        across, down = math.hypot(a * cos, b * sin), math.hypot(a * sin, b * cos)
+        corners = (x - across, y - down, x + across, y + down)
+    else:
+        w, h = pixels("width", width), pixels("height", height)
+        ways = [(0.0, 0.0), (w, 0.0), (w, h), (0.0, h)]
+        corners = envelope([(x + dx * cos - dy * sin, y + dx * sin + dy * cos) for dx, dy in ways], where)
+    return Box(corners, str(labels[0]).strip(), where)

@@ -1,0 +1,95 @@
+"""Boxes in lines of text: `path x0,y0,x1,y1,class x0,y0,x1,y1,class …`, a picture a line, as several YOLO programs (and AILE) have them.
+
+A path may have blanks in it. A line with a path alone is a picture with nothing on it, and is kept. Names of classes stand in classes.txt or
+a `.names` file beside it; without them a class is called by its number.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from itertools import islice
+from pathlib import Path
+
+from hubel.data.box_listing import (
+    Box,
+    BoxedPicture,
+    BoxListing,
+    by_number,
+    find_picture,
+    names_in,
+    refuse_absent,
+    refuse_two_parts,
+)
+from hubel.data.images import is_image
+
+NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|-?inf"
+BOX = re.compile(rf"(?:{NUMBER})(?:,(?:{NUMBER})){{4}}", re.IGNORECASE)
+
+
+def is_lines(path: Path) -> bool:
+    """Whether the first lines of a text file each begin with the name of a picture and go on with boxes, if with anything."""
+    if path.suffix.lower() != ".txt" or not path.is_file():
+        return False
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            lines = [line.strip() for line in islice(file, 50) if line.strip()]
+    except (UnicodeDecodeError, OSError):
+        return False
+    split = [_split(line) for line in lines]
+    return bool(lines) and all(is_image(Path(name)) for name, _ in split) and any(boxes for _, boxes in split)
+
+
+def list_lines(path: Path) -> BoxListing:
+    """The pictures of a file of lines; raises `ValueError` naming lines that are not understood, `UnreadableData` for absent pictures."""
+    pictures: list[BoxedPicture] = []
+    absent: list[str] = []
+    numbers: set[int] = set()
+    lines = path.read_text("utf-8-sig").splitlines()
+    for row, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        where = f"{path.name}, line {row}"
+        name, words = _split(line.strip())
+        if not is_image(Path(name)):
+            raise ValueError(
+                f"{where}: {line.strip()[:100]!r} is not understood; expected path x0,y0,x1,y1,class …"
+            )
+        file = find_picture(path.parent, name)
+        if file is None:
+            absent.append(name)
+            continue
+        boxes = []
+        for place, word in enumerate(words, start=1):
+            *corners, kind = map(float, word.split(","))
+            if not math.isfinite(kind) or kind != round(kind) or kind < 0:
+                raise ValueError(
+                    f"{where}, box {place}: the class is {kind:g}; expected a whole number from 0"
+                )
+            numbers.add(int(kind))
+            x0, y0, x1, y1 = corners
+            boxes.append(Box((x0, y0, x1, y1), str(int(kind)), f"{where}, box {place}"))
+        pictures.append(BoxedPicture(path=file, id=name, boxes=boxes))
+    refuse_absent(absent, len(pictures) + len(absent), path, "beside it and in images/")
+    refuse_two_parts(pictures, path)
+    beside = names_in(path.parent)
+    names = {k: str(k) for k in sorted(numbers)}
+    if beside is not None:
+        names = by_number(dict(enumerate(beside)), numbers, path.parent)
+        for picture in pictures:
+            picture.boxes = [Box(b.corners, names[int(b.label)], b.where) for b in picture.boxes or ()]
+    classes = tuple(name for _, name in sorted(names.items()))
+    return BoxListing(pictures=pictures, format="a file of lines", classes=classes, written="corners")
+
+
+def _split(line: str) -> tuple[str, list[str]]:
+    """The path, which may have blanks, and the boxes behind it."""
+    words = line.split()
+    first = len(words)
+    while first > 1 and BOX.fullmatch(words[first - 1]):
+        first -= 1
+    boxes = words[first:]
+    end = len(line)
+    for word in reversed(boxes):
+        end = line.rindex(word, 0, end)
+    return line[:end].strip(), boxes
