@@ -33,6 +33,15 @@ def write(rows: Iterable[dict[str, Any]], *, as_json: bool, out: Path | None) ->
     files.write_text(out, text.getvalue())
 
 
+def objects(pictures: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    """A row an object of what a detector answers; a picture on which nothing was found has one without a class."""
+    for picture in pictures:
+        more = {name: value for name, value in picture.items() if name not in ("file", "objects")}
+        for one in picture["objects"] or [{"class": "", "score": "", "box": [""] * 4}]:
+            corners = dict(zip(("x0", "y0", "x1", "y1"), one["box"], strict=True))
+            yield {"file": picture["file"], "class": one["class"], "score": one["score"], **corners, **more}
+
+
 def stream(symbols: Iterable[str], *, prompt: str, as_json: bool) -> None:
     """The prompt and what is written after it, symbol by symbol; as JSON when it is all there. An interruption ends the line."""
     if isinstance(sys.stdout, io.TextIOWrapper):

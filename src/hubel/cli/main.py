@@ -278,7 +278,7 @@ def predict(
         typer.Option(
             "--out",
             "-o",
-            help="Write to this file in place of stdout; of a network fitted to masks, the folder for its masks.",
+            help="Write to this file in place of stdout; of a network fitted to masks, the folder for its masks; of a detector, its boxes (--format).",
         ),
     ] = None,
     skip_unreadable: Annotated[
@@ -291,23 +291,52 @@ def predict(
             help='"rgb" or "grey": convert pictures that have other channels than the training data.'
         ),
     ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Of a detector: the least score of an object (default: found on the validation part)."
+        ),
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="Of a detector, with --out: coco, yolo, voc, csv or label-studio (default: .json is coco, .csv a table).",
+        ),
+    ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="Of a detector: a folder for the pictures with their boxes, as PNG."),
+    ] = None,
     device: Device = "auto",
 ) -> None:
-    """What the network says of new files: class, probability, top five, or values with their units; a line a file or a row. Of a text, the bits a symbol; of masks, the share of each class."""
+    """What the network says of new files: class, probability, top five, or values with their units; a line a file or a row. Of a text, the bits a symbol; of masks, the share of each class; of a detector, the objects."""
     from hubel import workflows
     from hubel.cli import answers
     from hubel.fitting import open_fitted
+    from hubel.workflows.predict_boxes import finds_objects
     from hubel.workflows.predict_masks import answers_masks
 
     known = open_fitted(run, device=device)
     masks = out if answers_masks(known) else None  # a folder for these, a file for all other answers
-    if out is not None and masks is None:
+    asked = {"threshold": threshold, "format": form, "pictures": pictures}
+    boxes = {name: value for name, value in asked.items() if value is not None}
+    if finds_objects(known):
+        boxes |= {} if out is None or as_json else {"out": out}
+    elif out is not None and masks is None:
         answers.refuse_unwritable(out)
     found = workflows.predict_files(
-        known, files, skip_unreadable=skip_unreadable, masks=masks, channels=words.conversion(channels)
+        known,
+        files,
+        skip_unreadable=skip_unreadable,
+        masks=masks,
+        channels=words.conversion(channels),
+        boxes=boxes,
     )
+    if finds_objects(known) and not as_json:
+        found = answers.objects(found)
     try:
-        answers.write(found, as_json=as_json, out=None if masks is not None else out)
+        answers.write(found, as_json=as_json, out=None if masks is not None or "out" in boxes else out)
     except UnreadableData as error:
         if skip_unreadable:
             raise

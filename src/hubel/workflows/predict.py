@@ -21,6 +21,7 @@ from hubel.data.table_pieces import TABLES, is_table
 from hubel.fitting import Ensemble, Run, open_fitted
 from hubel.fitting.ensemble import mean_prediction
 from hubel.objectives import OwnTarget
+from hubel.workflows.predict_boxes import finds_objects, predict_boxes
 from hubel.workflows.predict_masks import answers_masks, predict_masks
 from hubel.workflows.predict_text import predict_texts
 
@@ -36,6 +37,7 @@ def predict_files(
     skip_unreadable: bool = False,
     masks: Path | str | None = None,
     channels: Literal["rgb", "grey"] | None = None,
+    boxes: Mapping[str, Any] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """An answer a file, in the order given: `{"file", "class", "probability", "top": [[class, probability], …]}`, or `"values"` with
     their `"units"` and `"uncertainties"` (one standard deviation), where the network or the spread of an ensemble says some; where
@@ -43,6 +45,9 @@ def predict_files(
 
     Of a network that was fitted to masks `{"file", "mask", "shares": {class: share of the pixels}}`, and the masks go into the folder `masks` as
     PNG where one is named, in the size of each picture and with the values of the masks from which was learned.
+
+    Of a detector `{"file", "objects": [{"class", "score", "box"}, …]}`; `boxes` are more words for `hubel.workflows.predict_boxes.predict_boxes`, such as
+    `{"threshold": 0.3, "out": "found.json"}`.
 
     A text is answered by `{"file", "symbols", "unknown", "bits_per_symbol", "perplexity", "accuracy"}`, over all of it.
 
@@ -65,6 +70,15 @@ def predict_files(
     """
     known = open_fitted(run, device=device) if isinstance(run, (str, Path)) else run
     reading = converting(known.reading, channels)
+    if finds_objects(known):
+        yield from predict_boxes(
+            known, files_of(paths, reading), reading=reading, skip_unreadable=skip_unreadable, **(boxes or {})
+        )
+        return
+    if boxes:
+        raise ValueError(
+            f"{known.folder} was not fitted to boxes, so it answers none: leave {', '.join(boxes)} out"
+        )
     if answers_masks(known):
         out = None if masks is None else Path(masks)
         yield from predict_masks(known, paths, out=out, reading=reading, skip_unreadable=skip_unreadable)
