@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MOST_ROWS = 30
+LEGIBLE = 640  # pixels of the longest side, up to which pictures are enlarged
 MOST_NAMED = 12  # boxes of a picture whose classes are written beside them
 IGNORED_COLOUR = "#999999"
 
@@ -92,10 +93,10 @@ def outlined(
 def marked(picture: np.ndarray, rows: np.ndarray, classes: Sequence[str]) -> Image:
     """A picture [C, H, W] of any number type as an 8-bit drawing with the boxes [m, 6] of what was found on it, in the colours of their classes.
 
-    One channel is grey, three are red, green, blue; of any other number the first is shown.
+    One channel is grey, three are red, green, blue; of any other number the first is shown. Small pictures are drawn several times as large.
 
     >>> marked(np.zeros((1, 8, 9), np.uint8), np.array([[1, 1, 4, 4, 0, 0.5]]), ("star",)).size
-    (9, 8)
+    (639, 568)
     """
     from PIL import Image, ImageDraw
 
@@ -103,11 +104,13 @@ def marked(picture: np.ndarray, rows: np.ndarray, classes: Sequence[str]) -> Ima
     panels = levels(shown[None])
     assert panels is not None
     image = Image.fromarray(panels[0][0]).convert("RGB")
+    times = max(1, LEGIBLE // max(image.size))
+    image = image.resize((times * image.size[0], times * image.size[1]), Image.Resampling.NEAREST)
     pen = ImageDraw.Draw(image)
     width = max(1, round(max(image.size) / 400))
     for row in rows:
         number = int(row[CLASS])
-        x0, y0, x1, y1 = (round(float(v)) for v in row[:4])
+        x0, y0, x1, y1 = (round(times * float(v)) for v in row[:4])
         pen.rectangle((x0, y0, max(x1 - 1, x0), max(y1 - 1, y0)), outline=colour_of(number), width=width)
         label = f"{classes[number]} {float(row[5]):.2f}"
         size = max(8, round(max(image.size) / 60))

@@ -83,7 +83,7 @@ def _check_classes(data: Dataset, objective: Objective) -> None:
         return
     name, asked = type(objective).__name__, objective.classes  # type: ignore[attr-defined]
     num = objective.num_outputs
-    expected = 2 if num == 1 and not data.is_multilabel else num
+    expected = 2 if num == 1 and not data.is_multilabel and not data.has_boxes else num
     if len(data.classes) != expected:
         words = ("label", "labels") if data.is_multilabel else ("class", "classes")
         raise ContractError(
