@@ -43,6 +43,7 @@ GIVEN = {
     "PixelCrossEntropy": lambda: objectives.PixelCrossEntropy(
         3, classes=("a", "b", "c"), class_weights=(1.0, 2.0, 0.5), dice=1.0
     ),
+    "AnchorFreeDetection": lambda: objectives.AnchorFreeDetection(2, classes=("a", "b"), threshold=1 / 3),
     "Draw": None,  # a moment of a batch, never stored
 }
 KINDS = [

@@ -13,6 +13,7 @@ from hubel.data import Dataset
 from hubel.data.boxes import packed
 from hubel.fitting import AdamW, Precision
 from hubel.objectives import AnchorFreeDetection, CrossEntropy
+from hubel.show.report import report
 from hubel.workflows.of_boxes import boxes_shown, crop, strides_for
 
 CLASSES = ("disc", "square")
@@ -166,3 +167,18 @@ def test_what_is_kept_of_the_mistakes():
     assert arrays["alarm_boxes"].tolist() == [pytest.approx([30, 30, 44, 44, 1, 0.8])]
     assert arrays["missed_boxes"].tolist() == [[20, 20, 40, 40, 1, 0]]
     assert (arrays["missed_pictures"][0] == crop(data.inputs[1], np.array([20, 20, 40, 40]))).all()
+
+
+def test_folds_are_put_together_and_ensembles_are_refused(tmp_path):
+    def net(inputs, outputs):
+        return hubel.nets.anchor_free(8, strides=(8,), inputs=inputs, outputs=outputs)
+
+    data, recipe = drawn(30), hubel.Recipe(epochs=1, batch_size=8, precision=Precision(threads=1))
+    found = hubel.cross_validate(data, net=net, recipe=recipe, folds=3, out=tmp_path / "folds", quiet=True)
+    assert "AP50[all-point]" in found.test
+    with np.load(found.folder / "predictions.npz") as content:
+        assert len(content["values"]) == len(content["targets"]) == 30
+        assert np.array_equal(content["targets"], data.targets)
+    assert "Class by class" in report(found.folder)
+    with pytest.raises(ValueError, match="different boxes, which have no mean"):
+        hubel.ensemble(data, net=net, recipe=recipe, members=2, out=tmp_path / "members", quiet=True)

@@ -16,17 +16,20 @@ from torch import nn
 from hubel.core import files
 from hubel.core.types import Interval, Prediction
 from hubel.data import Dataset, SplitRows, assign_parts
+from hubel.data.boxes import objects_of, packed
 from hubel.data.folds import folds as rows_of_folds
 from hubel.data.source import dataset_of
 from hubel.fitting import Recipe, Run
 from hubel.fitting.ensemble import FOLDS, read_several
 from hubel.metrics import over_folds
-from hubel.objectives import Objective
+from hubel.objectives import Detection, Objective
 from hubel.show.wording import is_share
 from hubel.workflows import conclude, several
 from hubel.workflows.deciding import NetMaker, with_groups
 from hubel.workflows.display import Display
 from hubel.workflows.fit import fit, reading_of, resume
+from hubel.workflows.given_back import ids_of
+from hubel.workflows.of_boxes import boxes_shown
 from hubel.workflows.training import CHECKPOINT_SECONDS
 
 NOT_NEGATIVE = ("log_loss", "brier", "calibration_error", "rmse", "mae")
@@ -355,7 +358,7 @@ def _write_predictions(
     order = np.argsort(rows, kind="stable")
     numbers = np.repeat(np.arange(1, len(tested) + 1), [len(test) for test in tested])
     prediction = Prediction(
-        values=np.concatenate([one["values"] for one in said])[order],
+        values=_together([one["values"] for one in said], whole)[order],
         probabilities=np.concatenate([one["probabilities"] for one in said])[order]
         if "probabilities" in said[0]
         else None,
@@ -364,7 +367,21 @@ def _write_predictions(
     )
     part = whole.view(rows[order])
     part = part if part.ids is not None else replace(part, ids=rows[order].astype(str))
-    conclude.write_predictions(found.folder, part, prediction, {"fold": numbers[order]})
+    fold = {"fold": numbers[order]}
+    objective = found.runs[0].objective
+    if isinstance(objective, Detection):
+        shown, errors = boxes_shown(part, prediction, objective.threshold)
+        conclude.write_arrays(found.folder, {"ids": ids_of(part)} | shown | fold)
+        several.update(found.folder, FOLDS, errors=errors)
+        return
+    conclude.write_predictions(found.folder, part, prediction, fold)
+
+
+def _together(values: Sequence[np.ndarray], whole: Dataset) -> np.ndarray:
+    """What all folds said, one after the other; the fullest picture decides how many rows there are for boxes."""
+    if whole.has_boxes:
+        return packed([objects_of(picture) for part in values for picture in part])
+    return np.concatenate(values)
 
 
 def _said(run: Run) -> dict[str, np.ndarray]:

@@ -77,6 +77,10 @@ def ensemble(
                 f"{whole.name} is its own target: what its members encode can not be averaged, since each has a code of its own. Fit one "
                 "network, or cross-validate"
             )
+        if whole.has_boxes:
+            raise ValueError(
+                f"{whole.name} has boxes: what its members find are different boxes, which have no mean. Fit one network, or cross-validate"
+            )
         if groups is not None:
             whole = source = with_groups(whole, groups)
             y, options = None, None
