@@ -194,6 +194,15 @@ def test_equal_scores_count_in_the_order_in_which_they_are_given():
     assert (first.value, second.value) == (1, 0.5)
 
 
+def test_of_truths_that_agree_equally_well_the_last_or_the_first_is_taken():
+    """pycocotools takes the last, the development kit of VOC the first; the second box fits only the last."""
+    truths = [image([[0, 0, 10, 10], [4, 0, 14, 10]])]
+    found = [image([[2, 0, 12, 10], [5, 0, 15, 10]], scores=[0.9, 0.8])]
+    half = replace(coco, thresholds=(0.5,))
+    assert metrics.average_precision(found, truths, rule=half).value == pytest.approx(51 / 101)
+    assert metrics.average_precision(found, truths, rule=all_point).value == 1
+
+
 def test_recall_that_is_exactly_a_point_counts():
     """3 of 10 found: 0.3 is reached, which 3 × 0.1 in floating point is not."""
     truths = [image([[20 * i, 0, 20 * i + 10, 10] for i in range(10)])]
