@@ -145,6 +145,8 @@ def test_intervals_of_points_are_over_groups():
         metrics.proposal_recall(predictions, truths, groups=groups),
     ):
         assert "15 groups" in score.method and score.low < score.value < score.high
+    names = [metrics.scores_at(predictions, truths, 0.4, rule=all_point, groups=g) for g in (None, groups)]
+    assert all(one.value == other.value for one, other in zip(*(n.values() for n in names), strict=True))
 
 
 def test_the_chance_of_a_match_is_the_area_where_it_matches():
@@ -153,6 +155,8 @@ def test_the_chance_of_a_match_is_the_area_where_it_matches():
     truths, found = [image([[0, 0, 50, 100]])], [image([[3, 3, 3.01, 3.01]] * 40, scores=[0.5] * 40)]
     half = metrics.chance_of_match(found, truths, (100, 100), rule=any_overlap, draws=200)
     assert half.value == pytest.approx(0.5, abs=0.02)
+    beside = [image([[0, 0, 50, 100], [50, 0, 100, 100]], ignore=[0, 1])]
+    assert metrics.chance_of_match(found, beside, (100, 100), rule=any_overlap, draws=20).value > 0.99
     truths, found = [image([[0, 40, 100, 60]])], [image([[0, 0, 100, 20]] * 40, scores=[0.5] * 40)]
     third = metrics.chance_of_match(found, truths, (100, 100), rule=all_point, draws=200)
     assert third.value == pytest.approx(
@@ -184,6 +188,7 @@ def test_recall_of_proposals():
     assert metrics.proposal_recall(proposals, truths).value == 1
     assert metrics.proposal_recall(proposals, truths, threshold=0.7).value == 0.5
     assert metrics.proposal_recall(proposals, truths, limit=1).value == 0
+    assert metrics.proposal_recall([{"boxes": [C]}], [image([A])], threshold=0).value == 0
     near = metrics.proposal_recall(proposals, truths, measure=metrics.centre_distance, threshold=1.5)
     assert near.value == 0.5
     assert math.isnan(metrics.proposal_recall(proposals[1:], truths[1:]).value)
@@ -237,15 +242,25 @@ def test_what_an_error_costs():
 
 
 def test_a_mended_class_moves_the_box_and_ignored_truths_have_no_errors():
-    found, truths = image([A, B], [1, 1], [0.9, 0.8]), image([A, B], [0, 1])
+    found, truths = image([A, B], [1, 1], [0.9, 0.8]), image([A, C, B], [0, 0, 1])
     said = errors(found, truths)
-    assert said.value == pytest.approx(0.25) and said.gains["class"] == pytest.approx(0.75)
+    assert said.value == pytest.approx(0.25) and said.gains["class"] == pytest.approx(0.5)
+    twice = errors(image([A, A], [1, 1], [0.9, 0.8]), image([A, B], [0, 1]))
+    assert twice.counts["class"] == 2 and twice.gains["class"] == pytest.approx(0.5)
     already = errors(image([A, A], [0, 1], [0.9, 0.8]), image([A, B], [0, 1]))
     assert already.kinds == ("class",) and already.gains["class"] == 0
     ignored = errors(image([A, B], [0, 0], [0.9, 0.8]), image([A, B], [0, 0], ignore=[0, 1]))
+    beside = errors(image([[20, 20, 30, 24]], [0], [0.9]), image([A, B], [0, 0], ignore=[0, 1]))
+    assert beside.kinds == ("background",)
     assert ignored.kinds == () and ignored.missed.tolist() == [] and ignored.value == 1
     with pytest.raises(ValueError, match="one threshold of IoU"):
         metrics.error_breakdown([found], [truths], rule=coco)
+
+
+def test_errors_say_where_they_are():
+    found = [image([A, C], [0, 0], [0.9, 0.8]), image([A, B, C], [0, 0, 0], [0.9, 0.8, 0.7])]
+    said = metrics.error_breakdown(found, [image([A, C]), image([A, C, [0, 40, 9, 49]])], rule=all_point)
+    assert (said.images.tolist(), said.rows.tolist(), said.missed.tolist()) == ([1], [1], [[1, 2]])
 
 
 def test_every_false_box_and_every_missed_object_has_one_kind():
