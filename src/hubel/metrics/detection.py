@@ -184,7 +184,7 @@ def _reader(
 
     def read(weights: np.ndarray) -> np.ndarray:
         if not classes:
-            return np.full((len(weights), 1, len(rule.thresholds)), np.nan)
+            return np.empty((len(weights), 0, len(rule.thresholds)))
         return np.stack([one.average_precision(weights, rule.points) for one in classes], axis=1)
 
     return read
