@@ -262,6 +262,20 @@ def test_scores_and_what_is_ignored_are_written(tmp_path):
     assert [label.get("value") for label in labels] == ['a "b" & c']
 
 
+@pytest.mark.parametrize("format", ["yolo", "voc"])
+def test_files_are_written_into_their_folder_only(tmp_path, format):
+    names = ["/elsewhere/a.png", "../b.tif", "train/c.fits.gz", "d.npy[3]", "images/e.jpg"]
+    found = [{"boxes": [[1, 2, 3, 4]], "labels": ["a"]}] * len(names)
+    options = {"sizes": [(9, 9)] * len(names), "classes": ["a"], "format": format}
+    write_boxes(tmp_path / "out", found, names=names, **options)
+    written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    below, end = ("out/labels/", "txt") if format == "yolo" else ("out/", "xml")
+    expected = ["a", "b", "train/c" if format == "yolo" else "c", "d.npy[3]", "e"]
+    assert written - {"out/data.yaml"} == {f"{below}{name}.{end}" for name in expected}
+    with pytest.raises(ValueError, match="two of these would have the same name"):
+        write_boxes(tmp_path / "out", found, names=["/x/a.png", "/y/a.png", *names[2:]], **options)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -18,6 +18,7 @@ import numpy as np
 
 from hubel.core import files
 from hubel.data.boxes import CLASS, IGNORED, NO_OBJECT
+from hubel.data.images import SUFFIXES
 
 BoxFormat = Literal["coco", "yolo", "voc", "csv", "label-studio"]
 FORMATS: tuple[BoxFormat, ...] = ("coco", "yolo", "voc", "csv", "label-studio")
@@ -172,15 +173,29 @@ def _yolo(pictures: Sequence[Found], classes: Sequence[str]) -> dict[str, str]:
             for (x0, y0, x1, y1), kind, _, ignored in rows
             if not ignored
         ]
-        texts[str(PurePosixPath("labels") / PurePosixPath(_below(name)).with_suffix(".txt"))] = "".join(lines)
+        texts[f"labels/{_stem(name, whole=True)}.txt"] = "".join(lines)
+    _refuse_same(texts, pictures, "YOLO")
     names = "".join(f"  {k}: {json.dumps(name, ensure_ascii=False)}\n" for k, name in enumerate(classes))
     texts["data.yaml"] = f"names:\n{names}"
     return texts
 
 
-def _below(name: str) -> str:
-    """A picture's name below a folder `images`, where it has one."""
-    return name.removeprefix("images/")
+def _stem(name: str, *, whole: bool) -> str:
+    """A picture's name without its ending, below a folder `images` where it is in one; its last part alone where it leads elsewhere."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    suffix = max((end for end in SUFFIXES if path.name.lower().endswith(end)), key=len, default="")
+    last = path.name[: len(path.name) - len(suffix)]
+    if not whole or path.is_absolute() or ".." in path.parts:
+        return last
+    parts = path.parts[1:] if path.parts[0] == "images" else path.parts
+    return str(PurePosixPath(*parts[:-1], last))
+
+
+def _refuse_same(texts: Mapping[str, str], pictures: Sequence[Found], format: str) -> None:
+    if len({name for name in texts if name != "data.yaml"}) < len(pictures):
+        raise ValueError(
+            f"{format} has a file a picture, called as the picture is, and two of these would have the same name: choose another format"
+        )
 
 
 def _voc(pictures: Sequence[Found], classes: Sequence[str]) -> dict[str, str]:
@@ -192,13 +207,10 @@ def _voc(pictures: Sequence[Found], classes: Sequence[str]) -> dict[str, str]:
             for (x0, y0, x1, y1), kind, _, ignored in rows
         )
         last = PurePosixPath(name).name
-        texts[str(PurePosixPath(last).with_suffix(".xml"))] = (
+        texts[f"{_stem(name, whole=False)}.xml"] = (
             f"<annotation>\n  <filename>{escape(last)}</filename>\n  <size><width>{width}</width><height>{height}</height></size>\n{objects}</annotation>\n"
         )
-    if len(texts) < len(pictures):
-        raise ValueError(
-            "VOC names a file by the last part of its picture's name, which occurs twice here: choose another format"
-        )
+    _refuse_same(texts, pictures, "VOC")
     return texts
 
 
