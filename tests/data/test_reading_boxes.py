@@ -159,9 +159,9 @@ def test_what_is_wrong_in_coco_is_named(pictures, change, said):
 
 def test_corners_given_as_sizes_are_suspected(pictures):
     content = coco()
-    for entry in content["annotations"]:
-        x, y, w, h = entry["bbox"]
-        entry["bbox"] = [x, y, x + w, y + h]
+    corners = [[20, 2, 36, 22], [22, 10, 30, 25], [1, 1, 9, 29]]
+    for entry, box in zip(content["annotations"], corners, strict=True):
+        entry["bbox"] = box
     with pytest.raises(
         ValueError, match=r"do not fit their pictures as \(x, y, width, height\), but all do as corners"
     ):
@@ -539,7 +539,7 @@ def test_tables_of_circles_groups_parts_and_one_class(pictures):
         ("a.png,1,2,8,9,", r"row 2 \(a\.png\) has no class"),
         ("z.png,1,2,8,9,cat", r"names do not exist: z\.png"),
         ("a.png,9,2,1,9,cat", r"boxes\.csv, row 2 \(a\.png\): \[9, 2, 1, 9\] has swapped corners"),
-        ("a.png,1,2,8,9,CAT", r"differ in case or blanks alone: 'cat' \(1 boxes, first boxes\.csv, row 1.*'CAT' \(1 boxes"),
+        ("a.png,1,2,8,9,CAT", r"differ in case or blanks alone: 'CAT' \(1 boxes, first boxes\.csv, row 2.*'cat' \(1 boxes"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_a_table_is_named(pictures, row, said):

@@ -4,6 +4,8 @@ Importing this folder needs NumPy only; image libraries, tables and torch are im
 """
 
 from hubel.data.arrays import from_arrays
+from hubel.data.box_writing import box_mappings, label_studio_config, write_boxes
+from hubel.data.boxes_of_masks import boxes_of_mask
 from hubel.data.builtin import BUILTIN, BuiltIn, load_builtin
 from hubel.data.dataset import PARTS, SYMMETRIES, Dataset
 from hubel.data.duplicates import Duplicates, duplicates, without_leaks
@@ -27,12 +29,15 @@ __all__ = [
     "SplitRows",
     "alphabet_of",
     "assign_parts",
+    "box_mappings",
+    "boxes_of_mask",
     "cut_text",
     "duplicates",
     "forecasting",
     "from_arrays",
     "from_table",
     "from_text",
+    "label_studio_config",
     "load",
     "load_builtin",
     "load_forecasting",
@@ -45,4 +50,5 @@ __all__ = [
     "text_of",
     "translated_back",
     "without_leaks",
+    "write_boxes",
 ]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from hubel.core.errors import UnreadableData
 from hubel.data.archives import part_of
 from hubel.data.box_checks import class_numbers, usable_rows
 from hubel.data.box_listing import Box, BoxedPicture, BoxListing, few
@@ -54,6 +55,8 @@ def load_boxes(
     Raises `UnreadableData` naming every file that can not be read (unless they may be skipped), `ValueError` where pictures do not go
     together, are not labelled, or have boxes that are not usable.
     """
+    if not listing.pictures:
+        raise UnreadableData("there are no pictures beside the labels: expected at least one")
     pictures, left_out = _labelled(listing.pictures, options.unlabelled)
     headers, failed = look_at_all([picture.path for picture in pictures], progress)
     skipped = refuse_unreadable(failed, [picture.id for picture in pictures], skip_unreadable)

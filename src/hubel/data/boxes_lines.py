@@ -28,7 +28,7 @@ BOX = re.compile(rf"(?:{NUMBER})(?:,(?:{NUMBER})){{4}}", re.IGNORECASE)
 
 
 def is_lines(path: Path) -> bool:
-    """Whether the first lines of a text file each begin with the name of a picture and go on with boxes, if with anything."""
+    """Whether the first lines of a text file begin with the name of a picture, most of them, and some go on with boxes."""
     if path.suffix.lower() != ".txt" or not path.is_file():
         return False
     try:
@@ -37,7 +37,8 @@ def is_lines(path: Path) -> bool:
     except (UnicodeDecodeError, OSError):
         return False
     split = [_split(line) for line in lines]
-    return bool(lines) and all(is_image(Path(name)) for name, _ in split) and any(boxes for _, boxes in split)
+    named = [is_image(Path(name)) for name, _ in split]
+    return bool(lines) and named[0] and 2 * sum(named) > len(named) and any(boxes for _, boxes in split)
 
 
 def list_lines(path: Path) -> BoxListing:

@@ -48,9 +48,9 @@ def list_object_masks(root: Path, of_pictures: Path, of_masks: Path) -> BoxListi
 
     Raises `ValueError` for masks without a picture, `UnreadableData` naming masks that can not be read.
     """
-    masks = {stem_of(path): path for path in files_below(of_masks, of_masks)}
+    masks = {stem_of(path): path for path in files_below(of_masks, root)}
     pictures = []
-    for path in files_below(of_pictures, of_pictures):
+    for path in files_below(of_pictures, root):
         mask = masks.pop(stem_of(path), None)
         boxes = None
         size = None

@@ -43,7 +43,7 @@ def list_yolo(root: Path, yaml: Path | None = None) -> BoxListing:
     of_file: set[Path] = set()
     numbers: set[int] = set()
     for part, of_pictures, of_labels in pairs:
-        for path in files_below(of_pictures, of_pictures):
+        for path in files_below(of_pictures, of_pictures.parent):
             below = path.parent.relative_to(of_pictures)
             text = of_labels / below / f"{stem_of(path)}.txt"
             inside = part_of(below.parts[0]) if below.parts else None

@@ -25,6 +25,7 @@ from hubel.data.arrays import from_arrays
 from hubel.data.cifar import read_cifar
 from hubel.data.dataset import Dataset
 from hubel.data.idx import parse_idx, uncompressed
+from hubel.data.light_echoes import simulate_light_echoes
 from hubel.data.scenes import COUNTS, compose_scenes
 from hubel.data.texts import EMBEDDED, load_as_text
 
@@ -149,6 +150,11 @@ BUILTIN: dict[str, BuiltIn] = {
             BuiltIn(name=name, title=title, symmetries=("flip_horizontal",), licence="MIT")
             for name, title in SCENES.items()
         ),
+        BuiltIn(
+            name="light-echoes",
+            title="88 simulated differences of exposures with the boxes of light echoes and of residuals of stars; 19 fields to learn from",
+            symmetries=("flip_horizontal", "flip_vertical", "rotate_90"),
+        ),
         *(BuiltIn(name=t.name, title=t.title, symmetries=(), licence=t.licence) for t in EMBEDDED.values()),
     )
 }
@@ -177,6 +183,8 @@ def load_builtin(
     declared = frozenset(known.symmetries if symmetries is None else symmetries)
     if name == "digits":
         data = _digits(known)
+    elif name == "light-echoes":
+        data = simulate_light_echoes()
     elif name in SCENES:
         data = _scenes(name, load_builtin("fashion-mnist", download=download, progress=progress))
     else:

@@ -83,7 +83,7 @@ def load(
 
     `source` is a folder of class folders (or of train, validation and test folders of them); a table (`.csv`, `.tsv`, `.parquet`, `.xlsx`)
     of features, or of pictures by a column path, with the column label and, where they are, group, split and weight; arrays (`.npz`, `.npy` with its labels beside it, HDF5, a FITS
-    cube, IDX files); a text (`.txt`, `.text`, `.md`); or a name: digits, fashion-mnist, mnist, cifar-10, cifar-100, opticks, fashion-scenes, fashion-scenes-shifted (write ./digits
+    cube, IDX files); a text (`.txt`, `.text`, `.md`); or a name: digits, fashion-mnist, mnist, cifar-10, cifar-100, opticks, fashion-scenes, fashion-scenes-shifted, light-echoes (write ./digits
     for a folder of that name).
 
     `target` names the column or array of labels (several columns: several targets); "self" asks for the input itself, so that labels
