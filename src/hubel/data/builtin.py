@@ -147,7 +147,12 @@ BUILTIN: dict[str, BuiltIn] = {
             system=("/usr/share/datasets/cifar-100",),
         ),
         *(
-            BuiltIn(name=name, title=title, symmetries=("flip_horizontal",), licence="MIT")
+            BuiltIn(
+                name=name,
+                title=title,
+                symmetries=("flip_horizontal", "scale", "brightness", "contrast"),
+                licence="MIT",
+            )
             for name, title in SCENES.items()
         ),
         BuiltIn(

@@ -54,7 +54,7 @@ class AnchorFreeDetection(Detection):
     places: int = 10
     alpha: float = 1.0
     beta: float = 6.0
-    box_weight: float = 2.0
+    box_weight: float = 5.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
