@@ -201,6 +201,7 @@ def nms(
     order = torch.argsort(scores, descending=True, stable=True)
     rows = boxes.detach()[order]
     columns = torch.cat([rows.T, areas(rows)[None]]).contiguous()
+    threshold = _below(threshold, columns.dtype)
     classes = None if labels is None else labels[order]
     kept = order.new_empty(0)
     for start in range(0, len(order), BLOCK):
@@ -378,6 +379,13 @@ def _suppressed(
     common.mul_(torch.minimum(a[3], b[3]).sub_(torch.maximum(a[1], b[1])).clamp_(min=0))
     above = common.div_((a[4] + b[4]).sub_(common)) > threshold  # 0/0 is above nothing
     return above if classes is None else above.logical_and_(classes[by][:, None] == classes[whom])
+
+
+def _below(threshold: float, dtype: torch.dtype) -> float:
+    """The greatest number of this type that is not above `threshold`, as torchvision compares in double precision."""
+    rounded = torch.tensor(threshold, dtype=dtype)
+    below = torch.nextafter(rounded, rounded.new_tensor(-math.inf))
+    return float(below if float(rounded) > threshold else rounded)
 
 
 def _settled(among: Tensor) -> Tensor:
