@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -13,6 +14,7 @@ from hubel.data.box_writing import FORMATS, box_mappings, label_studio_config, w
 from hubel.data.boxes import objects_of
 from hubel.data.decoding import decode_all
 from hubel.data.reading import row_of
+from hubel.data.tiled import tiled
 from hubel.data.tiles import corners_of, cut_pixels, cut_rows, tile_for
 
 
@@ -193,6 +195,26 @@ def test_other_pictures_are_read_like_those(tmp_path):
         load(other, reading=data.reading)
 
 
+@pytest.mark.parametrize(("tile", "overlap"), [(64, 14), ((50, 200), 0), (None, None)])
+def test_arrays_are_cut_as_files_are(tmp_path, tile, overlap):
+    path, _ = made(tmp_path, [(600, 150)] * 2)
+    files, whole = load(path, tile=tile, overlap=overlap), load(path, tile=(600, 150))
+    cut = tiled(replace(whole, groups=None), tile=tile, overlap=overlap)
+    assert (
+        len(cut) > 2
+        and np.array_equal(cut.inputs, files.inputs)
+        and np.array_equal(cut.targets, files.targets)
+    )
+    assert cut.ids.tolist() == files.ids.tolist() and cut.groups.tolist() == files.groups.tolist()
+    assert cut.reading == files.reading
+    grouped = replace(whole, groups=np.array(["g", "h"]), part=np.array(["train", "test"]))
+    again = tiled(grouped, tile=tile, overlap=overlap)
+    assert again.groups.tolist() == ["g"] * (len(cut) // 2) + ["h"] * (len(cut) // 2)
+    assert again.part.tolist()[0] == "train" and again.part.tolist()[-1] == "test"
+    with pytest.raises(ValueError, match="digits has no boxes; expected pictures"):
+        tiled(load("digits"))
+
+
 # writing
 
 
@@ -258,6 +280,9 @@ def test_scores_and_what_is_ignored_are_written(tmp_path):
     )
     (task,) = json.loads((tmp_path / "ls.json").read_text())
     assert task["predictions"][0]["score"] == 0.625 and task["predictions"][0]["result"][0]["score"] == 0.75
+    assert len(task["predictions"][0]["result"]) == 1
+    write_boxes(tmp_path, found, names=["p.png"], sizes=[(9, 9)], classes=["a", "b"], format="yolo")
+    assert len((tmp_path / "labels" / "p.txt").read_text().splitlines()) == 1, "YOLO has no word for ignored"
     labels = ElementTree.fromstring(label_studio_config(['a "b" & c'])).iter("Label")
     assert [label.get("value") for label in labels] == ['a "b" & c']
 

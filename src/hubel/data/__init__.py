@@ -17,6 +17,7 @@ from hubel.data.series import Series, pad_series
 from hubel.data.splits import SplitRows, assign_parts
 from hubel.data.text import alphabet_of, cut_text, from_text, load_text, read_text, symbols_of, text_of
 from hubel.data.text_variants import synonyms, translated_back
+from hubel.data.tiled import tiled
 
 __all__ = [
     "BUILTIN",
@@ -48,6 +49,7 @@ __all__ = [
     "symbols_of",
     "synonyms",
     "text_of",
+    "tiled",
     "translated_back",
     "without_leaks",
     "write_boxes",

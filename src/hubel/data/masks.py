@@ -184,7 +184,8 @@ def plan_classes(
     if len(labelled) > MOST_CLASSES:
         raise ValueError(
             f"{where} hold {len(labelled):,} different values (from {labelled[0]} to {labelled[-1]}); expected class numbers, {MOST_CLASSES} at "
-            "most. Numbers of objects are no classes: write masks > 0 for object or not"
+            "most. Numbers of objects are no classes: write masks > 0 for object or not, or ask for their boxes (a folder: "
+            f'target="objects"; arrays: hubel.data.boxes_of_mask)'
         )
     if len(labelled) == 1:
         raise ValueError(_one_value(where, labelled[0], nothing if nothing in seen else None))
