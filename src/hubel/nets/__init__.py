@@ -50,6 +50,8 @@ from hubel.nets.variational_autoencoder import variational_autoencoder
 from hubel.nets.vgg import vgg
 from hubel.nets.vision_transformer import vision_transformer
 from hubel.nets.xception import xception
+from hubel.nets.yolo import yolo
+from hubel.nets.yolo_v3 import yolo_v3
 from hubel.nets.zfnet import zfnet
 
 OF_THEMSELVES = ("autoencoder", "conv_autoencoder", "dcgan", "realnvp", "variational_autoencoder")
@@ -94,5 +96,7 @@ __all__ = [
     "vgg",
     "vision_transformer",
     "xception",
+    "yolo",
+    "yolo_v3",
     "zfnet",
 ]

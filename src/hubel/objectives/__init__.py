@@ -20,6 +20,9 @@ from hubel.objectives.sparse_explanation import SparseExplanation
 from hubel.objectives.squared_error import SquaredError
 from hubel.objectives.squared_log_error import SquaredLogError
 from hubel.objectives.variational import Variational
+from hubel.objectives.yolo_detection import YOLODetection
+from hubel.objectives.yolo_detection import lost_to_shared_cells as lost_to_shared_cells
+from hubel.objectives.yolo_v3_detection import YOLOv3Detection
 
 __all__ = [
     "AbsoluteError",
@@ -41,6 +44,8 @@ __all__ = [
     "SquaredLogError",
     "Variational",
     "WithAuxiliary",
+    "YOLODetection",
+    "YOLOv3Detection",
     "check",
     "forward",
     "mean_over_batch",
