@@ -21,6 +21,7 @@ from hubel.nets.dcgan import dcgan
 from hubel.nets.densenet import densenet
 from hubel.nets.efficientnet import efficientnet_lite0
 from hubel.nets.enet import enet
+from hubel.nets.faster_rcnn import faster_rcnn
 from hubel.nets.forecaster import forecaster
 from hubel.nets.googlenet import googlenet
 from hubel.nets.image_series import image_series
@@ -71,6 +72,7 @@ __all__ = [
     "densenet",
     "efficientnet_lite0",
     "enet",
+    "faster_rcnn",
     "forecaster",
     "googlenet",
     "image_series",

@@ -26,11 +26,11 @@ from torch import Tensor, nn
 from hubel.core.boxes import LARGEST_LOG_SIZE
 from hubel.core.sureness import raw_scores
 from hubel.layers.transformer_block import TransformerBlock
+from hubel.nets.anchor_parts import Sizes, anchors_of_places, dealt_out
 from hubel.nets.detector_parts import (
     Pyramid,
     Tower,
     body_of,
-    cells,
     check_strides,
     description_of,
     in_rows,
@@ -79,14 +79,16 @@ def yolo_v3(
         raise ValueError(
             f"yolo_v3: width and channels must be positive, depth not negative; received width={width}, channels={channels}, depth={depth}"
         )
-    sizes = _published(len(steps), min(shape[1:])) if anchors is None else _checked(anchors, len(steps))
+    sizes = dealt_out(
+        _published(len(steps), min(shape[1:])) if anchors is None else anchors, len(steps), "yolo_v3"
+    )
     body = body_of(backbone, int(width), shape, steps)
     net = YOLOv3(
         body, sizes, channels, int(depth), bool(attention), shape, num_outputs(outputs, "yolo_v3")
     )
     given = {
         "width": int(width),
-        "anchors": [list(size) for size in sizes],
+        "anchors": [list(size) for of_stride in sizes for size in of_stride],
         "strides": steps,
         "channels": channels,
         "depth": int(depth),
@@ -102,7 +104,7 @@ class YOLOv3(Net):
     def __init__(
         self,
         body: nn.Module,
-        anchors: Sequence[tuple[float, float]],
+        anchors: tuple[Sizes, ...],
         channels: int,
         depth: int,
         attention: bool,
@@ -113,8 +115,7 @@ class YOLOv3(Net):
         self.inputs = inputs
         self.body = body
         self.strides: tuple[int, ...] = body.strides  # type: ignore[assignment]
-        self.each = len(anchors) // len(self.strides)
-        self.anchors = [anchors[k * self.each : (k + 1) * self.each] for k in range(len(self.strides))]
+        self.each, self.anchors = len(anchors[0]), anchors
         widths: tuple[int, ...] = body.channels  # type: ignore[assignment]
         self.attention = PlacesLook(widths[-1]) if attention else nn.Identity()
         self.pyramid = Pyramid(widths, channels)
@@ -141,11 +142,9 @@ class YOLOv3(Net):
         rows = []
         for stride, sizes, head, seen in zip(self.strides, self.anchors, self.heads, self.maps(x), strict=True):
             said = in_rows(head(seen)).float().unflatten(2, (self.each, -1))  # [N, h · w, A, 5 + K]
-            squares = cells(seen.shape[2], seen.shape[3], stride, said).unsqueeze(1)
-            unit = said.new_tensor(sizes)
-            middle = (squares[..., :2] + squares[..., 2:]).expand(-1, self.each, 2) / 2
-            anchors = torch.cat([middle - unit / 2, middle + unit / 2], dim=2).expand(len(x), -1, -1, 4)
-            centre = squares[..., :2] + stride * said[..., :2].sigmoid()
+            anchors = anchors_of_places(seen.shape[2], seen.shape[3], stride, sizes, said).expand(len(x), -1, -1, 4)
+            middle, unit = (anchors[..., :2] + anchors[..., 2:]) / 2, anchors[..., 2:] - anchors[..., :2]
+            centre = middle + stride * (said[..., :2].sigmoid() - 0.5)
             half = unit * said[..., 2:4].clamp(max=LARGEST_LOG_SIZE).exp() / 2
             scores = raw_scores(F.logsigmoid(said[..., 4]), F.log_softmax(said[..., PER_BOX:], dim=3))
             found = torch.cat([anchors, centre - half, centre + half, scores], dim=3)
@@ -176,12 +175,3 @@ def _published(num_strides: int, side: int) -> tuple[tuple[float, float], ...]:
     return tuple(
         (PUBLISHED[k][0] * side / PUBLISHED_SIDE, PUBLISHED[k][1] * side / PUBLISHED_SIDE) for k in places
     )
-
-
-def _checked(anchors: Sequence[Sequence[float]], num_strides: int) -> tuple[tuple[float, float], ...]:
-    good = all(len(size) == 2 and min(size) > 0 and math.isfinite(sum(size)) for size in anchors)
-    if not len(anchors) or not good or len(anchors) % num_strides:
-        raise ValueError(
-            f"yolo_v3: anchors are {[tuple(size) for size in anchors]}; expected sizes (width, height) above 0, as many for each of the {num_strides} strides"
-        )
-    return tuple(sorted(((float(w), float(h)) for w, h in anchors), key=lambda size: size[0] * size[1]))

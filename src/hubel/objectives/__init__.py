@@ -8,6 +8,7 @@ from hubel.objectives.binary_cross_entropy import BinaryCrossEntropy
 from hubel.objectives.contract import check
 from hubel.objectives.cross_entropy import CrossEntropy
 from hubel.objectives.detection import Detection as Detection
+from hubel.objectives.faster_rcnn_detection import FasterRCNNDetection
 from hubel.objectives.gaussian import GaussianLikelihood
 from hubel.objectives.hinge import Hinge
 from hubel.objectives.log_likelihood import LogLikelihood
@@ -30,6 +31,7 @@ __all__ = [
     "AnchorFreeDetection",
     "BinaryCrossEntropy",
     "CrossEntropy",
+    "FasterRCNNDetection",
     "GaussianLikelihood",
     "Hinge",
     "Huber",
