@@ -175,7 +175,7 @@ class FasterRCNN(Net):
 
     def regions(self, maps: Sequence[Tensor], proposals: Tensor) -> Tensor:
         """What lies in proposals [N, P, 4], each from the finest map of which a value stands for at most two places a side:
-        [N, P, channels, 7, 7].
+        [N, P, 7, 7, channels].
         """
         sides = (proposals[..., 2:] - proposals[..., :2]).clamp_min(0).prod(2).sqrt()
         level = (sides / (MOST_BINS * BINS * self.strides[0])).clamp_min(1).log2().ceil()
@@ -184,7 +184,8 @@ class FasterRCNN(Net):
         for k, (stride, step, seen) in enumerate(zip(self.strides, steps, maps, strict=True)):
             above = level <= step if k < len(maps) - 1 else torch.ones_like(level, dtype=torch.bool)
             here = above if k == 0 else above & (level > steps[k - 1])
-            cut = cut + aligned(seen, proposals / stride, here)
+            if k == 0 or bool(here.any()):
+                cut = cut + aligned(seen, proposals / stride, here)
         return cut
 
     def forward(self, x: Tensor) -> Tensor:
@@ -205,17 +206,16 @@ class FasterRCNN(Net):
 
 
 def aligned(x: Tensor, boxes: Tensor, here: Tensor) -> Tensor:
-    """RoIAlign of maps [N, C, h, w] at boxes [N, P, 4] in places of the map: [N, P, C, 7, 7], zeros for those that are not `here` [N, P].
+    """RoIAlign of maps [N, C, h, w] at boxes [N, P, 4] in places of the map: [N, P, 7, 7, C], zeros for those that are not `here` [N, P].
 
     Each of the 7 × 7 values is the mean of 2 × 2 points, between whose four neighbouring places x is interpolated linearly. That is separable:
     a region is L x Rᵀ with one matrix for the rows and one for the columns.
     """
     rows = _weights(boxes[..., 1], boxes[..., 3], x.shape[2]) * here[..., None, None]
     columns = _weights(boxes[..., 0], boxes[..., 2], x.shape[3])
-    num, channels, _, wide = x.shape
-    by_rows = rows.flatten(1, 2).to(x.dtype) @ x.permute(0, 2, 1, 3).flatten(2)  # [N, P · 7, C · w]
-    parts = by_rows.view(num, -1, BINS, channels, wide).permute(0, 1, 3, 2, 4)
-    return parts @ columns.transpose(2, 3).unsqueeze(2).to(x.dtype)
+    num, channels, height, width = x.shape
+    by_rows = rows.flatten(1, 2).to(x.dtype) @ x.permute(0, 2, 3, 1).reshape(num, height, width * channels)
+    return columns.unsqueeze(2).to(x.dtype) @ by_rows.view(num, -1, BINS, width, channels)
 
 
 def _weights(low: Tensor, high: Tensor, length: int) -> Tensor:
