@@ -2,7 +2,7 @@
 
 `hubel.nets.NAME(..., inputs=(C, H, W), outputs=K)` returns a module that maps [N, C, H, W] to raw scores
 [N, K], carries `made_by`, and has `features(x)` [N, F], what the last linear layer reads. `compact` takes volumes (C, D, H, W) too;
-Detectors (`anchor_free`) answer candidates [N, R, 8 + K] (see `hubel.objectives.Detection`).
+Detectors (`anchor_free`, `faster_rcnn`, `yolo`, `yolo_v3`) answer candidates [N, R, 8 + K] (see `hubel.objectives.Detection`).
 `enet` and `unet` answer for every pixel, [N, K, H, W], and `features` is then the mean over positions. Networks whose target is the
 input itself (`autoencoder`, `conv_autoencoder`, `variational_autoencoder`, `dcgan`, `realnvp`) take the number of values of an example
 for `outputs`, or nothing. Networks of sequences
@@ -57,7 +57,7 @@ from hubel.nets.zfnet import zfnet
 
 OF_THEMSELVES = ("autoencoder", "conv_autoencoder", "dcgan", "realnvp", "variational_autoencoder")
 """Networks whose target is their own input."""
-OF_OBJECTS = ("anchor_free",)
+OF_OBJECTS = ("anchor_free", "faster_rcnn", "yolo", "yolo_v3")
 """Detectors, which answer candidates [N, R, 8 + K]."""
 
 __all__ = [

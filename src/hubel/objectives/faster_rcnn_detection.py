@@ -88,15 +88,15 @@ class FasterRCNNDetection(Detection):
         maps = net.maps(batch.inputs)
         anchored = net.anchored(maps)
         proposals = net.propose(anchored, (batch.inputs.shape[2], batch.inputs.shape[3]))
-        return summed(
-            {
-                "plain": self.judged(net, maps, proposals, objects),
-                "proposals": self.proposed(anchored.boxes, anchored.scores, anchored.offsets, objects),
-            }
-        )
+        weights = _weights(batch.weights, proposals)
+        plain = self.judged(net, maps, proposals, objects, weights)
+        found = self.proposed(anchored.boxes, anchored.scores, anchored.offsets, objects, weights)
+        return summed({"plain": plain, "proposals": found})
 
-    def proposed(self, anchors: Tensor, scores: Tensor, offsets: Tensor, objects: Tensor) -> Tensor:
-        """The loss of raw scores [N, A] and offsets [N, A, 4] of anchors [A, 4]."""
+    def proposed(
+        self, anchors: Tensor, scores: Tensor, offsets: Tensor, objects: Tensor, weights: Tensor
+    ) -> Tensor:
+        """The loss of raw scores [N, A] and offsets [N, A, 4] of anchors [A, 4]; `weights` [N] count the pictures."""
         with torch.no_grad():
             overlaps, ignored = _overlaps(anchors.expand(len(objects), -1, -1), objects)
             overlap, which = overlaps.max(dim=1)
@@ -112,11 +112,14 @@ class FasterRCNNDetection(Detection):
         judged = positive | negative
         picture, row = positive.nonzero(as_tuple=True)
         wanted = encode(_with_sides(objects[picture, which[picture, row], :4]), anchors[row])
-        missed = F.smooth_l1_loss(offsets[picture, row], wanted, beta=BETA, reduction="sum")
-        return ((unsure * judged).sum() + missed) / judged.sum().clamp_min(1)
+        missed = weights[picture] * _smooth(offsets[picture, row], wanted)
+        counts = judged * weights.unsqueeze(1)
+        return ((unsure * counts).sum() + missed.sum()) / counts.sum().clamp_min(1)
 
-    def judged(self, net: Proposing, maps: Sequence[Tensor], proposals: Tensor, objects: Tensor) -> Tensor:
-        """The loss of what `net` says of some of the `proposals` [N, P, 4] and true boxes, drawn at random."""
+    def judged(
+        self, net: Proposing, maps: Sequence[Tensor], proposals: Tensor, objects: Tensor, weights: Tensor
+    ) -> Tensor:
+        """The loss of what `net` says of some of the `proposals` [N, P, 4] and true boxes, drawn at random; `weights` [N] count the pictures."""
         with torch.no_grad():
             known = torch.where(wanted_objects(objects).unsqueeze(2), objects[..., :4], 0.0)
             regions = torch.cat([proposals, known], dim=1)
@@ -125,7 +128,8 @@ class FasterRCNNDetection(Detection):
             order = (2.0 * positive + 1.0 * negative).topk(min(self.regions_judged, regions.shape[1]), dim=1)
             chosen = order.indices
             regions = regions.gather(1, chosen.unsqueeze(2).expand(-1, -1, 4))
-            positive, counts, which = order.values == 2, order.values > 0, which.gather(1, chosen)
+            positive, which = order.values == 2, which.gather(1, chosen)
+            counts = (order.values > 0) * weights.unsqueeze(1)
             classes = _classes(objects, which, positive, self.num_outputs)
         scores, offsets = net.judge(maps, regions)
         wrong = F.cross_entropy(scores.flatten(0, 1), classes.flatten(), reduction="none")
@@ -134,10 +138,10 @@ class FasterRCNNDetection(Detection):
             _with_sides(objects[picture, which[picture, row], :4]), regions[picture, row], weights=UNIT
         )
         said = offsets[picture, row, classes[picture, row]]
-        missed = F.smooth_l1_loss(said, wanted, beta=BETA, reduction="sum")
-        return ((wrong * counts.flatten()).sum() + missed) / counts.sum().clamp_min(1)
+        missed = weights[picture] * _smooth(said, wanted)
+        return ((wrong * counts.flatten()).sum() + missed.sum()) / counts.sum().clamp_min(1)
 
-    def losses(self, candidates: Tensor, objects: Tensor) -> dict[str, Tensor]:
+    def losses(self, candidates: Tensor, objects: Tensor, weights: Tensor | None = None) -> dict[str, Tensor]:
         objects = objects.to(candidates)
         regions = candidates[:, :, FOUND_FROM]
         log_confidence, log_classes = confidence_and_classes(candidates[:, :, SCORES])
@@ -145,15 +149,15 @@ class FasterRCNNDetection(Detection):
         picture, row = holds.nonzero(as_tuple=True)
         truth = objects[picture, which[picture, row]]
         of_class = log_classes[picture, row, truth[:, CLASS].long()]
-        wrong = -(of_class + log_confidence[picture, row]).sum()
+        weights = _weights(weights, candidates)
+        each, others = weights[picture], without * weights.unsqueeze(1)
+        wrong = -(each * (of_class + log_confidence[picture, row])).sum()
         from_there = regions[picture, row]
         moved = encode(_with_sides(candidates[picture, row, BOX]), from_there, weights=UNIT)
-        missed = F.smooth_l1_loss(
-            moved, encode(_with_sides(truth[:, :4]), from_there, weights=UNIT), beta=BETA, reduction="sum"
-        )
-        background = -(log_of_rest(log_confidence) * without).sum() / without.sum().clamp_min(1)
-        share = OF_REGIONS / holds.sum().clamp_min(1)
-        return {"class": share * wrong + (1 - OF_REGIONS) * background, "box": share * missed}
+        missed = each * _smooth(moved, encode(_with_sides(truth[:, :4]), from_there, weights=UNIT))
+        background = -(log_of_rest(log_confidence) * others).sum() / others.sum().clamp_min(1)
+        share = OF_REGIONS / each.sum().clamp_min(1)
+        return {"class": share * wrong + (1 - OF_REGIONS) * background, "box": share * missed.sum()}
 
 
 def regions_of(regions: Tensor, objects: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -199,6 +203,16 @@ def _overlaps(boxes: Tensor, objects: Tensor) -> tuple[Tensor, Tensor]:
         return overlaps, torch.zeros_like(overlaps[:, 0], dtype=torch.bool)
     within = iop(boxes.unsqueeze(1), objects[:, :, None, :4])
     return overlaps, ((within > HOLDS) & ignored.unsqueeze(2)).any(1)
+
+
+def _smooth(said: Tensor, wanted: Tensor) -> Tensor:
+    """Smooth L1 of offsets [P, 4], summed over the four: [P]."""
+    return F.smooth_l1_loss(said, wanted, beta=BETA, reduction="none").sum(1)
+
+
+def _weights(given: Tensor | None, like: Tensor) -> Tensor:
+    """The weights of N pictures, 1 unless given."""
+    return like.new_ones(len(like)) if given is None else given.to(like)
 
 
 def _classes(objects: Tensor, which: Tensor, positive: Tensor, none: int) -> Tensor:

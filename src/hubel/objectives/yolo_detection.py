@@ -29,6 +29,7 @@ from hubel.objectives.detection import BOX, FOUND_FROM, SCORES, Detection, in_ig
 
 NEARER = 1e-4  # of boxes without overlap the one that is most alike is responsible
 LEAST_SIZE = 1e-8  # of the picture
+LEAST_WEIGHT = 1e-12  # of all pictures together
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class YOLODetection(Detection):
     coordinates: float = 5.0
     without_object: float = 0.5
 
-    def losses(self, candidates: Tensor, objects: Tensor) -> dict[str, Tensor]:
+    def losses(self, candidates: Tensor, objects: Tensor, weights: Tensor | None = None) -> dict[str, Tensor]:
         objects = objects.to(candidates)
         cells, boxes = candidates[:, :, FOUND_FROM], candidates[:, :, BOX]
         log_confidence, log_classes = confidence_and_classes(candidates[:, :, SCORES])
@@ -56,21 +57,22 @@ class YOLODetection(Detection):
         with torch.no_grad():
             picture, row, which, empty = responsible(cells, boxes.detach(), objects)
         found, truth = boxes[picture, row], objects[picture, which]
+        weights = candidates.new_ones(len(candidates)) if weights is None else weights.to(candidates)
+        each, total = weights[picture].unsqueeze(1), weights.sum().clamp_min(LEAST_WEIGHT)
         cell = cells[picture, row, 2:] - cells[picture, row, :2]
         sides = cells[:, :, 2:].amax(1)[picture]
         missed = (_centre(found) - _centre(truth)) / cell
         sizes = _root_sizes(found, sides) - _root_sizes(truth, sides)
         overlap = iou(found.detach(), truth[:, :4])
-        unsure = (confidence[picture, row] - overlap).square().sum()
-        wrongly = (confidence.square() * empty).sum()
+        unsure = (each[:, 0] * (confidence[picture, row] - overlap).square()).sum()
+        wrongly = (weights.unsqueeze(1) * confidence.square() * empty).sum()
         classes = F.one_hot(truth[:, CLASS].long(), self.num_outputs).to(candidates)
-        mistaken = (log_classes[picture, row].exp() - classes).square().sum()
-        num = max(len(candidates), 1)
+        mistaken = (each * (log_classes[picture, row].exp() - classes).square()).sum()
         return {
-            "place": self.coordinates * missed.square().sum() / num,
-            "size": self.coordinates * sizes.square().sum() / num,
-            "confidence": (unsure + self.without_object * wrongly) / num,
-            "class": mistaken / num,
+            "place": self.coordinates * (each * missed.square()).sum() / total,
+            "size": self.coordinates * (each * sizes.square()).sum() / total,
+            "confidence": (unsure + self.without_object * wrongly) / total,
+            "class": mistaken / total,
         }
 
 

@@ -65,22 +65,26 @@ class YOLOv3Detection(Detection):
         if net.training and self.sizes != (1.0,):
             number = int(torch.randint(len(self.sizes), ()))
             batch = resized(batch, self.sizes[number])
-        return summed(self.losses(forward(net, batch), batch.targets))
+        return summed(self.losses(forward(net, batch), batch.targets, batch.weights))
 
-    def losses(self, candidates: Tensor, objects: Tensor) -> dict[str, Tensor]:
+    def losses(self, candidates: Tensor, objects: Tensor, weights: Tensor | None = None) -> dict[str, Tensor]:
         objects = objects.to(candidates)
         boxes = candidates[:, :, BOX]
         with torch.no_grad():
             picture, row, which, empty = self.assigned(candidates.detach(), objects)
         log_confidence, log_classes = confidence_and_classes(candidates[:, :, SCORES])
         truth = objects[picture, which]
-        total = max(len(picture), 1)
-        unsure = log_confidence[picture, row].sum() + (log_of_rest(log_confidence) * empty).sum()
+        weights = candidates.new_ones(len(candidates)) if weights is None else weights.to(candidates)
+        each = weights[picture]
+        total = each.sum().clamp_min(1.0)
+        sure = (each * log_confidence[picture, row]).sum()
+        silent = (weights.unsqueeze(1) * log_of_rest(log_confidence) * empty).sum()
+        wrong = F.nll_loss(log_classes[picture, row], truth[:, CLASS].long(), reduction="none")
         missed = 1 - giou(boxes[picture, row], truth[:, :4])
         return {
-            "confidence": -unsure / total,
-            "class": F.nll_loss(log_classes[picture, row], truth[:, CLASS].long(), reduction="sum") / total,
-            "box": self.box_weight * missed.sum() / total,
+            "confidence": -(sure + silent) / total,
+            "class": (each * wrong).sum() / total,
+            "box": self.box_weight * (each * missed).sum() / total,
         }
 
     def assigned(self, candidates: Tensor, objects: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

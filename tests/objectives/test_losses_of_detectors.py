@@ -202,6 +202,16 @@ def test_two_objects_at_one_anchor():
         assert order[int(which)] == better
 
 
+@pytest.mark.parametrize("objective", [YOLODetection(K), YOLOv3Detection(K), FasterRCNNDetection(K)])
+def test_a_picture_of_weight_0_does_not_count_and_one_of_2_counts_twice(objective):
+    candidates, objects = case(grid_cells(4, each=2))
+    parts = objective.losses(candidates, objects, torch.tensor([2.0, 1.0, 0.0]))
+    expected = objective.losses(candidates[[0, 0, 1]], objects[[0, 0, 1]])
+    assert {name: part.item() for name, part in parts.items()} == pytest.approx(
+        {name: part.item() for name, part in expected.items()}
+    )
+
+
 @pytest.mark.parametrize("objective", [YOLOv3Detection(K), FasterRCNNDetection(K)], ids=["v3", "faster"])
 def test_gradients(objective):
     candidates, objects = case(anchors_on(4, [(16, 16)]), pictures=2)
@@ -337,7 +347,7 @@ def test_where_all_regions_are_judged_nothing_is_left_to_chance():
             order.extend(place)
             return scores[:, place], offsets[:, place]
 
-    loss = objective.judged(Judge(), [], proposals[None], objects)
+    loss = objective.judged(Judge(), [], proposals[None], objects, torch.ones(1))
     regions = torch.cat([proposals, torch.where(objects[0, :, 5:] == 0, objects[0, :, :4], 0.0)])[None]
     holds, without, which = regions_of(regions, objects)
     assert holds[0, 36:40].all()  # true boxes are judged too
@@ -365,7 +375,9 @@ def test_anchors_are_judged_by_their_overlap_and_the_best_always_is():
     objects = torch.tensor([[[8.0, 8, 24, 24, 1, 0], [30.0, 30, 60, 36, 0, 0], [40.0, 40, 64, 64, 0, 1], NONE]])
     scores = torch.randn(1, 64, generator=torch.Generator().manual_seed(0))
     offsets = torch.zeros(1, 64, 4)
-    loss = FasterRCNNDetection(K, anchors_judged=1000).proposed(anchors, scores, offsets, objects)
+    loss = FasterRCNNDetection(K, anchors_judged=1000).proposed(
+        anchors, scores, offsets, objects, torch.ones(1)
+    )
     real = objects[0, :2].tolist()
     best = {max(range(64), key=lambda a, o=o: overlap(anchors[a].tolist(), o)): o for o in real}
     expected, count = 0.0, 0
