@@ -14,6 +14,7 @@ scikit-image. We differ: the channels of the picture as they are (published: sev
 from __future__ import annotations
 
 import heapq
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -85,7 +86,9 @@ def _segments(channels: np.ndarray, scale: float, smallest: int) -> np.ndarray:
         from skimage.segmentation import felzenszwalb
     except ImportError as error:
         raise missing_extra("scikit-image", "science", "selective search") from error
-    return felzenszwalb(channels, scale=scale, sigma=SMOOTH, min_size=smallest, channel_axis=2)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Got image with third dimension")  # any number of channels is meant
+        return felzenszwalb(channels, scale=scale, sigma=SMOOTH, min_size=smallest, channel_axis=2)
 
 
 def _merged(segments: np.ndarray, channels: np.ndarray) -> np.ndarray:
