@@ -41,7 +41,9 @@ class OnProposals:
         given = self.proposals[batch.ids.to(self.proposals.device)].to(batch.inputs.device)
         weights = given.new_ones(len(given)) if batch.weights is None else batch.weights.to(given)
         objects = batch.targets.to(given)
-        loss = self.objective.judged(net, net.maps(batch.inputs), given, objects, weights)
+        loss = net(
+            batch.inputs, lambda inner, maps: self.objective.judged(inner, maps, given, objects, weights)
+        )
         return Loss(total=loss, parts={"plain": loss.detach()})
 
 

@@ -223,6 +223,11 @@ def in_rows(x: Tensor) -> Tensor:
     return x.flatten(2).transpose(1, 2)
 
 
+def at_least_single(x: Tensor) -> Tensor:
+    """Answers in single precision where they are in a lower one: boxes in pixels need it."""
+    return x.float() if x.dtype.itemsize < 4 else x
+
+
 def check_strides(strides: Sequence[int], net: str) -> tuple[int, ...]:
     """`strides` as powers of two from 2 on, each twice the one before or more.
 

@@ -17,7 +17,7 @@ proposal has one box in the answer (published: one of each class).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from hubel.core.boxes import clip, decode, nms
 from hubel.core.sureness import log_of_rest
 from hubel.nets.anchor_parts import Sizes, anchors_of_places, dealt_out
-from hubel.nets.detector_parts import Pyramid, Tower, body_of, check_strides, description_of, in_rows
+from hubel.nets.detector_parts import Pyramid, Tower, at_least_single, body_of, check_strides, description_of, in_rows
 from hubel.nets.made import Net, check_images, image_shape, made, num_outputs
 
 RATIOS = (0.5, 1.0, 2.0)  # height : width of the anchors that are taken unless given
@@ -40,6 +40,10 @@ MOST_BINS = 2  # places of a map that a value may stand for, a side; beyond it t
 UNIT = (10.0, 10.0, 5.0, 5.0)  # of the offsets that the judgement answers
 NOTHING = -20.0  # raw score of a row without a proposal
 INITIAL_SPREAD = 0.01
+
+
+Learn = Callable[[Any, list[Tensor]], Tensor]
+"""How a loss is asked for: a function of the network and its maps, called within the forward pass, where hooks and wrappers see it."""
 
 
 class Anchored(NamedTuple):
@@ -148,7 +152,7 @@ class FasterRCNN(Net):
         """What the anchors of all maps find."""
         boxes, said = [], []
         for stride, sizes, seen in zip(self.strides, self.anchors, maps, strict=True):
-            answers = in_rows(self.proposer(seen)).float()
+            answers = at_least_single(in_rows(self.proposer(seen)))
             said.append(answers.unflatten(2, (len(sizes), 5)).flatten(1, 2))
             boxes.append(anchors_of_places(seen.shape[2], seen.shape[3], stride, sizes, answers).flatten(0, 1))
         answered = torch.cat(said, dim=1)
@@ -171,7 +175,7 @@ class FasterRCNN(Net):
     def judge(self, maps: Sequence[Tensor], proposals: Tensor) -> tuple[Tensor, Tensor]:
         """Raw scores [N, P, K + 1] of the classes, "none" last, and of each class offsets [N, P, K, 4] from `proposals` [N, P, 4]."""
         seen = self.judge_body(self.regions(maps, proposals).flatten(2))
-        return self.classes(seen).float(), self.offsets(seen).float().unflatten(2, (-1, 4))
+        return at_least_single(self.classes(seen)), at_least_single(self.offsets(seen)).unflatten(2, (-1, 4))
 
     def regions(self, maps: Sequence[Tensor], proposals: Tensor) -> Tensor:
         """What lies in proposals [N, P, 4], each from the finest map of which a value stands for at most two places a side:
@@ -188,9 +192,11 @@ class FasterRCNN(Net):
                 cut = cut + aligned(seen, proposals / stride, here)
         return cut
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Candidates [N, proposals, 8 + K]."""
+    def forward(self, x: Tensor, learn: Learn | None = None) -> Tensor:
+        """Candidates [N, proposals, 8 + K]; with `learn` the loss that it makes of this network and its maps."""
         maps = self.maps(x)
+        if learn is not None:
+            return learn(self, maps)
         size = (x.shape[2], x.shape[3])
         proposals = self.propose(self.anchored(maps), size)
         return self.candidates(proposals, *self.judge(maps, proposals), size)

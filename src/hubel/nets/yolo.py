@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hubel.core.sureness import raw_scores
-from hubel.nets.detector_parts import Tower, body_of, description_of, in_rows
+from hubel.nets.detector_parts import Tower, at_least_single, body_of, description_of, in_rows
 from hubel.nets.made import Net, check_images, image_shape, made, num_outputs
 
 SMALLEST = 16  # pixels a side
@@ -116,7 +116,7 @@ class YOLO(Net):
 
     def forward(self, x: Tensor) -> Tensor:
         """Candidates [N, S² · B, 8 + K]."""
-        answers = in_rows(self.head(self.cells_seen(x))).float()  # [N, S², 5 B + K]
+        answers = at_least_single(in_rows(self.head(self.cells_seen(x))))  # [N, S², 5 B + K]
         height, width = x.shape[2:]
         per_box, classes = answers.split([PER_BOX * self.boxes, answers.shape[2] - PER_BOX * self.boxes], dim=2)
         per_box = per_box.unflatten(2, (self.boxes, PER_BOX))

@@ -30,6 +30,7 @@ from hubel.nets.anchor_parts import Sizes, anchors_of_places, dealt_out
 from hubel.nets.detector_parts import (
     Pyramid,
     Tower,
+    at_least_single,
     body_of,
     check_strides,
     description_of,
@@ -141,7 +142,7 @@ class YOLOv3(Net):
         """Candidates [N, R, 8 + K]."""
         rows = []
         for stride, sizes, head, seen in zip(self.strides, self.anchors, self.heads, self.maps(x), strict=True):
-            said = in_rows(head(seen)).float().unflatten(2, (self.each, -1))  # [N, h · w, A, 5 + K]
+            said = at_least_single(in_rows(head(seen))).unflatten(2, (self.each, -1))  # [N, h · w, A, 5 + K]
             anchors = anchors_of_places(seen.shape[2], seen.shape[3], stride, sizes, said).expand(len(x), -1, -1, 4)
             middle, unit = (anchors[..., :2] + anchors[..., 2:]) / 2, anchors[..., 2:] - anchors[..., :2]
             centre = middle + stride * (said[..., :2].sigmoid() - 0.5)

@@ -30,7 +30,7 @@ from hubel.core.errors import ContractError
 from hubel.core.sureness import confidence_and_classes, log_of_rest
 from hubel.core.types import Batch, Loss
 from hubel.data.boxes import CLASS, IGNORED, NO_OBJECT
-from hubel.objectives.detection import BOX, FOUND_FROM, SCORES, Detection, summed, wanted_objects
+from hubel.objectives.detection import BOX, FOUND_FROM, SCORES, Detection, wanted_objects
 
 ANCHOR_HOLDS, ANCHOR_EMPTY = 0.7, 0.3  # overlaps with an object
 HOLDS = 0.5
@@ -42,9 +42,7 @@ LEAST_SIDE = 1e-3  # pixels
 
 @runtime_checkable
 class Proposing(Protocol):
-    """A network in two steps, such as `hubel.nets.faster_rcnn`."""
-
-    def maps(self, x: Tensor) -> list[Tensor]: ...
+    """A network in two steps, such as `hubel.nets.faster_rcnn`. Called with a function of itself and its maps, it answers what this makes of them."""
 
     def anchored(self, maps: Sequence[Tensor]) -> Any: ...
 
@@ -85,13 +83,20 @@ class FasterRCNNDetection(Detection):
                 "AnchorFreeDetection for one that answers in a single step"
             )
         objects = batch.targets.to(batch.inputs.device, torch.float32)
-        maps = net.maps(batch.inputs)
-        anchored = net.anchored(maps)
-        proposals = net.propose(anchored, (batch.inputs.shape[2], batch.inputs.shape[3]))
-        weights = _weights(batch.weights, proposals)
-        plain = self.judged(net, maps, proposals, objects, weights)
-        found = self.proposed(anchored.boxes, anchored.scores, anchored.offsets, objects, weights)
-        return summed({"plain": plain, "proposals": found})
+        parts: dict[str, Tensor] = {}
+
+        def learn(inner: Proposing, maps: list[Tensor]) -> Tensor:
+            anchored = inner.anchored(maps)
+            proposals = inner.propose(anchored, (batch.inputs.shape[2], batch.inputs.shape[3]))
+            weights = _weights(batch.weights, proposals)
+            parts["plain"] = self.judged(inner, maps, proposals, objects, weights)
+            parts["proposals"] = self.proposed(
+                anchored.boxes, anchored.scores, anchored.offsets, objects, weights
+            )
+            return parts["plain"] + parts["proposals"]
+
+        total = net(batch.inputs, learn)
+        return Loss(total=total, parts={name: part.detach() for name, part in parts.items()})
 
     def proposed(
         self, anchors: Tensor, scores: Tensor, offsets: Tensor, objects: Tensor, weights: Tensor
