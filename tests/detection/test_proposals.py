@@ -18,14 +18,16 @@ def silent(text):
 
 def merged_by_brute_force(segments, channels):
     """The most alike neighbours become one, all computed from their pixels each time."""
-    height, width, num_channels = channels.shape
+    num_channels = channels.shape[2]
     bins = []
     for c in range(num_channels):
         colour = np.minimum((channels[..., c] * COLOURS).astype(int), COLOURS - 1)
         down, right = np.gradient(channels[..., c])
         strength = np.hypot(down, right)
         level = np.minimum((strength / strength.max() * STRENGTHS).astype(int), STRENGTHS - 1)
-        turn = (np.mod(np.arctan2(down, right), 2 * np.pi) / (2 * np.pi) * DIRECTIONS).astype(int) % DIRECTIONS
+        turn = (np.mod(np.arctan2(down, right), 2 * np.pi) / (2 * np.pi) * DIRECTIONS).astype(
+            int
+        ) % DIRECTIONS
         bins += [(colour, COLOURS), (turn * STRENGTHS + level, DIRECTIONS * STRENGTHS)]
     masks = [segments == k for k in range(segments.max() + 1)]
 
@@ -65,12 +67,16 @@ def test_merging_is_that_of_brute_force(seed):
     draw = np.random.default_rng(seed)
     coarse = draw.permutation(20).reshape(4, 5)
     segments = np.kron(coarse, np.ones((6, 7), int))
-    channels = np.clip(np.kron(draw.random((4, 5, 2)), np.ones((6, 7, 1))) + 0.1 * draw.random((24, 35, 2)), 0, 1)
+    channels = np.clip(
+        np.kron(draw.random((4, 5, 2)), np.ones((6, 7, 1))) + 0.1 * draw.random((24, 35, 2)), 0, 1
+    )
     found = _merged(segments, channels)
     assert len(found) == 2 * 20 - 1
     assert np.array_equal(found[0], [0, 0, 35, 24])
     assert np.array_equal(found[:19], merged_by_brute_force(segments, channels)[:19])
-    assert {tuple(box) for box in found[19:]} == {(7.0 * x, 6.0 * y, 7.0 * x + 7, 6.0 * y + 6) for x in range(5) for y in range(4)}
+    assert {tuple(box) for box in found[19:]} == {
+        (7.0 * x, 6.0 * y, 7.0 * x + 7, 6.0 * y + 6) for x in range(5) for y in range(4)
+    }
 
 
 def scene(channels=1):
@@ -121,7 +127,9 @@ def test_recall_counts_objects_that_a_proposal_overlaps():
             np.zeros((0, 6)),
         ]
     )
-    made = Proposals(boxes=(np.array([[0, 0, 10, 6], [20, 0, 30, 10.0]]), np.zeros((0, 4)), np.ones((1, 4))), seconds=0.1)
+    made = Proposals(
+        boxes=(np.array([[0, 0, 10, 6], [20, 0, 30, 10.0]]), np.zeros((0, 4)), np.ones((1, 4))), seconds=0.1
+    )
     assert made.recall(objects) == pytest.approx(2 / 3)
     assert made.recall(objects, 0.7) == pytest.approx(1 / 3)
     assert np.isnan(made.recall(np.zeros((3, 0, 6))))
@@ -134,7 +142,12 @@ def test_recall_counts_objects_that_a_proposal_overlaps():
 def test_the_recall_is_said_and_wrong_proposals_are_named():
     said = []
     objects = packed([np.array([[0, 0, 10, 10, 0, 0], [20, 0, 30, 10, 1, 0]])])
-    propose_all(np.zeros((1, 1, 32, 32)), lambda picture: np.array([[0, 0, 10, 6.0]]), objects=objects, say=said.append)
+    propose_all(
+        np.zeros((1, 1, 32, 32)),
+        lambda picture: np.array([[0, 0, 10, 6.0]]),
+        objects=objects,
+        say=said.append,
+    )
     assert "50.0 % by 0.5, 0.0 % by 0.7" in said[0] and said[0].startswith("1 proposals a picture")
     with pytest.raises(ValueError, match=r"picture 0 have shape \[3\]"):
         propose_all(np.zeros((1, 1, 32, 32)), lambda picture: np.zeros(3))
@@ -161,7 +174,9 @@ def test_crops_are_labelled_by_what_they_overlap():
     """Each picture's values tell where a crop comes from."""
     y, x = np.mgrid[:32, :32].astype(np.float32)
     pictures = np.stack([np.stack([x, y])] * 2)
-    boxes = packed([np.array([[0, 0, 16, 16, 1, 0], [16, 16, 32, 32, 0, 1]]), np.array([[8, 8, 24, 24, 0, 0]])])
+    boxes = packed(
+        [np.array([[0, 0, 16, 16, 1, 0], [16, 16, 32, 32, 0, 1]]), np.array([[8, 8, 24, 24, 0, 0]])]
+    )
     data = Dataset(inputs=pictures, targets=boxes, classes=("a", "b"), name="plane")
     made = propose_all(pictures, SlidingWindow(((16, 16),), step=0.125), say=silent)
     crops = labelled_crops(data, made, (4, 4), per_object=3, per_picture=5, context=0.0)

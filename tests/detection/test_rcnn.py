@@ -59,9 +59,11 @@ def found_share(candidates, boxes, overlap=0.5, least=0.5):
     """The share of objects that a detection of their class, from a score of `least` on, overlaps; and of such detections that overlap none."""
     read = FasterRCNNDetection(K, overlap=0.3).read(candidates).values
     hits, objects, wrong, said = 0, 0, 0, 0
-    for rows, known in zip(torch.from_numpy(read), torch.from_numpy(boxes), strict=True):
-        rows, known = rows[(rows[:, 4] >= 0) & (rows[:, 5] >= least)], known[known[:, 4] >= 0]
-        good = (iou(known[:, None, :4], rows[None, :, :4]) >= overlap) & (known[:, None, 4] == rows[None, :, 4])
+    for every, truth in zip(torch.from_numpy(read), torch.from_numpy(boxes), strict=True):
+        rows, known = every[(every[:, 4] >= 0) & (every[:, 5] >= least)], truth[truth[:, 4] >= 0]
+        good = (iou(known[:, None, :4], rows[None, :, :4]) >= overlap) & (
+            known[:, None, 4] == rows[None, :, 4]
+        )
         hits, objects = hits + int(good.any(1).sum()), objects + len(known)
         wrong, said = wrong + int((~good.any(0)).sum()), said + len(rows)
     return hits / objects, wrong / max(said, 1)
@@ -79,9 +81,13 @@ def test_a_classifier_at_every_window_finds_what_it_knows():
     crop = detection.warped(pictures[0], best[None, :4], SIZE, context=0.25)
     torch.testing.assert_close(best[8:].sigmoid(), Seen()(crop).softmax(1)[0, :K])
     assert (found[:, :-1, 8:].amax(2) >= found[:, 1:, 8:].amax(2)).all()
-    few = detection.WindowDetector(Seen(), lambda picture: WINDOWS(picture)[:3], SIZE, most=5).candidates(pictures[:1])
+    few = detection.WindowDetector(Seen(), lambda picture: WINDOWS(picture)[:3], SIZE, most=5).candidates(
+        pictures[:1]
+    )
     assert few[0, 3:, :8].abs().sum() == 0 and (few[0, 3:, 8:] == -20).all()
-    none = detection.WindowDetector(Seen(), lambda picture: np.zeros((0, 4)), SIZE, most=5).candidates(pictures[:1])
+    none = detection.WindowDetector(Seen(), lambda picture: np.zeros((0, 4)), SIZE, most=5).candidates(
+        pictures[:1]
+    )
     assert none.shape == (1, 5, 8 + K) and (none[..., 8:] == -20).all()
 
 
@@ -89,13 +95,24 @@ def test_rcnn_finds_squares_that_it_has_not_seen_and_moves_boxes_to_them():
     pictures, boxes = squares(40)
     said = []
     fitted = detection.fit_rcnn(
-        Seen(), pictures, boxes, WINDOWS, SIZE, num_classes=K, context=0.25, ridge=10.0, most=100, say=said.append
+        Seen(),
+        pictures,
+        boxes,
+        WINDOWS,
+        SIZE,
+        num_classes=K,
+        context=0.25,
+        ridge=10.0,
+        most=100,
+        say=said.append,
     )
     assert "windows" not in said[0] and "of the known objects" in said[0] and "features of" in said[1]
     fresh, truth = squares(20, seed=1)
     found = fitted.candidates(fresh)
     assert found.shape == (20, 100, 8 + K)
-    hit, wrong = found_share(found, truth, least=0.3)  # proposals are near true boxes, to which the machines were fitted: near the margin
+    hit, wrong = found_share(
+        found, truth, least=0.3
+    )  # proposals are near true boxes, to which the machines were fitted: near the margin
     assert hit > 0.9 and wrong < 0.2
     before, after = [], []
     for rows, known in zip(found, torch.from_numpy(truth), strict=True):
@@ -114,7 +131,9 @@ def test_hard_negatives_lead_to_the_machine_of_all():
     assert len(negative) > 2 * machine.FIRST_NEGATIVES
     found = machine._machine(features, positive, negative, 0.01, np.random.default_rng(1))
     rows = np.concatenate([positive, negative])
-    whole = LinearSVC(C=0.01, loss="hinge", class_weight={True: 2.0}, intercept_scaling=10.0, max_iter=100_000)
+    whole = LinearSVC(
+        C=0.01, loss="hinge", class_weight={True: 2.0}, intercept_scaling=10.0, max_iter=100_000
+    )
     whole.fit(features[rows], np.arange(len(rows)) < len(positive))
     np.testing.assert_allclose(found, [*whole.coef_[0], whole.intercept_[0]], atol=0.02)
     assert np.sign(features[rows] @ found[:-1] + found[-1]).mean() < 0
@@ -137,7 +156,9 @@ def test_offsets_are_ridge_regressions_to_the_object_that_a_proposal_overlaps_mo
             assert overlaps[start + k, 1] == pytest.approx(max(over, default=0.0), abs=1e-6)
             if max(over, default=0) >= 0.6:
                 rows.append(start + k)
-                wanted.append(encode(torch.from_numpy(mine[int(np.argmax(over))][:4]), torch.from_numpy(box)).numpy())
+                wanted.append(
+                    encode(torch.from_numpy(mine[int(np.argmax(over))][:4]), torch.from_numpy(box)).numpy()
+                )
                 inputs.append(features[k].astype(np.float32))
         start += len(here)
     np.testing.assert_allclose(offsets[rows, 1], wanted, atol=1e-6)
@@ -164,7 +185,15 @@ def test_fast_rcnn_learns_on_given_proposals():
     net = nets.faster_rcnn(8, hidden=32, strides=(4, 8), inputs=(1, SIDE, SIDE), outputs=K)
     records = list(
         detection.fit_fast_rcnn(
-            net, pictures, boxes, made, FasterRCNNDetection(K, regions_judged=16), epochs=20, batch_size=8, most=40, learning_rate=1e-2
+            net,
+            pictures,
+            boxes,
+            made,
+            FasterRCNNDetection(K, regions_judged=16),
+            epochs=20,
+            batch_size=8,
+            most=40,
+            learning_rate=1e-2,
         )
     )
     assert len(records) == 60

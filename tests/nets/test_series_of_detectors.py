@@ -16,7 +16,10 @@ from hubel.nets.faster_rcnn import FasterRCNN
 SHAPE, K = (2, 64, 80), 3
 CASES = {
     "yolo": (lambda **given: nets.yolo(8, grid=4, **given), objectives.YOLODetection),
-    "yolo with two layers": (lambda **given: nets.yolo(8, grid=3, hidden=16, **given), objectives.YOLODetection),
+    "yolo with two layers": (
+        lambda **given: nets.yolo(8, grid=3, hidden=16, **given),
+        objectives.YOLODetection,
+    ),
     "yolo v3": (lambda **given: nets.yolo_v3(8, **given), objectives.YOLOv3Detection),
     "yolo v3 with attention": (
         lambda **given: nets.yolo_v3(8, strides=(8, 16), attention=True, **given),
@@ -121,7 +124,9 @@ def test_made_by_and_saved_weights_make_the_same_net(make, question):
 def test_bfloat16_is_close_to_float32(make, question):
     net = made(make)
     ask = net
-    if isinstance(net, FasterRCNN):  # which of nearly equal proposals are the surest may depend on the rounding
+    if isinstance(
+        net, FasterRCNN
+    ):  # which of nearly equal proposals are the surest may depend on the rounding
         given = torch.tensor([[8.0, 8, 24, 30], [20, 10, 70, 60]]).repeat(2, 1, 1)
         ask = lambda x: net.candidates(given, *net.judge(net.maps(x), given), SHAPE[1:])  # noqa: E731
     with torch.no_grad():
@@ -166,17 +171,25 @@ def test_one_pass_of_yolo_stays_in_its_cell_and_its_scores_are_shares():
     cells, boxes, scores = found[..., :4], found[..., 4:8], found[..., 8:].sigmoid()
     centre = (boxes[..., :2] + boxes[..., 2:]) / 2
     assert (centre >= cells[..., :2]).all() and (centre <= cells[..., 2:]).all()
-    expected = torch.tensor([[x * 20.0, y * 16.0, x * 20.0 + 20, y * 16.0 + 16] for y in range(4) for x in range(4)])
+    expected = torch.tensor(
+        [[x * 20.0, y * 16.0, x * 20.0 + 20, y * 16.0 + 16] for y in range(4) for x in range(4)]
+    )
     assert torch.equal(cells[0, ::2], expected) and torch.equal(cells[0, 1::2], expected)
     assert (scores.sum(-1) <= 1 + 1e-6).all()
-    shared = scores / scores.sum(-1, keepdim=True)  # both boxes of a cell have the class probabilities of the cell
+    shared = scores / scores.sum(
+        -1, keepdim=True
+    )  # both boxes of a cell have the class probabilities of the cell
     torch.testing.assert_close(shared[:, ::2], shared[:, 1::2])
 
 
 def test_other_sizes_of_pictures_are_accepted_where_nothing_has_a_fixed_size():
     with torch.no_grad():
         assert made(CASES["yolo"][0]).eval()(torch.zeros(1, 2, 96, 70)).shape == (1, 32, 11)
-        assert made(CASES["yolo v3"][0]).eval()(torch.zeros(1, 2, 96, 70)).shape == (1, 3 * (12 * 9 + 6 * 5 + 3 * 3), 11)
+        assert made(CASES["yolo v3"][0]).eval()(torch.zeros(1, 2, 96, 70)).shape == (
+            1,
+            3 * (12 * 9 + 6 * 5 + 3 * 3),
+            11,
+        )
         with pytest.raises(ValueError, match="yolo expects"):
             made(CASES["yolo with two layers"][0]).eval()(torch.zeros(1, 2, 96, 70))
 
@@ -243,7 +256,9 @@ def test_rows_without_a_proposal_are_never_detections():
     with torch.no_grad():
         classes, offsets = torch.zeros(1, 2, K + 1), torch.zeros(1, 2, K, 4)
         classes[0, :, 1] = 3.0
-        offsets[0, 0, 1] = torch.tensor([10.0, 0, 0, 0])  # by its whole width, as the likeliest class wants it
+        offsets[0, 0, 1] = torch.tensor(
+            [10.0, 0, 0, 0]
+        )  # by its whole width, as the likeliest class wants it
         found = net.candidates(proposals, classes, offsets, SHAPE[1:])
     assert found[0, 0, 4:8].tolist() == [24, 8, 40, 24]
     torch.testing.assert_close(found[0, 0, 8:].sigmoid(), classes[0, 0].softmax(0)[:K])
@@ -266,5 +281,7 @@ def test_regions_of_a_linear_picture_are_its_values_at_the_middles_of_their_part
     for box, region, stride in zip(boxes[0, :3], found[0], (8, 8, 16), strict=False):
         middles = (torch.arange(7) + 0.5) / 7
         torch.testing.assert_close(region[..., 0], (box[0] + (box[2] - box[0]) * middles).expand(7, 7))
-        torch.testing.assert_close(region[..., 1], (box[1] + (box[3] - box[1]) * middles)[:, None].expand(7, 7))
+        torch.testing.assert_close(
+            region[..., 1], (box[1] + (box[3] - box[1]) * middles)[:, None].expand(7, 7)
+        )
         assert (region[..., 2] == stride).all()

@@ -64,7 +64,12 @@ def case(found_from, seed=0, pictures=3, ignored=True):
 def grid_cells(num, each=1):
     side = SIDE / num
     return torch.tensor(
-        [[x * side, y * side, (x + 1) * side, (y + 1) * side] for y in range(num) for x in range(num) for _ in range(each)]
+        [
+            [x * side, y * side, (x + 1) * side, (y + 1) * side]
+            for y in range(num)
+            for x in range(num)
+            for _ in range(each)
+        ]
     )
 
 
@@ -81,8 +86,8 @@ def inside(point, box):
 def yolo_by_loops(candidates, objects, coordinates=5.0, without=0.5):
     """Equation 3 of the paper, cell by cell."""
     parts = {"place": 0.0, "size": 0.0, "confidence": 0.0, "class": 0.0}
-    for rows, known in zip(candidates.numpy(), objects.numpy(), strict=True):
-        known = [o for o in known if o[4] >= 0]
+    for rows, every in zip(candidates.numpy(), objects.numpy(), strict=True):
+        known = [o for o in every if o[4] >= 0]
         real = sorted((o for o in known if not o[5]), key=lambda o: -(o[2] - o[0]) * (o[3] - o[1]))
         responsible = {}
         taken = []
@@ -137,8 +142,8 @@ def test_of_two_objects_in_a_cell_the_larger_is_asked_for():
 
 def v3_by_loops(candidates, objects, ignore_above=0.5, weight=2.0):
     parts, total = {"confidence": 0.0, "class": 0.0, "box": 0.0}, 0
-    for rows, known in zip(candidates.numpy(), objects.numpy(), strict=True):
-        known = [o for o in known if o[4] >= 0]
+    for rows, every in zip(candidates.numpy(), objects.numpy(), strict=True):
+        known = [o for o in every if o[4] >= 0]
         real = [o for o in known if not o[5]]
 
         def fit(o, row):
@@ -291,10 +296,15 @@ def faster_by_loops(candidates, objects):
     def offsets(box, start):
         (x, y), (x0, y0) = centre(box), centre(start)
         w, h = start[2] - start[0], start[3] - start[1]
-        return weights * [(x - x0) / w, (y - y0) / h, math.log((box[2] - box[0]) / w), math.log((box[3] - box[1]) / h)]
+        return weights * [
+            (x - x0) / w,
+            (y - y0) / h,
+            math.log((box[2] - box[0]) / w),
+            math.log((box[3] - box[1]) / h),
+        ]
 
-    for rows, known in zip(candidates.numpy(), objects.numpy(), strict=True):
-        known = [o for o in known if o[4] >= 0]
+    for rows, every in zip(candidates.numpy(), objects.numpy(), strict=True):
+        known = [o for o in every if o[4] >= 0]
         real = [o for o in known if not o[5]]
         for row in rows:
             scores = 1 / (1 + np.exp(-row[8:]))
@@ -358,7 +368,12 @@ def test_where_all_regions_are_judged_nothing_is_left_to_chance():
             o = objects[0, which[0, r]]
             (x, y), (x0, y0) = centre(o.tolist()), centre(regions[0, r].tolist())
             w, h = (regions[0, r, 2:] - regions[0, r, :2]).tolist()
-            wanted = [10 * (x - x0) / w, 10 * (y - y0) / h, 5 * math.log((o[2] - o[0]) / w), 5 * math.log((o[3] - o[1]) / h)]
+            wanted = [
+                10 * (x - x0) / w,
+                10 * (y - y0) / h,
+                5 * math.log((o[2] - o[0]) / w),
+                5 * math.log((o[3] - o[1]) / h),
+            ]
             d = (offsets[0, r, int(o[4])] - torch.tensor(wanted)).abs()
             expected += -share[r, int(o[4])] + torch.where(d < 1 / 9, 4.5 * d**2, d - 1 / 18).sum()
             count += 1
@@ -372,7 +387,9 @@ def test_where_all_regions_are_judged_nothing_is_left_to_chance():
 def test_anchors_are_judged_by_their_overlap_and_the_best_always_is():
     """All anchors are drawn: binary cross-entropy of those above 0.7 and below 0.3, and of the best of an object that none fits."""
     anchors = anchors_on(8, [(16, 16)])
-    objects = torch.tensor([[[8.0, 8, 24, 24, 1, 0], [30.0, 30, 60, 36, 0, 0], [40.0, 40, 64, 64, 0, 1], NONE]])
+    objects = torch.tensor(
+        [[[8.0, 8, 24, 24, 1, 0], [30.0, 30, 60, 36, 0, 0], [40.0, 40, 64, 64, 0, 1], NONE]]
+    )
     scores = torch.randn(1, 64, generator=torch.Generator().manual_seed(0))
     offsets = torch.zeros(1, 64, 4)
     loss = FasterRCNNDetection(K, anchors_judged=1000).proposed(
@@ -388,7 +405,9 @@ def test_anchors_are_judged_by_their_overlap_and_the_best_always_is():
         probability = scores[0, a].sigmoid().item()
         if o is not None:
             (x, y), (x0, y0) = centre(o), centre(box)
-            d = np.abs([(x - x0) / 16, (y - y0) / 16, math.log((o[2] - o[0]) / 16), math.log((o[3] - o[1]) / 16)])
+            d = np.abs(
+                [(x - x0) / 16, (y - y0) / 16, math.log((o[2] - o[0]) / 16), math.log((o[3] - o[1]) / 16)]
+            )
             expected += -math.log(probability) + np.where(d < 1 / 9, 4.5 * d**2, d - 1 / 18).sum()
             count += 1
         elif max(overlaps) < 0.3 and shared(box, objects[0, 2].tolist()) <= 0.5:
@@ -416,7 +435,7 @@ def test_a_number_of_each_picture_is_drawn_at_random():
 
 def test_a_net_that_proposes_nothing_and_numbers_out_of_range_are_refused():
     batch = Batch(inputs=torch.zeros(1, 1, 64, 64), targets=torch.tensor([[NONE]]))
-    with pytest.raises(ContractError, match="take hubel.nets.faster_rcnn"):
+    with pytest.raises(ContractError, match=r"take hubel\.nets\.faster_rcnn"):
         FasterRCNNDetection(K)(nets.anchor_free(8, inputs=(1, 64, 64), outputs=K), batch)
     with pytest.raises(ContractError, match="at least 4"):
         FasterRCNNDetection(K, regions_judged=2)

@@ -1,5 +1,7 @@
 """YOLO, YOLO with anchors and Faster R-CNN by the road of everything else, with what suits the objects chosen for them."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -32,10 +34,19 @@ def bright(num=48, side=48, seed=0):
     rows = []
     for picture in pictures:
         wide, high = (int(v) for v in random.integers(10, 19, 2))
-        x, y, kind = int(random.integers(0, side - wide)), int(random.integers(0, side - high)), int(random.integers(2))
+        x, y, kind = (
+            int(random.integers(0, side - wide)),
+            int(random.integers(0, side - high)),
+            int(random.integers(2)),
+        )
         picture[0, y : y + high, x : x + wide] = 190 if kind else 30
         rows.append(np.array([[x, y, x + wide, y + high, kind, 0]], np.float32))
-    return Dataset(inputs=pictures.clip(0, 255).astype(np.uint8), targets=packed(rows), classes=("dark", "bright"), name="plates")
+    return Dataset(
+        inputs=pictures.clip(0, 255).astype(np.uint8),
+        targets=packed(rows),
+        classes=("dark", "bright"),
+        name="plates",
+    )
 
 
 @pytest.mark.parametrize("name", ["faster_rcnn", "yolo", "yolo_v3"])
@@ -71,7 +82,7 @@ def test_strides_anchors_and_cells_follow_the_objects():
     grid = make(inputs=data.shape, outputs=2).grid
     lost = [lost_to_shared_cells(torch.from_numpy(crowded), (48, 48), g) for g in (7, 10, 14, 20)]
     assert grid == (7, 10, 14, 20)[lost.index(0)] and f"{grid} × {grid} cells: 0 of 3" in why
-    own = lambda **given: hubel.nets.yolo(**given)  # noqa: E731
+    own = functools.partial(hubel.nets.yolo, 16)
     assert suited(own, data) == (own, None)
 
 
@@ -80,6 +91,11 @@ def test_a_question_that_belongs_to_another_detector_is_refused():
     given = YOLODetection(2, without_object=1.0)
     assert question_of(net, given, chosen=False) is given
     assert type(question_of(net, AnchorFreeDetection(2), chosen=True)) is YOLODetection
-    with pytest.raises(ContractError, match=r"AnchorFreeDetection was asked of hubel.nets.yolo, .* expected YOLODetection\(2\)"):
+    with pytest.raises(
+        ContractError,
+        match=r"AnchorFreeDetection was asked of hubel.nets.yolo, .* expected YOLODetection\(2\)",
+    ):
         question_of(net, AnchorFreeDetection(2), chosen=False)
-    assert type(question_of(torch.nn.Linear(2, 2), AnchorFreeDetection(2), chosen=True)) is AnchorFreeDetection
+    assert (
+        type(question_of(torch.nn.Linear(2, 2), AnchorFreeDetection(2), chosen=True)) is AnchorFreeDetection
+    )

@@ -26,7 +26,7 @@ def raw_scores(log_confidence: Tensor, log_classes: Tensor) -> Tensor:
 
 
 def confidence_and_classes(raw: Tensor) -> tuple[Tensor, Tensor]:
-    """log C [...] and log p_k [..., K] of raw scores [..., K], the inverse of `raw_scores`.
+    """Logarithms of C [...] and of p_k [..., K] of raw scores [..., K], the inverse of `raw_scores`.
 
     >>> confidence, classes = confidence_and_classes(torch.tensor([0.125, 0.375]).logit())
     >>> round(confidence.exp().item(), 6), classes.exp()

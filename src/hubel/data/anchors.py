@@ -91,6 +91,9 @@ def _k_means(sizes: np.ndarray, num: int, generator: np.random.Generator) -> tup
             break
         before = nearest
         centres = np.stack(
-            [np.median(sizes[nearest == k], axis=0) if (nearest == k).any() else centres[k] for k in range(num)]
+            [
+                np.median(sizes[nearest == k], axis=0) if (nearest == k).any() else centres[k]
+                for k in range(num)
+            ]
         )
     return centres, float(overlaps_of_sizes(sizes, centres).max(1).mean())

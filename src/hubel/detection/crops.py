@@ -77,7 +77,9 @@ def labelled_crops(
     if not data.has_boxes or data.classes is None:
         raise ValueError(f"{data.name} has no boxes; expected pictures whose targets are boxes [N, M, 6]")
     if len(proposals) != len(data):
-        raise ValueError(f"there are proposals for {len(proposals):,} pictures, but {data.name} has {len(data):,}")
+        raise ValueError(
+            f"there are proposals for {len(proposals):,} pictures, but {data.name} has {len(data):,}"
+        )
     crops, numbers, parents = [], [], []
     for row in range(len(data)):
         generator = numpy_generator(seed, "crops", step=row)

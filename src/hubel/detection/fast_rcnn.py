@@ -85,7 +85,9 @@ def fit_fast_rcnn(
     Raises `ValueError` where there are proposals for other pictures, and for numbers below 1.
     """
     if min(epochs, batch_size, most) < 1:
-        raise ValueError(f"epochs is {epochs}, batch_size {batch_size}, most {most}; expected at least 1 of each")
+        raise ValueError(
+            f"epochs is {epochs}, batch_size {batch_size}, most {most}; expected at least 1 of each"
+        )
     batch_size = min(batch_size, len(pictures))
     if not len(pictures) == len(objects) == len(proposals):
         raise ValueError(

@@ -48,7 +48,9 @@ class Proposals:
         0.5
         """
         if len(objects) != len(self.boxes):
-            raise ValueError(f"there are proposals for {len(self.boxes):,} pictures and objects of {len(objects):,}")
+            raise ValueError(
+                f"there are proposals for {len(self.boxes):,} pictures and objects of {len(objects):,}"
+            )
         best = [np.zeros(0)]
         for found, picture in zip(self.boxes, np.asarray(objects), strict=True):
             rows = objects_of(picture)

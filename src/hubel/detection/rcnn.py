@@ -30,10 +30,16 @@ from hubel.detection.proposals import Proposals, Propose, propose_all
 from hubel.detection.window_detector import cut_out, rows_of
 
 LENGTH = 20.0  # mean of the features
-NEGATIVE, MOVED = 0.3, 0.6  # overlaps: below, a proposal shows no object of a class; from here on, its box is moved
+NEGATIVE, MOVED = (
+    0.3,
+    0.6,
+)  # overlaps: below, a proposal shows no object of a class; from here on, its box is moved
 ROUNDS = 3  # of hard negatives
 FIRST_NEGATIVES, MOST_NEGATIVES = 2_000, 20_000  # of a class: at the beginning, and new ones of a round
-POSITIVE_WEIGHT, CONSTANT = 2.0, 10.0  # of an error on an object; what stands for the constant among the features, as published
+POSITIVE_WEIGHT, CONSTANT = (
+    2.0,
+    10.0,
+)  # of an error on an object; what stands for the constant among the features, as published
 MOST_PASSES = 20_000
 HARD = -1.0  # decisions above it are on the wrong side of the margin
 LARGEST = 1.0  # logarithm of how much a side may grow, as of a regression nothing bounds it
@@ -66,9 +72,13 @@ def region_features(
     Raises `ValueError` for a network without `features`, and for proposals of other pictures.
     """
     if not hasattr(net, "features"):
-        raise ValueError(f"{type(net).__name__} has no `features`; expected a network of hubel.nets, or a module with that method")
+        raise ValueError(
+            f"{type(net).__name__} has no `features`; expected a network of hubel.nets, or a module with that method"
+        )
     if len(proposals) != len(pictures):
-        raise ValueError(f"there are proposals for {len(proposals):,} pictures, and {len(pictures):,} pictures")
+        raise ValueError(
+            f"there are proposals for {len(proposals):,} pictures, and {len(pictures):,} pictures"
+        )
     began = time.perf_counter()
     boxes, features, known = [], [], []
     for row, picture in enumerate(pictures):
@@ -103,7 +113,9 @@ class RCNN:
         found = []
         for picture in pictures:
             boxes = torch.from_numpy(np.asarray(self.propose(picture.cpu().numpy()), np.float32))
-            seen = _with_constant(_seen(self.net, picture, boxes, self.size, self.context).cpu() * self.lengthen)
+            seen = _with_constant(
+                _seen(self.net, picture, boxes, self.size, self.context).cpu() * self.lengthen
+            )
             scores = seen @ self.classes
             likeliest = self.offsets[scores.argmax(1)]  # [n, F + 1, 4]
             moved = decode(torch.einsum("nf,nfo->no", seen, likeliest), boxes, largest=LARGEST)
@@ -175,7 +187,11 @@ def fit_rcnn(
 
 
 def _machine(
-    features: np.ndarray, positive: np.ndarray, negative: np.ndarray, cost: float, generator: np.random.Generator
+    features: np.ndarray,
+    positive: np.ndarray,
+    negative: np.ndarray,
+    cost: float,
+    generator: np.random.Generator,
 ) -> np.ndarray:
     """Weights [F + 1] of a linear support vector machine, the constant last, with hard negatives."""
     from sklearn.svm import LinearSVC
@@ -186,7 +202,12 @@ def _machine(
         rows = np.concatenate([positive, chosen])
         wanted = np.arange(len(rows)) < len(positive)
         machine: Any = LinearSVC(
-            C=cost, loss="hinge", class_weight={True: POSITIVE_WEIGHT}, intercept_scaling=CONSTANT, max_iter=MOST_PASSES, random_state=0
+            C=cost,
+            loss="hinge",
+            class_weight={True: POSITIVE_WEIGHT},
+            intercept_scaling=CONSTANT,
+            max_iter=MOST_PASSES,
+            random_state=0,
         )
         machine.fit(features[rows], wanted)
         weights = np.append(machine.coef_[0], machine.intercept_[0]).astype(np.float32)

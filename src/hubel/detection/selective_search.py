@@ -96,7 +96,9 @@ def _merged(segments: np.ndarray, channels: np.ndarray) -> np.ndarray:
     num = int(segments.max()) + 1
     sizes = np.bincount(segments.ravel(), minlength=num).astype(np.float64)
     boxes = _boxes(segments, num)
-    histograms = np.concatenate([_colours(segments, channels, num), _textures(segments, channels, num)], axis=1)
+    histograms = np.concatenate(
+        [_colours(segments, channels, num), _textures(segments, channels, num)], axis=1
+    )
     histograms /= sizes[:, None] * channels.shape[2]
     total = float(segments.size)
     of = {k: (sizes[k], boxes[k], histograms[k]) for k in range(num)}
@@ -141,14 +143,19 @@ def _boxes(segments: np.ndarray, num: int) -> np.ndarray:
 def _colours(segments: np.ndarray, channels: np.ndarray, num: int) -> np.ndarray:
     """Pixels of each segment by value, [num, C · 25]."""
     values = np.minimum((channels * COLOURS).astype(np.int64), COLOURS - 1)
-    return np.concatenate([_counted(segments, values[..., c], num, COLOURS) for c in range(values.shape[2])], axis=1)
+    return np.concatenate(
+        [_counted(segments, values[..., c], num, COLOURS) for c in range(values.shape[2])], axis=1
+    )
 
 
 def _textures(segments: np.ndarray, channels: np.ndarray, num: int) -> np.ndarray:
     """Pixels of each segment by direction and strength of the gradient, [num, C · 80]."""
     parts = []
     for c in range(channels.shape[2]):
-        down, right = (np.gradient(channels[..., c], axis=k) if channels.shape[k] > 1 else np.zeros(segments.shape) for k in (0, 1))
+        down, right = (
+            np.gradient(channels[..., c], axis=k) if channels.shape[k] > 1 else np.zeros(segments.shape)
+            for k in (0, 1)
+        )
         strength = np.hypot(down, right)
         top = max(float(strength.max()), 1e-12)
         level = np.minimum((strength / top * STRENGTHS).astype(np.int64), STRENGTHS - 1)

@@ -1,6 +1,6 @@
 """Windows of a few sizes at every place: the oldest proposals, thousands of which a classifier has to look at.
 
-    number of windows = Σ_sizes ⌈(W - w)/s_x + 1⌉ ⌈(H - h)/s_y + 1⌉,   s_x = `step` · w,  s_y = `step` · h
+number of windows = Σ_sizes ⌈(W - w)/s_x + 1⌉ ⌈(H - h)/s_y + 1⌉,   s_x = `step` · w,  s_y = `step` · h
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ class SlidingWindow:
 
     def __post_init__(self) -> None:
         if not self.sizes or min(min(size) for size in self.sizes) <= 0 or not 0 < self.step < math.inf:
-            raise ValueError(f"sizes are {self.sizes}, step is {self.step}; expected sizes and a step above 0")
+            raise ValueError(
+                f"sizes are {self.sizes}, step is {self.step}; expected sizes and a step above 0"
+            )
 
     def __call__(self, picture: np.ndarray) -> np.ndarray:
         height, width = picture.shape[-2:]

@@ -47,7 +47,9 @@ class WindowDetector:
         self.classifier.eval()
         found = []
         for picture in pictures:
-            boxes = torch.from_numpy(np.asarray(self.propose(picture.cpu().numpy()), np.float32)).to(picture.device)
+            boxes = torch.from_numpy(np.asarray(self.propose(picture.cpu().numpy()), np.float32)).to(
+                picture.device
+            )
             scores = [self.classifier(part) for part in cut_out(picture, boxes, self.size, self.context)]
             shares = F.log_softmax(torch.cat(scores).float(), dim=1)[:, :-1].clamp(max=SUREST)
             found.append(rows_of(boxes, boxes, shares - log_of_rest(shares), self.most))

@@ -27,7 +27,15 @@ from torch import Tensor, nn
 from hubel.core.boxes import clip, decode, nms
 from hubel.core.sureness import log_of_rest
 from hubel.nets.anchor_parts import Sizes, anchors_of_places, dealt_out
-from hubel.nets.detector_parts import Pyramid, Tower, at_least_single, body_of, check_strides, description_of, in_rows
+from hubel.nets.detector_parts import (
+    Pyramid,
+    Tower,
+    at_least_single,
+    body_of,
+    check_strides,
+    description_of,
+    in_rows,
+)
 from hubel.nets.made import Net, check_images, image_shape, made, num_outputs
 
 RATIOS = (0.5, 1.0, 2.0)  # height : width of the anchors that are taken unless given
@@ -154,7 +162,9 @@ class FasterRCNN(Net):
         for stride, sizes, seen in zip(self.strides, self.anchors, maps, strict=True):
             answers = at_least_single(in_rows(self.proposer(seen)))
             said.append(answers.unflatten(2, (len(sizes), 5)).flatten(1, 2))
-            boxes.append(anchors_of_places(seen.shape[2], seen.shape[3], stride, sizes, answers).flatten(0, 1))
+            boxes.append(
+                anchors_of_places(seen.shape[2], seen.shape[3], stride, sizes, answers).flatten(0, 1)
+            )
         answered = torch.cat(said, dim=1)
         return Anchored(torch.cat(boxes), answered[..., 0], answered[..., 1:])
 
@@ -167,9 +177,9 @@ class FasterRCNN(Net):
         fits = ((boxes[..., 2:] - boxes[..., :2]).amin(2) >= SMALLEST_SIDE) & scores.isfinite()
         answer = boxes.new_zeros(len(boxes), self.proposals, 4)
         for rows, surest, fit, into in zip(boxes, scores, fits, answer, strict=True):
-            rows, surest = rows[fit], surest[fit]
-            kept = nms(rows, surest, SAME, limit=self.proposals)
-            into[: len(kept)] = rows[kept]
+            fitting = rows[fit]
+            kept = nms(fitting, surest[fit], SAME, limit=self.proposals)
+            into[: len(kept)] = fitting[kept]
         return answer
 
     def judge(self, maps: Sequence[Tensor], proposals: Tensor) -> tuple[Tensor, Tensor]:
@@ -201,7 +211,9 @@ class FasterRCNN(Net):
         proposals = self.propose(self.anchored(maps), size)
         return self.candidates(proposals, *self.judge(maps, proposals), size)
 
-    def candidates(self, proposals: Tensor, classes: Tensor, offsets: Tensor, size: tuple[int, int]) -> Tensor:
+    def candidates(
+        self, proposals: Tensor, classes: Tensor, offsets: Tensor, size: tuple[int, int]
+    ) -> Tensor:
         """The answer's rows [N, P, 8 + K] of what `judge` says of proposals [N, P, 4]; "none" for those of no size."""
         log_shares = F.log_softmax(classes, dim=2)[..., :-1].clamp(max=-1e-7)
         likeliest = log_shares.argmax(2)[:, :, None, None].expand(-1, -1, 1, 4)

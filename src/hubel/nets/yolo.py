@@ -69,7 +69,13 @@ def yolo(
     net = YOLO(
         body, int(grid), int(boxes), int(depth), hidden and int(hidden), shape, num_outputs(outputs, "yolo")
     )
-    given = {"width": int(width), "grid": int(grid), "boxes": int(boxes), "depth": int(depth), "hidden": hidden}
+    given = {
+        "width": int(width),
+        "grid": int(grid),
+        "boxes": int(boxes),
+        "depth": int(depth),
+        "hidden": hidden,
+    }
     return made(net, "yolo", inputs=shape, outputs=int(outputs), backbone=description_of(backbone), **given)
 
 
@@ -118,7 +124,9 @@ class YOLO(Net):
         """Candidates [N, S² · B, 8 + K]."""
         answers = at_least_single(in_rows(self.head(self.cells_seen(x))))  # [N, S², 5 B + K]
         height, width = x.shape[2:]
-        per_box, classes = answers.split([PER_BOX * self.boxes, answers.shape[2] - PER_BOX * self.boxes], dim=2)
+        per_box, classes = answers.split(
+            [PER_BOX * self.boxes, answers.shape[2] - PER_BOX * self.boxes], dim=2
+        )
         per_box = per_box.unflatten(2, (self.boxes, PER_BOX))
         size = answers.new_tensor([width, height])
         cell = size / self.grid

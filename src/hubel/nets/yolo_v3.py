@@ -19,6 +19,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -84,9 +85,7 @@ def yolo_v3(
         _published(len(steps), min(shape[1:])) if anchors is None else anchors, len(steps), "yolo_v3"
     )
     body = body_of(backbone, int(width), shape, steps)
-    net = YOLOv3(
-        body, sizes, channels, int(depth), bool(attention), shape, num_outputs(outputs, "yolo_v3")
-    )
+    net = YOLOv3(body, sizes, channels, int(depth), bool(attention), shape, num_outputs(outputs, "yolo_v3"))
     given = {
         "width": int(width),
         "anchors": [list(size) for of_stride in sizes for size in of_stride],
@@ -141,9 +140,13 @@ class YOLOv3(Net):
     def forward(self, x: Tensor) -> Tensor:
         """Candidates [N, R, 8 + K]."""
         rows = []
-        for stride, sizes, head, seen in zip(self.strides, self.anchors, self.heads, self.maps(x), strict=True):
+        for stride, sizes, head, seen in zip(
+            self.strides, self.anchors, self.heads, self.maps(x), strict=True
+        ):
             said = at_least_single(in_rows(head(seen))).unflatten(2, (self.each, -1))  # [N, h · w, A, 5 + K]
-            anchors = anchors_of_places(seen.shape[2], seen.shape[3], stride, sizes, said).expand(len(x), -1, -1, 4)
+            anchors = anchors_of_places(seen.shape[2], seen.shape[3], stride, sizes, said).expand(
+                len(x), -1, -1, 4
+            )
             middle, unit = (anchors[..., :2] + anchors[..., 2:]) / 2, anchors[..., 2:] - anchors[..., :2]
             centre = middle + stride * (said[..., :2].sigmoid() - 0.5)
             half = unit * said[..., 2:4].clamp(max=LARGEST_LOG_SIZE).exp() / 2
@@ -172,7 +175,7 @@ class PlacesLook(nn.Module):
 def _published(num_strides: int, side: int) -> tuple[tuple[float, float], ...]:
     """The published anchors in the proportion of pictures of `side` pixels; as many for each stride as can be."""
     each = max(1, len(PUBLISHED) // num_strides)
-    places = torch.linspace(0, len(PUBLISHED) - 1, each * num_strides).round().long().tolist()
+    places = np.linspace(0, len(PUBLISHED) - 1, each * num_strides).round().astype(int).tolist()
     return tuple(
         (PUBLISHED[k][0] * side / PUBLISHED_SIDE, PUBLISHED[k][1] * side / PUBLISHED_SIDE) for k in places
     )

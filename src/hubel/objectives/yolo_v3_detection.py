@@ -59,7 +59,9 @@ class YOLOv3Detection(Detection):
                 f"ignore_above is {self.ignore_above}, box_weight {self.box_weight}; expected an overlap above 0 up to 1, and a weight of at least 0"
             )
         if not self.sizes or not all(0.1 <= size <= 10 for size in self.sizes):
-            raise ContractError(f"sizes are {self.sizes}; expected shares of a picture's size, from 0.1 to 10")
+            raise ContractError(
+                f"sizes are {self.sizes}; expected shares of a picture's size, from 0.1 to 10"
+            )
 
     def __call__(self, net: nn.Module, batch: Batch) -> Loss:
         if net.training and self.sizes != (1.0,):

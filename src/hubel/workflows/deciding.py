@@ -124,7 +124,10 @@ def decide(
     if train.has_boxes:
         own = question_of(net, objective, chosen=chosen)
         if own is not objective:
-            objective, reasons["objective"] = own, "the targets are boxes, and this is what such a detector is asked"
+            objective, reasons["objective"] = (
+                own,
+                "the targets are boxes, and this is what such a detector is asked",
+            )
     prepared = replace(prepared, scaling=published_scaling(net, prepared.scaling))
     objective = itself.with_scaling(objective, prepared.scaling)
     fitted = net.to(device)

@@ -38,7 +38,10 @@ SMALL, LARGE = 0.1, 0.9  # quantiles of the sizes of objects, which the strides 
 PLACES_ACROSS = 3  # of the finest map over a small object
 FINEST, COARSEST = 4, 32
 ANCHORS = 3  # of each stride
-GRIDS, MOST_LOST = (7, 10, 14, 20, 28, 40), 0.01  # cells a side, and the share of objects that may be lost where two share one
+GRIDS, MOST_LOST = (
+    (7, 10, 14, 20, 28, 40),
+    0.01,
+)  # cells a side, and the share of objects that may be lost where two share one
 QUESTIONS: dict[str, type[Detection]] = {
     "anchor_free": AnchorFreeDetection,
     "faster_rcnn": FasterRCNNDetection,
@@ -219,7 +222,9 @@ def boxes_shown(
                 f"{what}_ids": np.array([names[n] for _, n, _, _ in rows]),
                 f"{what}_kinds": np.array([kind for *_, kind in rows]),
             }
-    costs = {kind: gain if math.isfinite(gain) else None for kind, gain in whole.gains.items()}  # none where all objects were missed
+    costs = {
+        kind: gain if math.isfinite(gain) else None for kind, gain in whole.gains.items()
+    }  # none where all objects were missed
     errors = {kind: {"count": counted.counts[kind], "cost": costs[kind]} for kind in counted.counts}
     return arrays, errors
 
