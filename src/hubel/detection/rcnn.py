@@ -38,8 +38,8 @@ ROUNDS = 3  # of hard negatives
 FIRST_NEGATIVES, MOST_NEGATIVES = 2_000, 20_000  # of a class: at the beginning, and new ones of a round
 POSITIVE_WEIGHT, CONSTANT = (
     2.0,
-    10.0,
-)  # of an error on an object; what stands for the constant among the features, as published
+    10,
+)  # of an error on an object; what stands for 1 beside the features, as published
 MOST_PASSES = 20_000
 HARD = -1.0  # decisions above it are on the wrong side of the margin
 LARGEST = 1.0  # logarithm of how much a side may grow, as of a regression nothing bounds it

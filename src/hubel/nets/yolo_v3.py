@@ -124,6 +124,7 @@ class YOLOv3(Net):
         )
         for head in self.heads:
             assert isinstance(head, Tower)
+            assert head.last.bias is not None
             with torch.no_grad():
                 head.last.bias.view(self.each, -1)[:, PER_BOX - 1] = initial_score()
 

@@ -118,9 +118,10 @@ def decide(
     if net is None:
         net, reasons["net"] = choices.choose_net(train, objective, recipe.seed, budget)
     elif not isinstance(net, nn.Module):
-        if train.has_boxes and (found := suited(net, train))[1] is not None:
-            net, reasons["net"] = found
-        net = choices.made_net(net, train, objective.num_outputs, recipe.seed)
+        make, why_so = suited(net, train) if train.has_boxes else (net, None)
+        if why_so is not None:
+            reasons["net"] = why_so
+        net = choices.made_net(make, train, objective.num_outputs, recipe.seed)
     if train.has_boxes:
         own = question_of(net, objective, chosen=chosen)
         if own is not objective:

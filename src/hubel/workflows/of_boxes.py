@@ -117,12 +117,13 @@ def question_of(net: nn.Module, objective: Objective, *, chosen: bool) -> Object
     Raises `ContractError` where it was given and belongs to another one.
     """
     made = getattr(net, "made_by", None)
-    wanted = QUESTIONS.get("" if made is None else made.name.removeprefix("hubel.nets."))
+    name = "" if made is None else made.name
+    wanted = QUESTIONS.get(name.removeprefix("hubel.nets."))
     if wanted is None or not isinstance(objective, Detection) or type(objective) is wanted:
         return objective
     if not chosen:
         raise ContractError(
-            f"{type(objective).__name__} was asked of {made.name}, whose candidates mean something else: expected {wanted.__name__}({objective.num_outputs})"
+            f"{type(objective).__name__} was asked of {name}, whose candidates mean something else: expected {wanted.__name__}({objective.num_outputs})"
         )
     return wanted(objective.num_outputs, classes=objective.classes)
 
