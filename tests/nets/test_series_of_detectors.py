@@ -182,6 +182,20 @@ def test_one_pass_of_yolo_stays_in_its_cell_and_its_scores_are_shares():
     torch.testing.assert_close(shared[:, ::2], shared[:, 1::2])
 
 
+def test_sizes_of_yolo_are_squares_of_what_is_answered():
+    """Of zeros, whose sigmoid is a half, a quarter of the picture; and B boxes of a cell have numbers of their own."""
+    net = made(CASES["yolo"][0]).eval()
+    with torch.no_grad():
+        net.head.last.weight.zero_()
+        net.head.last.bias.zero_()
+        net.head.last.bias[5 + 2] = 1.0  # √w of the second box
+        boxes = net(pictures(1))[0, :, 4:8]
+    sides = boxes[:, 2:] - boxes[:, :2]
+    torch.testing.assert_close(sides[::2], torch.tensor([80.0, 64.0]).div(4).expand(16, 2))
+    wide = 80 * torch.tensor(1.0).sigmoid().item() ** 2
+    torch.testing.assert_close(sides[1::2], torch.tensor([wide, 16.0]).expand(16, 2))
+
+
 def test_other_sizes_of_pictures_are_accepted_where_nothing_has_a_fixed_size():
     with torch.no_grad():
         assert made(CASES["yolo"][0]).eval()(torch.zeros(1, 2, 96, 70)).shape == (1, 32, 11)

@@ -249,6 +249,15 @@ def test_pictures_without_objects_and_no_room_for_any(objective):
         assert [name for name, part in parts.items() if part > 0] in (["confidence"], ["class"])
 
 
+def test_of_anchors_that_fit_as_well_the_nearest_finds_an_object():
+    anchors = anchors_on(8, [(24, 24)])
+    row = torch.cat([anchors, anchors, torch.zeros(64, K)], 1)[None].double()
+    for x, y in ((34.0, 27.0), (29.0, 36.0), (27.0, 27.0)):  # within several anchors
+        small = torch.tensor([[[x - 2, y - 2, x + 2, y + 2, 0, 0]]]).double()
+        _, anchor, _, _ = YOLOv3Detection(K).assigned(row, small)
+        assert centre(anchors[anchor[0]].tolist()) == (8 * (x // 8) + 4, 8 * (y // 8) + 4)
+
+
 def test_multi_scale_training_changes_pictures_and_boxes_together():
     inputs = torch.zeros(1, 1, 40, 60)
     inputs[:, :, 10:20, 30:50] = 1
