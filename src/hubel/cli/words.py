@@ -46,6 +46,10 @@ NETS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "vision_transformer": ("vision_transformer", ()),
     "unet": ("unet", ()),
     "enet": ("enet", ()),
+    "anchor_free": ("anchor_free", ()),
+    "faster_rcnn": ("faster_rcnn", ()),
+    "yolo": ("yolo", ()),
+    "yolo_v3": ("yolo_v3", ()),
     "xception": ("xception", ()),
     "character_lm": ("character_lm", ()),
     "character_lm_gru": ("character_lm", ("gru",)),
@@ -174,6 +178,8 @@ def net_maker(
         if "weights" not in inspect.signature(function).parameters:
             raise WrongWords(f"there are no published weights for {word}: leave --weights out")
         more |= {"weights": weights, "download": download}
+    if not arguments and not more:
+        return function
     return lambda *, inputs, outputs: function(*arguments, inputs=inputs, outputs=outputs, **more)
 
 

@@ -3,6 +3,7 @@
 Importing this folder needs NumPy only; image libraries, tables and torch are imported where they are used.
 """
 
+from hubel.data.anchors import Anchors, anchors_of
 from hubel.data.arrays import from_arrays
 from hubel.data.box_writing import box_mappings, label_studio_config, write_boxes
 from hubel.data.boxes_of_masks import boxes_of_mask
@@ -23,12 +24,14 @@ __all__ = [
     "BUILTIN",
     "PARTS",
     "SYMMETRIES",
+    "Anchors",
     "BuiltIn",
     "Dataset",
     "Duplicates",
     "Series",
     "SplitRows",
     "alphabet_of",
+    "anchors_of",
     "assign_parts",
     "box_mappings",
     "boxes_of_mask",

@@ -32,6 +32,7 @@ from hubel.fitting.penalties import L1, Penalty
 from hubel.fitting.precision import Precision
 from hubel.fitting.schedules import Linear, Schedule
 from hubel.layers.peephole_lstm import PeepholeLSTM
+from hubel.nets import OF_OBJECTS
 
 WINDOWS = 16  # of text in a batch
 MASKS, PIXELS = (
@@ -226,7 +227,7 @@ def default_optimizer(net: nn.Module, batch_size: int) -> tuple[OptimizerChoice,
             "little momentum, as published for DCGAN; after 600 steps on Fashion-MNIST (one seed) samples were at a Fréchet distance of "
             "0.12 from the data, against 0.28 at the published rate of 0.0002"
         )
-    if inside == "hubel.nets.anchor_free":
+    if inside is not None and inside.removeprefix("hubel.nets.") in OF_OBJECTS:
         return AdamW(learning_rate=2e-3, weight_decay=0.02), "usual for detectors that learn from scratch"
     if getattr(net, "published", None) is not None:
         return AdamW(learning_rate=1.5e-3, before_last=0.2), (

@@ -2,7 +2,7 @@
 
 `hubel.nets.NAME(..., inputs=(C, H, W), outputs=K)` returns a module that maps [N, C, H, W] to raw scores
 [N, K], carries `made_by`, and has `features(x)` [N, F], what the last linear layer reads. `compact` takes volumes (C, D, H, W) too;
-Detectors (`anchor_free`) answer candidates [N, R, 8 + K] (see `hubel.objectives.Detection`).
+Detectors (`anchor_free`, `faster_rcnn`, `yolo`, `yolo_v3`) answer candidates [N, R, 8 + K] (see `hubel.objectives.Detection`).
 `enet` and `unet` answer for every pixel, [N, K, H, W], and `features` is then the mean over positions. Networks whose target is the
 input itself (`autoencoder`, `conv_autoencoder`, `variational_autoencoder`, `dcgan`, `realnvp`) take the number of values of an example
 for `outputs`, or nothing. Networks of sequences
@@ -21,6 +21,7 @@ from hubel.nets.dcgan import dcgan
 from hubel.nets.densenet import densenet
 from hubel.nets.efficientnet import efficientnet_lite0
 from hubel.nets.enet import enet
+from hubel.nets.faster_rcnn import faster_rcnn
 from hubel.nets.forecaster import forecaster
 from hubel.nets.googlenet import googlenet
 from hubel.nets.image_series import image_series
@@ -50,11 +51,13 @@ from hubel.nets.variational_autoencoder import variational_autoencoder
 from hubel.nets.vgg import vgg
 from hubel.nets.vision_transformer import vision_transformer
 from hubel.nets.xception import xception
+from hubel.nets.yolo import yolo
+from hubel.nets.yolo_v3 import yolo_v3
 from hubel.nets.zfnet import zfnet
 
 OF_THEMSELVES = ("autoencoder", "conv_autoencoder", "dcgan", "realnvp", "variational_autoencoder")
 """Networks whose target is their own input."""
-OF_OBJECTS = ("anchor_free",)
+OF_OBJECTS = ("anchor_free", "faster_rcnn", "yolo", "yolo_v3")
 """Detectors, which answer candidates [N, R, 8 + K]."""
 
 __all__ = [
@@ -69,6 +72,7 @@ __all__ = [
     "densenet",
     "efficientnet_lite0",
     "enet",
+    "faster_rcnn",
     "forecaster",
     "googlenet",
     "image_series",
@@ -94,5 +98,7 @@ __all__ = [
     "vgg",
     "vision_transformer",
     "xception",
+    "yolo",
+    "yolo_v3",
     "zfnet",
 ]

@@ -145,6 +145,16 @@ def body_of(
     return ClassifierBody(backbone, inputs, strides)
 
 
+def description_of(backbone: Mapping[str, Any] | nn.Module | None) -> Mapping[str, Any] | None:
+    """A backbone as `made_by` stores it: the name and the arguments of the function that made it, None for our own body and for modules that
+    no function of `hubel.nets` made.
+    """
+    if not isinstance(backbone, nn.Module):
+        return backbone
+    of = getattr(backbone, "made_by", None)
+    return None if of is None else {"name": of.name, "arguments": dict(of.arguments)}
+
+
 class Pyramid(nn.Module):
     """Maps of `in_channels` from fine to coarse, each brought to `channels` and given what the coarser ones see.
 
@@ -211,6 +221,11 @@ def cells(height: int, width: int, stride: int, like: Tensor) -> Tensor:
 def in_rows(x: Tensor) -> Tensor:
     """Answers at places [N, A, h, w] as rows [N, h · w, A]."""
     return x.flatten(2).transpose(1, 2)
+
+
+def at_least_single(x: Tensor) -> Tensor:
+    """Answers in single precision where they are in a lower one: boxes in pixels need it."""
+    return x.float() if x.dtype.itemsize < 4 else x
 
 
 def check_strides(strides: Sequence[int], net: str) -> tuple[int, ...]:

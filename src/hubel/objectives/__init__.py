@@ -8,6 +8,7 @@ from hubel.objectives.binary_cross_entropy import BinaryCrossEntropy
 from hubel.objectives.contract import check
 from hubel.objectives.cross_entropy import CrossEntropy
 from hubel.objectives.detection import Detection as Detection
+from hubel.objectives.faster_rcnn_detection import FasterRCNNDetection
 from hubel.objectives.gaussian import GaussianLikelihood
 from hubel.objectives.hinge import Hinge
 from hubel.objectives.log_likelihood import LogLikelihood
@@ -20,6 +21,9 @@ from hubel.objectives.sparse_explanation import SparseExplanation
 from hubel.objectives.squared_error import SquaredError
 from hubel.objectives.squared_log_error import SquaredLogError
 from hubel.objectives.variational import Variational
+from hubel.objectives.yolo_detection import YOLODetection
+from hubel.objectives.yolo_detection import lost_to_shared_cells as lost_to_shared_cells
+from hubel.objectives.yolo_v3_detection import YOLOv3Detection
 
 __all__ = [
     "AbsoluteError",
@@ -27,6 +31,7 @@ __all__ = [
     "AnchorFreeDetection",
     "BinaryCrossEntropy",
     "CrossEntropy",
+    "FasterRCNNDetection",
     "GaussianLikelihood",
     "Hinge",
     "Huber",
@@ -41,6 +46,8 @@ __all__ = [
     "SquaredLogError",
     "Variational",
     "WithAuxiliary",
+    "YOLODetection",
+    "YOLOv3Detection",
     "check",
     "forward",
     "mean_over_batch",

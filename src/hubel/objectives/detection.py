@@ -9,7 +9,7 @@ candidates of at least a score, the best first, without those that overlap a bet
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
@@ -82,9 +82,7 @@ class Detection(ABC):
         """The parts of the loss of candidates [N, R, 8 + K] and boxes [N, M, 6], whose sum is descended; `weights` [N] count the pictures."""
 
     def __call__(self, net: nn.Module, batch: Batch) -> Loss:
-        parts = self.losses(forward(net, batch), batch.targets, batch.weights)
-        total = torch.stack(list(parts.values())).sum()
-        return Loss(total=total, parts={name: part.detach() for name, part in parts.items()})
+        return summed(self.losses(forward(net, batch), batch.targets, batch.weights))
 
     def read(self, outputs: Tensor) -> Prediction:
         """Detections [N, M', 6], the best first: (x0, y0, x1, y1, class, score) in pixels of the input, class -1 where there is none."""
@@ -158,6 +156,25 @@ class Detection(ABC):
     def expected_initial_loss(self, targets: Tensor) -> float:
         """Not a number: it depends on how many candidates a network makes."""
         return float("nan")
+
+
+def summed(parts: Mapping[str, Tensor]) -> Loss:
+    """The loss whose parts these are."""
+    total = torch.stack(list(parts.values())).sum()
+    return Loss(total=total, parts={name: part.detach() for name, part in parts.items()})
+
+
+def wanted_objects(objects: Tensor) -> Tensor:
+    """Which rows of boxes [N, M, 6] are objects that are to be found: [N, M]."""
+    return (objects[:, :, CLASS] != NO_OBJECT) & (objects[:, :, IGNORED] == 0)
+
+
+def in_ignored(places: Tensor, objects: Tensor) -> Tensor:
+    """Whether the centre of a place [N, R, 4] lies in an ignored object of boxes [N, M, 6]: [N, R]."""
+    ignored = (objects[:, :, CLASS] != NO_OBJECT) & (objects[:, :, IGNORED] == 1)
+    centre = ((places[..., :2] + places[..., 2:]) / 2).unsqueeze(1)
+    inside = (centre > objects[:, :, None, :2]) & (centre < objects[:, :, None, 2:4])
+    return (inside.all(3) & ignored.unsqueeze(2)).any(1)
 
 
 def detections_of(pictures: Sequence[np.ndarray] | np.ndarray) -> list[dict[str, np.ndarray]]:

@@ -20,6 +20,7 @@ from hubel.workflows import choices, folders, itself
 from hubel.workflows.contradictions import refuse_contradictions
 from hubel.workflows.display import Display
 from hubel.workflows.memory import within_memory
+from hubel.workflows.of_boxes import question_of, suited
 from hubel.workflows.prepare import Prepared, prepare
 from hubel.workflows.pretrained import published_scaling, useful_epochs
 from hubel.workflows.text_choices import asked_of_text, net_like, useful_passes
@@ -104,6 +105,7 @@ def decide(
             else ""
         )
         raise ValueError(f"{wishes.named} was asked for, but the {taken}: leave one of them out")
+    chosen = objective is None
     if objective is None and like is not None:
         objective = _asked_of(train, like.objective)
     if objective is None and not train.is_its_own_target:
@@ -116,7 +118,17 @@ def decide(
     if net is None:
         net, reasons["net"] = choices.choose_net(train, objective, recipe.seed, budget)
     elif not isinstance(net, nn.Module):
-        net = choices.made_net(net, train, objective.num_outputs, recipe.seed)
+        make, why_so = suited(net, train) if train.has_boxes else (net, None)
+        if why_so is not None:
+            reasons["net"] = why_so
+        net = choices.made_net(make, train, objective.num_outputs, recipe.seed)
+    if train.has_boxes:
+        own = question_of(net, objective, chosen=chosen)
+        if own is not objective:
+            objective, reasons["objective"] = (
+                own,
+                "the targets are boxes, and this is what such a detector is asked",
+            )
     prepared = replace(prepared, scaling=published_scaling(net, prepared.scaling))
     objective = itself.with_scaling(objective, prepared.scaling)
     fitted = net.to(device)

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from hubel import nets
 from hubel.core.errors import ContractError
 from hubel.core.types import Prediction
+from hubel.data.anchors import anchors_of
 from hubel.data.boxes import CLASS, NO_OBJECT, object_counts, objects_of
 from hubel.data.dataset import Dataset
 from hubel.metrics import all_point, error_breakdown
-from hubel.objectives import AnchorFreeDetection, Objective
+from hubel.objectives import (
+    AnchorFreeDetection,
+    FasterRCNNDetection,
+    Objective,
+    YOLODetection,
+    YOLOv3Detection,
+    lost_to_shared_cells,
+)
 from hubel.objectives.detection import Detection, detections_of, truths_of
 from hubel.workflows.asking import Wishes
 from hubel.workflows.given_back import ids_of
@@ -26,6 +37,17 @@ CROP = 64  # pixels a side
 SMALL, LARGE = 0.1, 0.9  # quantiles of the sizes of objects, which the strides follow
 PLACES_ACROSS = 3  # of the finest map over a small object
 FINEST, COARSEST = 4, 32
+ANCHORS = 3  # of each stride
+GRIDS, MOST_LOST = (
+    (7, 10, 14, 20, 28, 40),
+    0.01,
+)  # cells a side, and the share of objects that may be lost where two share one
+QUESTIONS: dict[str, type[Detection]] = {
+    "anchor_free": AnchorFreeDetection,
+    "faster_rcnn": FasterRCNNDetection,
+    "yolo": YOLODetection,
+    "yolo_v3": YOLOv3Detection,
+}
 
 
 def box_objective(train: Dataset, wishes: Wishes) -> tuple[Detection, str]:
@@ -60,6 +82,50 @@ def net_of_boxes(train: Dataset, objective: Objective) -> tuple[nn.Module, str]:
         net,
         f"pictures with boxes: a detector without anchors {WIDTH} channels wide, which looks for objects every {told} pixels",
     )
+
+
+def suited(make: Callable[..., nn.Module], train: Dataset) -> tuple[Callable[..., nn.Module], str | None]:
+    """A function that makes a detector, with the strides, anchors or grid that suit the objects, and a sentence that says so; others as they are."""
+    if make in (nets.anchor_free, nets.faster_rcnn, nets.yolo_v3):
+        strides = strides_for(train)
+        chosen: dict[str, Any] = {"strides": strides}
+        why = f"strides of {', '.join(map(str, strides))} pixels for objects of these sizes"
+        if make is not nets.anchor_free:
+            try:
+                found = anchors_of(np.asarray(train.targets), ANCHORS * len(strides))
+            except ValueError:  # too few objects of different sizes: the usual ones of the network
+                return functools.partial(make, **chosen), why
+            chosen["anchors"], why = found.sizes, f"{why}; {found}"
+        return functools.partial(make, **chosen), why
+    if make is nets.yolo:
+        objects, size = np.asarray(train.targets), (int(train.shape[1]), int(train.shape[2]))
+        total = max(int(object_counts(objects, len(train.classes or ())).sum()), 1)
+        lost = 0
+        for grid in [grid for grid in GRIDS if 2 * grid <= min(size)] or GRIDS[:1]:
+            lost = lost_to_shared_cells(torch.from_numpy(objects), size, grid)
+            if lost <= MOST_LOST * total:
+                break
+        return functools.partial(make, grid=grid), (
+            f"{grid} × {grid} cells: {lost:,} of {total:,} objects can not be asked for, as the centre of a larger one lies in the same cell"
+        )
+    return make, None
+
+
+def question_of(net: nn.Module, objective: Objective, *, chosen: bool) -> Objective:
+    """The question that belongs to a detector of ours, where the question was `chosen` and not given.
+
+    Raises `ContractError` where it was given and belongs to another one.
+    """
+    made = getattr(net, "made_by", None)
+    name = "" if made is None else made.name
+    wanted = QUESTIONS.get(name.removeprefix("hubel.nets."))
+    if wanted is None or not isinstance(objective, Detection) or type(objective) is wanted:
+        return objective
+    if not chosen:
+        raise ContractError(
+            f"{type(objective).__name__} was asked of {name}, whose candidates mean something else: expected {wanted.__name__}({objective.num_outputs})"
+        )
+    return wanted(objective.num_outputs, classes=objective.classes)
 
 
 def strides_for(train: Dataset) -> tuple[int, ...]:
@@ -157,7 +223,10 @@ def boxes_shown(
                 f"{what}_ids": np.array([names[n] for _, n, _, _ in rows]),
                 f"{what}_kinds": np.array([kind for *_, kind in rows]),
             }
-    errors = {kind: {"count": counted.counts[kind], "cost": whole.gains[kind]} for kind in counted.counts}
+    costs = {
+        kind: gain if math.isfinite(gain) else None for kind, gain in whole.gains.items()
+    }  # none where all objects were missed
+    errors = {kind: {"count": counted.counts[kind], "cost": costs[kind]} for kind in counted.counts}
     return arrays, errors
 
 

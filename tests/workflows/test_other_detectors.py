@@ -1,0 +1,101 @@
+"""YOLO, YOLO with anchors and Faster R-CNN by the road of everything else, with what suits the objects chosen for them."""
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+
+import hubel
+from hubel.core.errors import ContractError
+from hubel.data import Dataset, anchors_of
+from hubel.data.boxes import packed
+from hubel.objectives import (
+    AnchorFreeDetection,
+    FasterRCNNDetection,
+    YOLODetection,
+    YOLOv3Detection,
+    lost_to_shared_cells,
+)
+from hubel.workflows.of_boxes import question_of, suited
+
+QUESTIONS = {
+    "anchor_free": AnchorFreeDetection,
+    "faster_rcnn": FasterRCNNDetection,
+    "yolo": YOLODetection,
+    "yolo_v3": YOLOv3Detection,
+}
+
+
+def bright(num=48, side=48, seed=0):
+    """Bright and dark rectangles of 10 to 18 pixels on noise."""
+    random = np.random.default_rng(seed)
+    pictures = random.normal(100, 6, (num, 1, side, side))
+    rows = []
+    for picture in pictures:
+        wide, high = (int(v) for v in random.integers(10, 19, 2))
+        x, y, kind = (
+            int(random.integers(0, side - wide)),
+            int(random.integers(0, side - high)),
+            int(random.integers(2)),
+        )
+        picture[0, y : y + high, x : x + wide] = 190 if kind else 30
+        rows.append(np.array([[x, y, x + wide, y + high, kind, 0]], np.float32))
+    return Dataset(
+        inputs=pictures.clip(0, 255).astype(np.uint8),
+        targets=packed(rows),
+        classes=("dark", "bright"),
+        name="plates",
+    )
+
+
+@pytest.mark.parametrize("name", ["faster_rcnn", "yolo", "yolo_v3"])
+def test_a_detector_is_fitted_asked_in_its_own_way_and_opened_again(name, tmp_path):
+    made = {"faster_rcnn": {"hidden": 32}, "yolo": {"grid": 4}, "yolo_v3": {"strides": (8, 16)}}[name]
+    torch.manual_seed(0)
+    net = getattr(hubel.nets, name)(8, **made, inputs=(1, 48, 48), outputs=2)
+    recipe = hubel.Recipe(epochs=2, batch_size=8, seed=1)
+    run = hubel.fit(bright(), net=net, recipe=recipe, out=tmp_path / "run", quiet=True)
+    assert type(run.objective) is QUESTIONS[name] and run.objective.classes == ("dark", "bright")
+    assert "such a detector" in run.about["reasons"]["objective"]
+    again = hubel.open_run(tmp_path / "run")
+    assert type(again.objective) is QUESTIONS[name]
+    expected, found = run.predict(bright(4).inputs), again.predict(bright(4).inputs)
+    assert np.array_equal(expected.values, found.values)
+
+
+def test_strides_anchors_and_cells_follow_the_objects():
+    data = bright()
+    for name in ("faster_rcnn", "yolo_v3"):
+        make, why = suited(getattr(hubel.nets, name), data)
+        net = make(inputs=data.shape, outputs=2)
+        sizes = anchors_of(data.targets, 3 * len(net.strides)).sizes
+        assert [size for of_stride in net.anchors for size in of_stride] == list(sizes)
+        assert "mean overlap" in why
+    one = Dataset(inputs=data.inputs[:1], targets=data.targets[:1], classes=data.classes)
+    assert suited(hubel.nets.yolo_v3, one)[0](inputs=data.shape, outputs=2).each == 4
+    crowded = np.tile(data.targets[:1], (1, 3, 1))
+    crowded[0, 1, [0, 2]] += 5
+    crowded[0, 2, [0, 2]] += 11
+    many = Dataset(inputs=data.inputs[:1], targets=crowded, classes=data.classes)
+    make, why = suited(hubel.nets.yolo, many)
+    grid = make(inputs=data.shape, outputs=2).grid
+    lost = [lost_to_shared_cells(torch.from_numpy(crowded), (48, 48), g) for g in (7, 10, 14, 20)]
+    assert grid == (7, 10, 14, 20)[lost.index(0)] and f"{grid} × {grid} cells: 0 of 3" in why
+    own = functools.partial(hubel.nets.yolo, 16)
+    assert suited(own, data) == (own, None)
+
+
+def test_a_question_that_belongs_to_another_detector_is_refused():
+    net = hubel.nets.yolo(8, inputs=(1, 48, 48), outputs=2)
+    given = YOLODetection(2, without_object=1.0)
+    assert question_of(net, given, chosen=False) is given
+    assert type(question_of(net, AnchorFreeDetection(2), chosen=True)) is YOLODetection
+    with pytest.raises(
+        ContractError,
+        match=r"AnchorFreeDetection was asked of hubel.nets.yolo, .* expected YOLODetection\(2\)",
+    ):
+        question_of(net, AnchorFreeDetection(2), chosen=False)
+    assert (
+        type(question_of(torch.nn.Linear(2, 2), AnchorFreeDetection(2), chosen=True)) is AnchorFreeDetection
+    )
