@@ -32,6 +32,7 @@ SCRIPTS = (
     "zoo",
     "dream",
     "explain_zoo",
+    "detection",
 )
 
 

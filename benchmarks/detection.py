@@ -1,0 +1,205 @@
+"""Detectors: the default of `hubel.fit` on scenes with exact truth, on few simulated light echoes, and beside the others of the series.
+
+    python benchmarks/detection.py [--parts scenes echoes series speed] [--seeds 0 1 2 3 4]
+
+scenes  the built-in fashion-scenes (2,000 pictures of 128²), default settings: average precision on the test scenes, and on the same pieces
+        over another family of textures; seconds of training
+echoes  the built-in light-echoes: 19 fields to learn from; precision at a recall of 70 % by an overlap of more than a half, and by the looser
+        rule of any overlap (IoP > 0), median over the seeds
+series  detectors of one body and as many epochs on fashion-scenes, beside the default
+speed   one picture of 640² through the default detector, as it is and compiled
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from protocol import Machine, Spread, arguments, row, say, target, write
+
+import hubel
+from hubel import metrics, nets
+from hubel.objectives.detection import detections_of, truths_of
+
+HALF, COCO = "AP50[all-point]", "AP[coco]"
+PARTS = ("scenes", "echoes", "series", "speed")
+SERIES = ("anchor_free", "yolo_v3", "yolo", "faster_rcnn")
+
+
+def main() -> None:
+    given = arguments(__doc__, extra=_options)
+    machine, rows, targets, notes = Machine(), [], [], []
+    for part in given.parts:
+        say(part)
+        found = {"scenes": scenes, "echoes": echoes, "series": series, "speed": speed}[part](given)
+        rows += found[0]
+        targets += found[1]
+        notes += found[2]
+    write(
+        "detection",
+        {
+            "id": "detection",
+            "title": "Objects on pictures",
+            "work": "The default detector; average precision, precision at a recall, seconds",
+            "machine": machine.as_json(given.threads),
+            "versions": {"hubel": version("hubel"), "torch": torch.__version__},
+            "rows": rows,
+            "targets": targets,
+            "notes": notes,
+        },
+        given,
+    )
+
+
+Found = tuple[list[dict[str, Any]], list[dict[str, Any]], list[str]]
+
+
+def scenes(given: argparse.Namespace) -> Found:
+    """Average precision on the test scenes and on another family of textures."""
+    half, mean, shifted, seconds = [], [], [], []
+    for seed in given.seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            data = _some(hubel.data.load("fashion-scenes"), given)
+            run = hubel.fit(data, recipe=_recipe(given, seed), out=Path(folder) / "run", quiet=True)
+            half.append(run.test[HALF]["value"])
+            mean.append(run.test[COCO]["value"])
+            seconds.append(run.about["seconds"])
+            other = hubel.data.load("fashion-scenes-shifted")
+            shifted.append(run.evaluate(_some(other, given))[HALF].value)
+            say(
+                f"  seed {seed}: {HALF} {half[-1]:.3f}, {COCO} {mean[-1]:.3f}, shifted {shifted[-1]:.3f}, {seconds[-1]:.0f} s"
+            )
+    name = "fashion-scenes, default"
+    return (
+        [
+            row(f"{name}: {HALF}", Spread.of(half), ""),
+            row(f"{name}: {COCO}", Spread.of(mean), ""),
+            row(f"{name}: {HALF} on other textures", Spread.of(shifted), ""),
+            row(f"{name}: training", Spread.of(seconds), "s"),
+        ],
+        [
+            target(f"{name}: AP50 ≥ 0.90", f"{np.median(half):.3f}", np.median(half) >= 0.9),
+            target(f"{name}: AP[coco] ≥ 0.60", f"{np.median(mean):.3f}", np.median(mean) >= 0.6),
+            target(f"{name}: within 10 minutes of training", f"{max(seconds):.0f} s", max(seconds) <= 600),
+        ],
+        [f"{len(given.seeds)} seed(s); 200 test scenes each."],
+    )
+
+
+def echoes(given: argparse.Namespace) -> Found:
+    """Precision at a recall of 70 % with 19 fields to learn from, by two rules."""
+    loose = replace(metrics.all_point, measure=metrics.iop, thresholds=(0.0,))
+    found: dict[str, list[float]] = {"IoU > 0.5": [], "any overlap": []}
+    intervals: list[str] = []
+    for seed in given.seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            data = hubel.data.load("light-echoes")
+            run = hubel.fit(data, recipe=_recipe(given, seed), out=Path(folder) / "run", quiet=True)
+            part = data.view(run.split["test"])
+            said = detections_of(run.predict(np.asarray(part.inputs)).values)
+            true, label = truths_of(np.asarray(part.targets)), (data.classes or ()).index("echo")
+            for name, rule in (("IoU > 0.5", metrics.all_point), ("any overlap", loose)):
+                point = metrics.precision_at_recall(
+                    said, true, 0.7, rule=rule, label=label, groups=part.groups
+                )
+                found[name].append(0.0 if np.isnan(point.value) else point.value)
+                intervals.append(f"seed {seed}, {name}: {point}")
+                say(f"  {intervals[-1]}")
+    median = float(np.median(found["IoU > 0.5"]))
+    return (
+        [
+            row(f"light-echoes: precision at 70 % recall, {name}", Spread.of(values), "")
+            for name, values in found.items()
+        ],
+        [
+            target(
+                "light-echoes, 19 examples: precision ≥ 0.80 at recall 0.70, IoU > 0.5, median of the seeds",
+                f"{median:.3f}",
+                median >= 0.8,
+            )
+        ],
+        intervals,
+    )
+
+
+def series(given: argparse.Namespace) -> Found:
+    """The detectors that are networks, with one body and as many epochs."""
+    rows, notes, half = [], [], {}
+    for name in SERIES:
+        with tempfile.TemporaryDirectory() as folder:
+            data = _some(hubel.data.load("fashion-scenes"), given)
+            recipe = _recipe(given, given.seeds[0])
+            recipe = recipe if given.quick else replace(recipe, epochs=given.epochs)
+            run = hubel.fit(
+                data, net=getattr(nets, name), recipe=recipe, out=Path(folder) / "run", quiet=True
+            )
+            half[name] = run.test[HALF]["value"]
+            rows.append(row(f"{name}: {HALF}", Spread.of([half[name]]), ""))
+            rows.append(row(f"{name}: {COCO}", Spread.of([run.test[COCO]["value"]]), ""))
+            rows.append(row(f"{name}: training", Spread.of([run.about["seconds"]]), "s"))
+            one, times = np.asarray(data.inputs[:1]), []
+            for _ in range(6):
+                start = time.perf_counter()
+                run.predict(one)
+                times.append(time.perf_counter() - start)
+            rows.append(row(f"{name}: one picture", Spread.of([1000 * t for t in times[1:]]), "ms"))
+            say(f"  {name}: {HALF} {half[name]:.3f}, {run.about['seconds']:.0f} s")
+    apart = abs(half["faster_rcnn"] - half["yolo_v3"])
+    told = f"{half['faster_rcnn']:.3f} and {half['yolo_v3']:.3f}"
+    return (
+        rows,
+        [target("Faster R-CNN and YOLO (with anchors) within 0.05 in AP50", told, apart <= 0.05)],
+        notes,
+    )
+
+
+def speed(given: argparse.Namespace) -> Found:
+    """One picture of 640² through the default detector, and what follows it."""
+    side = 128 if given.quick else 640
+    torch.manual_seed(0)
+    net = nets.anchor_free(32, inputs=(3, side, side), outputs=10).eval()
+    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x = torch.rand(1, 3, side, side).to(memory_format=torch.channels_last)
+    forms: dict[str, Any] = {"as it is": net}
+    if not given.quick:
+        forms["compiled"] = torch.compile(net)
+    rows, best = [], float("inf")
+    for name, form in forms.items():
+        times = []
+        with torch.no_grad():
+            for _ in range(12):
+                start = time.perf_counter()
+                form(x)
+                times.append(1000 * (time.perf_counter() - start))
+        rows.append(row(f"one picture of {side}², {name}", Spread.of(times[2:]), "ms"))
+        best = min(best, float(np.median(times[2:])))
+    return rows, [target(f"one picture of {side}²: ≤ 150 ms", f"{best:.0f} ms", best <= 150)], []
+
+
+def _some(data: Any, given: argparse.Namespace) -> Any:
+    """A few examples of each part where the script is only tried."""
+    if not given.quick:
+        return data
+    rows = [np.flatnonzero(data.part == part)[:24] for part in np.unique(data.part)]
+    return data.select(np.sort(np.concatenate(rows)))
+
+
+def _recipe(given: argparse.Namespace, seed: int) -> hubel.Recipe:
+    return hubel.Recipe(epochs=1, seed=seed) if given.quick else hubel.Recipe(seed=seed)
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--epochs", type=int, default=15, help="of the series")
+
+
+if __name__ == "__main__":
+    main()
