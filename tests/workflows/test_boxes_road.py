@@ -14,7 +14,7 @@ from hubel.data.boxes import packed
 from hubel.fitting import AdamW, Precision
 from hubel.objectives import AnchorFreeDetection, CrossEntropy
 from hubel.show.report import report
-from hubel.workflows.of_boxes import boxes_shown, crop, strides_for
+from hubel.workflows.of_boxes import boxes_shown, crop, passes_over, strides_for
 
 CLASSES = ("disc", "square")
 
@@ -182,3 +182,11 @@ def test_folds_are_put_together_and_ensembles_are_refused(tmp_path):
     assert "Class by class" in report(found.folder)
     with pytest.raises(ValueError, match="different boxes, which have no mean"):
         hubel.ensemble(data, net=net, recipe=recipe, members=2, out=tmp_path / "members", quiet=True)
+
+
+def test_few_pictures_are_seen_more_often():
+    few, many = drawn(12), drawn(96)
+    assert passes_over(few, 2) == 500
+    assert passes_over(many, 100) == passes_over(many, 1000) == 50
+    labelled = Dataset(inputs=few.inputs, targets=np.zeros(12, np.int64), classes=CLASSES)
+    assert passes_over(labelled, 2) is None

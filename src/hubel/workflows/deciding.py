@@ -20,7 +20,7 @@ from hubel.workflows import choices, folders, itself
 from hubel.workflows.contradictions import refuse_contradictions
 from hubel.workflows.display import Display
 from hubel.workflows.memory import within_memory
-from hubel.workflows.of_boxes import question_of, suited
+from hubel.workflows.of_boxes import passes_over, question_of, suited
 from hubel.workflows.prepare import Prepared, prepare
 from hubel.workflows.pretrained import published_scaling, useful_epochs
 from hubel.workflows.text_choices import asked_of_text, net_like, useful_passes
@@ -246,7 +246,9 @@ def _resolve(
             len(train),
             len(prepared.rows["validation"]),
             budget,
-            useful=useful_epochs(net, len(train)) or useful_passes(train, made.steps_per_epoch),
+            useful=useful_epochs(net, len(train))
+            or useful_passes(train, made.steps_per_epoch)
+            or passes_over(train, made.steps_per_epoch),
         )
 
     with recipe.frozen(net):

@@ -31,6 +31,7 @@ from hubel.workflows.asking import Wishes
 from hubel.workflows.given_back import ids_of
 
 WIDTH = 32
+STEPS, FEWEST_PASSES, MOST_PASSES = 5000, 50, 500  # judged, not measured
 NUM_SHOWN = 12
 NUM_CROPS = 24
 CROP = 64  # pixels a side
@@ -147,6 +148,13 @@ def strides_for(train: Dataset) -> tuple[int, ...]:
     return tuple(
         2**k for k in range(int(math.log2(fine)), int(math.log2(max(coarse, min(2 * fine, most)))) + 1)
     )
+
+
+def passes_over(train: Dataset, steps_per_epoch: int) -> int | None:
+    """How many passes over pictures with boxes a detector can use that learns from scratch, some thousands of steps; None for everything else."""
+    if not train.has_boxes:
+        return None
+    return min(MOST_PASSES, max(FEWEST_PASSES, STEPS // steps_per_epoch))
 
 
 def refuse_boxes(parts: dict[str, Dataset], net: nn.Module) -> None:
