@@ -122,7 +122,7 @@ def scores(found: Mapping[str, Interval], *, as_json: bool) -> None:
         print(json.dumps({name: score.as_json() for name, score in found.items()}))
         return
     width = max(map(len, found))
-    counted = "windows" if "bits_per_symbol" in found else "examples"
+    counted = "windows" if "bits_per_symbol" in found else "pictures" if "AP[coco]" in found else "examples"
     for name, score in found.items():
         count = f"  {score.count:,} {counted}" if score.count else ""
         print(f"{name:<{width}}  {score}  {score.level:.0%} interval{count}  {score.method}".rstrip())
