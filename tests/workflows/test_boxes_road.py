@@ -115,6 +115,16 @@ def test_a_class_is_explained(fitted):
     assert found.values.abs().max() > 0
 
 
+def test_class_activation_maps_are_those_of_the_body(fitted):
+    from hubel.workflows.asked_networks import asked_network
+
+    net = asked_network(fitted)
+    x = fitted.scaling(torch.from_numpy(drawn(2, seed=3).inputs))
+    found = hubel.explain.hires_cam(net, x, target=0, layer=net.common_layer)
+    assert found.coarse.shape == (2, 6, 6)  # stride 8
+    assert (found.values.flatten(1).abs().amax(1) > 0).all()
+
+
 def test_contradictions_are_refused(tmp_path):
     data = drawn(24)
     with pytest.raises(ContractError, match="but drawn has boxes"):

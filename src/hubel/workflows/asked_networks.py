@@ -22,6 +22,7 @@ from hubel.core.types import Attribution
 from hubel.explain.question import Question, untouched
 from hubel.explain.trust import Explainer
 from hubel.fitting import Run
+from hubel.nets.detector_parts import Body, ClassifierBody
 from hubel.objectives import Detection, NextSymbol
 from hubel.objectives.detection import SCORES
 from hubel.objectives.reconstruction import GivesBack
@@ -78,6 +79,14 @@ class BestScores(nn.Module):
     def __init__(self, net: nn.Module):
         super().__init__()
         self.net = net
+
+    @property
+    def common_layer(self) -> str | None:
+        """The name of the coarsest maps of the body, on which all boxes depend (the last maps of a detector are those of one tower), if it has some."""
+        body = getattr(self.net, "body", None)
+        if isinstance(body, ClassifierBody):
+            return f"{INSIDE}.body.net.{body.layers[-1]}"
+        return f"{INSIDE}.body.stages.{len(body.stages) - 1}" if isinstance(body, Body) else None
 
     def forward(self, x: Tensor) -> Tensor:
         """The scores of the best boxes."""

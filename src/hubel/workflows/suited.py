@@ -15,7 +15,7 @@ from hubel.data import Dataset
 from hubel.explain.trust import Explainer
 from hubel.fitting import Ensemble, Run
 from hubel.fitting.evaluation import own_part
-from hubel.workflows.asked_networks import over_members
+from hubel.workflows.asked_networks import BestScores, over_members
 from hubel.workflows.subject import Subject
 
 MOST_OTHERS = 500
@@ -50,6 +50,8 @@ def suited(
         given["steps_first"] = True
     if subject.kind == "texts":
         given |= {name: len(subject.classes or ()) - 1 for name in NOTHING if name in wanted}
+    if "layer" in wanted and isinstance(subject.net, BestScores) and subject.net.common_layer:
+        given["layer"] = subject.net.common_layer
     if "progress" in wanted and progress is not None:
         given["progress"] = progress
     missing = [
