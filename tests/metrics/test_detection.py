@@ -295,6 +295,25 @@ def test_few_parents_give_an_interval_as_wide_as_students():
     assert few.high - few.low > many_parents.high - many_parents.low
 
 
+@pytest.mark.parametrize("value", [0, 1])
+def test_what_no_draw_changes_is_not_certain(value):
+    """Wilson's interval for the four parents that have objects, of five."""
+    truths = [image([A])] * 8 + [image([])] * 2
+    found = [image([A if value else B], scores=[0.9])] * 8 + [image([], [], [])] * 2
+    groups = np.arange(10) // 2
+    stand_in = metrics.wilson(4 * value, 4)
+    for score in (
+        metrics.average_precision(found, truths, rule=all_point, groups=groups),
+        metrics.average_precision(found, truths, rule=all_point, groups=groups).per_class[0],
+        metrics.scores_at(found, truths, 0.5, rule=all_point, groups=groups)["recall[all-point, IoU ≥ 0.5]"],
+        metrics.proposal_recall(found, truths, groups=groups),
+    ):
+        assert (score.value, score.low, score.high) == (value, stand_in.low, stand_in.high)
+        assert score.method == "Wilson for 4 trials, as all draws are alike" and score.count == 10
+    curve = metrics.precision_recall(found, truths, rule=all_point, recalls=(1,), groups=groups)
+    assert (curve.low[0], curve.high[0]) == (stand_in.low, stand_in.high)
+
+
 def test_a_paired_difference_is_sharper_than_two_intervals():
     predictions, truths = many()
     worse = [
