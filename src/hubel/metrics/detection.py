@@ -34,7 +34,7 @@ class AveragePrecision(Interval):
     """
 
     name: str
-    per_class: Mapping[int, Interval]
+    per_class: Mapping[int | str, Interval]
     per_threshold: Mapping[float, Interval]
     num_objects: int
 
@@ -126,7 +126,7 @@ def detection_average_precision(
     return AveragePrecision(
         **vars(whole),
         name=str(rule),
-        per_class={int(name): one for name, one in zip(scenes.names, classes, strict=True)},
+        per_class=dict(zip(scenes.names.tolist(), classes, strict=True)),
         per_threshold=dict(zip(rule.thresholds, thresholds, strict=True)),
         num_objects=int(matches.wanted.sum()),
     )

@@ -122,7 +122,8 @@ def proposal_recall(
         {"boxes": boxes, "labels": np.zeros(len(boxes), int), "scores": np.zeros(len(boxes))}
         for boxes in counted
     ]
-    scenes = scenes_of(as_predictions, truths)
+    of_any_class = [{**one, "labels": np.zeros(len(one["labels"]), int)} for one in truths]
+    scenes = scenes_of(as_predictions, of_any_class)
     bounds = np.searchsorted(scenes.images, np.arange(scenes.num_images + 1))
     columns = np.zeros((scenes.num_images, 2))
     for image in range(scenes.num_images):

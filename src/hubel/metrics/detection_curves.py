@@ -69,7 +69,7 @@ def best_f1(
     truths: Images,
     *,
     rule: Rule,
-    label: int | None = None,
+    label: int | str | None = None,
     groups=None,
     level=0.95,
     seed=0,
@@ -96,7 +96,7 @@ def precision_at_recall(
     recall: float,
     *,
     rule: Rule,
-    label: int | None = None,
+    label: int | str | None = None,
     groups=None,
     level=0.95,
     seed=0,
@@ -127,7 +127,7 @@ def recall_at_precision(
     precision: float,
     *,
     rule: Rule,
-    label: int | None = None,
+    label: int | str | None = None,
     groups=None,
     level=0.95,
     seed=0,
@@ -156,7 +156,7 @@ def scores_at(
     threshold: float,
     *,
     rule: Rule,
-    label: int | None = None,
+    label: int | str | None = None,
     groups=None,
     level=0.95,
     seed=0,
@@ -212,7 +212,7 @@ def precision_recall(
     truths: Images,
     *,
     rule: Rule,
-    label: int | None = None,
+    label: int | str | None = None,
     recalls: Sequence[float] = RECALLS,
     groups=None,
     level=0.95,
@@ -243,7 +243,7 @@ def froc(
     truths: Images,
     *,
     rule: Rule,
-    label: int | None = None,
+    label: int | str | None = None,
     false_alarms: Sequence[float] = FALSE_ALARMS,
     groups=None,
     level=0.95,
@@ -347,17 +347,17 @@ class _Question:
         )
 
 
-def _question(predictions: Images, truths: Images, rule: Rule, label: int | None, groups) -> _Question:
+def _question(predictions: Images, truths: Images, rule: Rule, label: int | str | None, groups) -> _Question:
     if len(rule.thresholds) != 1:
         raise ValueError(
             f"{rule} has {len(rule.thresholds)} thresholds; expected a rule with one, such as dataclasses.replace({rule.name}, thresholds=(0.5,))"
         )
     scenes = scenes_of(predictions, truths)
-    places = np.flatnonzero(scenes.names == label)
-    if label is not None and not len(places):
+    places = [place for place, name in enumerate(scenes.names.tolist()) if name == label]
+    if label is not None and not places:
         raise ValueError(f"label is {label}; expected one of {scenes.names.tolist()}, which occur")
     units, what = units_of_images(scenes, groups)
-    boxes = ranked(scenes, match(scenes, rule), units, None if label is None else int(places[0]))
+    boxes = ranked(scenes, match(scenes, rule), units, None if label is None else places[0])
     ends = np.flatnonzero(np.diff(boxes.scores, append=np.nan) != 0)
     return _Question(rule=rule, boxes=boxes, ends=ends, images=np.bincount(units).astype(float), what=what)
 
