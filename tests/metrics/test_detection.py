@@ -322,8 +322,8 @@ def test_few_parents_give_an_interval_as_wide_as_students():
 @pytest.mark.parametrize("value", [0, 1])
 def test_what_no_draw_changes_is_not_certain(value):
     """Wilson's interval for the four parents that have objects, of five."""
-    truths = [image([A])] * 8 + [image([])] * 2
-    found = [image([A if value else B], scores=[0.9])] * 8 + [image([], [], [])] * 2
+    truths = [image([A, C], [0, 1])] * 8 + [image([])] * 2
+    found = [image([A, C] if value else [B, B], [0, 1], scores=[0.9, 0.8])] * 8 + [image([], [], [])] * 2
     groups = np.arange(10) // 2
     stand_in = metrics.wilson(4 * value, 4)
     for score in (
@@ -336,6 +336,13 @@ def test_what_no_draw_changes_is_not_certain(value):
         assert score.method == "Wilson for 4 trials, as all draws are alike" and score.count == 10
     curve = metrics.precision_recall(found, truths, rule=all_point, recalls=(1,), groups=groups)
     assert (curve.low[0], curve.high[0]) == (stand_in.low, stand_in.high)
+
+
+def test_what_draws_change_keeps_its_interval():
+    """The precision is 1 where enough is found, which is not so in every draw."""
+    truths, half = [image([A])] * 8, [image([A], scores=[0.9]), image([], [], [])] * 4
+    point = metrics.precision_at_recall(half, truths, 0.5, rule=all_point)
+    assert (point.value, point.low, point.method) == (1, 0, "bootstrap over 8 images")
 
 
 def test_a_paired_difference_is_sharper_than_two_intervals():
