@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from make_torchvision_regions import CASES, KEPT, LISTS, RATIOS, SIZE, kept_lists, kept_regions, slope
 
 from hubel.core.boxes import nms
 from hubel.layers import regions
 from hubel.layers.regions import RoIAlign, RoIPool, roi_align, roi_pool
 
-ARRAYS = np.load(KEPT, allow_pickle=False)
+ARRAYS = dict(np.load(KEPT, allow_pickle=False))
 FORMS = pytest.mark.parametrize("form", ["separable", "grid"])
 WAYS = pytest.mark.parametrize(
     "answer",
@@ -134,6 +135,20 @@ def test_a_box_without_area():
     assert roi_align(slopes, point, images, 2).unique().tolist() == [2.0]
     assert roi_align(slopes, point, images, 2, ratio=None).unique().tolist() == [0.0]
     assert roi_pool(slopes, point, images, 1).tolist() == [[[[3.0]]]]
+
+
+@WAYS
+def test_half_precision_keeps_the_places(answer):
+    """Edges near 300 cells would be off by half a cell in bfloat16."""
+    generator = torch.Generator().manual_seed(2)
+    features = torch.randn(1, 2, 4, 16, generator=generator).bfloat16()
+    wide = F.pad(features, (300, 0))
+    boxes = torch.tensor([[302.3, 0.7, 309.1, 3.1]])
+    found = answer(wide, boxes, torch.tensor([0]))
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(
+        found.float(), answer(wide.float(), boxes, torch.tensor([0])), atol=0.03, rtol=0.02
+    )
 
 
 def test_which_form_is_taken(monkeypatch):

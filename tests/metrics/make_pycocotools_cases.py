@@ -95,7 +95,7 @@ def pycocotools_says(predictions, truths, area, limit):
 
 def kept():
     """The cases of the file, and by way of counting what pycocotools said."""
-    arrays = np.load(KEPT, allow_pickle=False)
+    arrays = dict(np.load(KEPT, allow_pickle=False))
     for number in range(CASES):
         sides = []
         for side, more in (("found", "scores"), ("true", "ignore")):

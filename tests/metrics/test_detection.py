@@ -239,6 +239,30 @@ def test_measures_of_a_match():
     assert score.name == "AP[all-point, centre distance ≤ 3 to 5 px]"
 
 
+def test_labels_may_be_names():
+    predictions, truths = many(num=20)
+    names = np.array(["star", "galaxy"])
+    plain = metrics.average_precision(predictions, truths, rule=all_point)
+    named = metrics.average_precision(
+        *(
+            [{**one, "labels": names[one["labels"]].tolist()} for one in side]
+            for side in (predictions, truths)
+        ),
+        rule=all_point,
+    )
+    assert named.value == plain.value
+    assert {key: part.value for key, part in named.per_class.items()} == {
+        names[key]: part.value for key, part in plain.per_class.items()
+    }
+    proposals = [{"boxes": one["boxes"]} for one in predictions]
+    by_name = [{**one, "labels": names[one["labels"]]} for one in truths]
+    assert metrics.proposal_recall(proposals, by_name) == metrics.proposal_recall(proposals, truths)
+    with pytest.raises(ValueError, match=r"label is 0; expected one of \['galaxy', 'star'\]"):
+        metrics.best_f1(
+            [image([A, B], ["star", "galaxy"], [1, 1])], [image([A], ["star"])], rule=all_point, label=0
+        )
+
+
 def test_names_carry_the_rule():
     names = {
         "AP75[coco]": replace(coco, thresholds=(0.75,)),
@@ -295,6 +319,32 @@ def test_few_parents_give_an_interval_as_wide_as_students():
     assert few.high - few.low > many_parents.high - many_parents.low
 
 
+@pytest.mark.parametrize("value", [0, 1])
+def test_what_no_draw_changes_is_not_certain(value):
+    """Wilson's interval for the four parents that have objects, of five."""
+    truths = [image([A, C], [0, 1])] * 8 + [image([])] * 2
+    found = [image([A, C] if value else [B, B], [0, 1], scores=[0.9, 0.8])] * 8 + [image([], [], [])] * 2
+    groups = np.arange(10) // 2
+    stand_in = metrics.wilson(4 * value, 4)
+    for score in (
+        metrics.average_precision(found, truths, rule=all_point, groups=groups),
+        metrics.average_precision(found, truths, rule=all_point, groups=groups).per_class[0],
+        metrics.scores_at(found, truths, 0.5, rule=all_point, groups=groups)["recall[all-point, IoU ≥ 0.5]"],
+        metrics.proposal_recall(found, truths, groups=groups),
+    ):
+        assert (score.value, score.low, score.high) == (value, stand_in.low, stand_in.high)
+        assert score.method == "Wilson for 4 trials, as all draws are alike" and score.count == 10
+    curve = metrics.precision_recall(found, truths, rule=all_point, recalls=(1,), groups=groups)
+    assert (curve.low[0], curve.high[0]) == (stand_in.low, stand_in.high)
+
+
+def test_what_draws_change_keeps_its_interval():
+    """The precision is 1 where enough is found, which is not so in every draw."""
+    truths, half = [image([A])] * 8, [image([A], scores=[0.9]), image([], [], [])] * 4
+    point = metrics.precision_at_recall(half, truths, 0.5, rule=all_point)
+    assert (point.value, point.low, point.method) == (1, 0, "bootstrap over 8 images")
+
+
 def test_a_paired_difference_is_sharper_than_two_intervals():
     predictions, truths = many()
     worse = [
@@ -318,10 +368,11 @@ def test_a_paired_difference_is_sharper_than_two_intervals():
         ([image([A])], [image([A], scores=[1])], "expected predictions first, then truths"),
         ([image([A])], [image([A])], "predictions of image 0 have .*'scores' is missing"),
         ([image([A], scores=[1])], [{"boxes": [A]}], "truths of image 0 have .*'labels' is missing"),
+        ([image([A], ["a"], [1])], [image([A], [1])], "some labels are names and others are numbers"),
         ([image([A], scores=[np.nan])], [image([A])], "predictions of image 0 have scores"),
         ([image([A], [0, 1], [1])], [image([A])], "1 boxes and labels of shape"),
-        ([image([A], [0.5], [1])], [image([A])], "expected class numbers"),
-        ([image([A], [-1], [1])], [image([A])], "expected class numbers"),
+        ([image([A], [0.5], [1])], [image([A])], "expected names, or class numbers"),
+        ([image([A], [-1], [1])], [image([A])], "expected names, or class numbers"),
         ([image([A], scores=[1])], [{"boxes": [[1, 2, 3]], "labels": [0]}], r"truths of image 0 .*\(1, 3\)"),
         ([image([[5, 5, 1, 9]], scores=[1])], [image([A])], "predictions of image 0 have the box .* row 0"),
         ([image([A], scores=[1])] * 2, [image([A]), image([A, [5, 5, 5, 9]])], "truths of image 1 .* row 1"),

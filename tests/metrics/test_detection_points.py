@@ -109,6 +109,20 @@ def test_images_without_objects_count_in_froc_alone():
     assert metrics.froc(*empty, rule=all_point, false_alarms=(0.0,)).y.tolist() == [1]
 
 
+def test_no_false_alarm_is_no_proof_that_there_will_be_none():
+    """A rate of 3.69 in ten images shows none with a probability of 2.5 %; one in every image is a rate, and no share."""
+    truths = [image([A])] * 10
+    alarms = [
+        metrics.scores_at([image(boxes, scores=[0.9] * len(boxes))] * 10, truths, 0.5, rule=all_point)[
+            "false alarms an image[all-point, IoU ≥ 0.5]"
+        ]
+        for boxes in ([A], [A, B])
+    ]
+    assert (alarms[0].value, alarms[0].low) == (0, 0)
+    assert math.exp(-10 * alarms[0].high) == pytest.approx(0.025)
+    assert (alarms[1].low, alarms[1].high) == (1, 1)
+
+
 def test_boxes_of_equal_score_come_together():
     found, truths = [image([A, B], scores=[0.5, 0.5])], [image([A])]
     assert metrics.best_f1(found, truths, rule=all_point).precision == 0.5

@@ -133,17 +133,19 @@ def roi_align(
         exact = ratio is None or torch.are_deterministic_algorithms_enabled()
         form = "separable" if small or exact else "grid"
     height, width = features.shape[2:]
-    corners = boxes.detach().to(features.dtype) * scale - (0.5 if aligned else 0.0)
+    corners = _at_least_single(boxes.detach(), features) * scale - (0.5 if aligned else 0.0)
     rows = _places(corners[:, 1], corners[:, 3], high, ratio, aligned)
     columns = _places(corners[:, 0], corners[:, 2], wide, ratio, aligned)
     if form == "grid":
         assert ratio is not None
 
         def read(image: Tensor, own: Tensor) -> Tensor:
-            return _by_grid(image, rows[0][own], columns[0][own], ratio)
+            return _by_grid(image.to(corners.dtype), rows[0][own], columns[0][own], ratio).to(image.dtype)
 
     else:
-        by_rows, by_columns = _weights(*rows, height), _weights(*columns, width)
+        by_rows, by_columns = (
+            _weights(*part, cells).to(features.dtype) for part, cells in ((rows, height), (columns, width))
+        )
 
         def read(image: Tensor, own: Tensor) -> Tensor:
             return _by_products(image, by_rows[own], by_columns[own])
@@ -162,7 +164,7 @@ def roi_pool(features: Tensor, boxes: Tensor, images: Tensor, size: Size, *, sca
     """
     high, wide = _pair(size)
     _check(features, boxes, images)
-    edges = boxes.detach().to(features.dtype) * scale
+    edges = _at_least_single(boxes.detach(), features) * scale
     edges = torch.sign(edges) * torch.floor(edges.abs() + 0.5)  # halves away from zero, as C rounds
     rows, no_row = _cells(edges[:, 1], edges[:, 3], high, features.shape[2])
     columns, no_column = _cells(edges[:, 0], edges[:, 2], wide, features.shape[3])
@@ -177,6 +179,11 @@ def roi_pool(features: Tensor, boxes: Tensor, images: Tensor, size: Size, *, sca
         return down.transpose(1, 2).masked_fill(nothing, 0.0)
 
     return _of_each_image(features, images, (high, wide), read)
+
+
+def _at_least_single(boxes: Tensor, features: Tensor) -> Tensor:
+    """`boxes` in the type of the features, or in single precision: half precision does not tell the pixels of a large image apart."""
+    return boxes.to(torch.promote_types(features.dtype, torch.float32))
 
 
 def _of_each_image(

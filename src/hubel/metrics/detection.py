@@ -13,7 +13,7 @@ some twenty objects the sampling error is about ten points: two detectors are co
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ import numpy as np
 from hubel.core.types import Interval
 from hubel.metrics.detection_matching import Matches, Scenes, match, scenes_of
 from hubel.metrics.detection_rules import Rule
-from hubel.metrics.intervals import RESAMPLES, bootstrap_of_weights, group_numbers, normal_quantile
+from hubel.metrics.intervals import RESAMPLES, bootstrap_of_weights, group_numbers, normal_quantile, wilson
 
 CACHED = 50_000  # numbers that are worked on at a time
 
@@ -34,7 +34,7 @@ class AveragePrecision(Interval):
     """
 
     name: str
-    per_class: Mapping[int, Interval]
+    per_class: Mapping[int | str, Interval]
     per_threshold: Mapping[float, Interval]
     num_objects: int
 
@@ -116,12 +116,17 @@ def detection_average_precision(
         resamples=_affordable(matches),
         width=len(matches.rows),
     )
-    whole, thresholds = scores[0], scores[1 : 1 + len(rule.thresholds)]
-    classes = scores[1 + len(rule.thresholds) :]
+    with_truths = _units_with(scenes, matches, units)
+    whole, *thresholds = [
+        in_doubt(one, with_truths.any(0).sum()) for one in scores[: 1 + len(rule.thresholds)]
+    ]
+    classes = [
+        in_doubt(one, own.sum()) for one, own in zip(scores[1 + len(thresholds) :], with_truths, strict=True)
+    ]
     return AveragePrecision(
         **vars(whole),
         name=str(rule),
-        per_class={int(name): one for name, one in zip(scenes.names, classes, strict=True)},
+        per_class=dict(zip(scenes.names.tolist(), classes, strict=True)),
         per_threshold=dict(zip(rule.thresholds, thresholds, strict=True)),
         num_objects=int(matches.wanted.sum()),
     )
@@ -168,12 +173,33 @@ def average_precision_difference(
     )[0]
 
 
+def in_doubt(score: Interval, trials: int) -> Interval:
+    """`score`, with Wilson's interval for so many `trials` where it is 0 or 1 in every draw: that is not certain."""
+    certain = score.low == score.high and min(abs(score.value), abs(score.value - 1)) < 1e-9
+    if not certain or trials < 1:
+        return score
+    stand_in = wilson(round(score.value) * trials, trials, level=score.level)
+    return replace(
+        score,
+        low=stand_in.low,
+        high=stand_in.high,
+        method=f"Wilson for {trials} trials, as all draws are alike",
+    )
+
+
 def units_of_images(scenes: Scenes, groups) -> tuple[np.ndarray, str]:
     """The number of what an image is drawn with [N], and the name of the method."""
     if groups is None:
         return np.arange(scenes.num_images), f"bootstrap over {scenes.num_images} images"
     numbers = group_numbers(groups, scenes.num_images)
     return numbers, f"bootstrap over {int(numbers.max()) + 1} groups"
+
+
+def _units_with(scenes: Scenes, matches: Matches, units: np.ndarray) -> np.ndarray:
+    """Whether a unit has truths of a class that count: [K, U]."""
+    there = np.zeros((len(scenes.names), int(units.max()) + 1), bool)
+    there[scenes.true_labels[matches.wanted], units[scenes.true_images[matches.wanted]]] = True
+    return there
 
 
 def _reader(

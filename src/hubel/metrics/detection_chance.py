@@ -13,8 +13,8 @@ import numpy as np
 
 from hubel.core.random import numpy_generator
 from hubel.core.types import Interval
-from hubel.metrics.detection import units_of_images
-from hubel.metrics.detection_matching import match_alone, scenes_of
+from hubel.metrics.detection import in_doubt, units_of_images
+from hubel.metrics.detection_matching import Scenes, match_alone, scenes_of
 from hubel.metrics.detection_rules import Measure, Rule, iou
 from hubel.metrics.intervals import bootstrap, normal_quantile, undefined
 
@@ -92,8 +92,7 @@ def chance_of_match(
         hit, void = match_alone(replace(scenes, boxes=_thrown(scenes.boxes, sizes, generator)), rule)
         columns[:, 0] += np.bincount(scenes.images[hit], minlength=scenes.num_images)
         columns[:, 1] += np.bincount(scenes.images[~void], minlength=scenes.num_images)
-    units, _ = units_of_images(scenes, groups)
-    return bootstrap(columns, lambda sums: sums[:, :1] / sums[:, 1:], groups=units, level=level, seed=seed)[0]
+    return _share(columns, scenes, groups, level, seed)
 
 
 def proposal_recall(
@@ -123,7 +122,8 @@ def proposal_recall(
         {"boxes": boxes, "labels": np.zeros(len(boxes), int), "scores": np.zeros(len(boxes))}
         for boxes in counted
     ]
-    scenes = scenes_of(as_predictions, truths)
+    of_any_class = [{**one, "labels": np.zeros(len(one["labels"]), int)} for one in truths]
+    scenes = scenes_of(as_predictions, of_any_class)
     bounds = np.searchsorted(scenes.images, np.arange(scenes.num_images + 1))
     columns = np.zeros((scenes.num_images, 2))
     for image in range(scenes.num_images):
@@ -132,8 +132,16 @@ def proposal_recall(
         columns[image] = _covered(mine, theirs, threshold, measure), len(theirs)
     if not columns[:, 1].any():
         return undefined("no truth counts", level=level, count=scenes.num_images)
+    return _share(columns, scenes, groups, level, seed)
+
+
+def _share(columns: np.ndarray, scenes: Scenes, groups, level: float, seed: int) -> Interval:
+    """The sum of the first of `columns` [N, 2] over that of the second."""
     units, _ = units_of_images(scenes, groups)
-    return bootstrap(columns, lambda sums: sums[:, :1] / sums[:, 1:], groups=units, level=level, seed=seed)[0]
+    share = bootstrap(columns, lambda sums: sums[:, :1] / sums[:, 1:], groups=units, level=level, seed=seed)[
+        0
+    ]
+    return in_doubt(share, len(np.unique(units[columns[:, 1] > 0])))
 
 
 def _covered(mine: np.ndarray, theirs: np.ndarray, threshold: float, measure: Measure) -> int:

@@ -16,14 +16,15 @@ doi:10.1148/radiology.174.3.2305073 (recall against false alarms an image, FROC)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from hubel.core.types import Interval
-from hubel.metrics.detection import CACHED, Ranked, ranked, units_of_images
+from hubel.metrics.detection import CACHED, Ranked, in_doubt, ranked, units_of_images
 from hubel.metrics.detection_matching import match, scenes_of
 from hubel.metrics.detection_rules import Rule
 from hubel.metrics.intervals import RESAMPLES, bootstrap_of_weights, normal_quantile, undefined
@@ -68,7 +69,7 @@ def best_f1(
     truths: Images,
     *,
     rule: Rule,
-    label: int | None = None,
+    label: int | str | None = None,
     groups=None,
     level=0.95,
     seed=0,
@@ -95,7 +96,7 @@ def precision_at_recall(
     recall: float,
     *,
     rule: Rule,
-    label: int | None = None,
+    label: int | str | None = None,
     groups=None,
     level=0.95,
     seed=0,
@@ -126,7 +127,7 @@ def recall_at_precision(
     precision: float,
     *,
     rule: Rule,
-    label: int | None = None,
+    label: int | str | None = None,
     groups=None,
     level=0.95,
     seed=0,
@@ -155,7 +156,7 @@ def scores_at(
     threshold: float,
     *,
     rule: Rule,
-    label: int | None = None,
+    label: int | str | None = None,
     groups=None,
     level=0.95,
     seed=0,
@@ -190,8 +191,20 @@ def scores_at(
                 ]
             )
 
+    *shares, alarms = question.intervals(read, level, seed)
+    trials = int((question.boxes.wanted > 0).sum())
     names = [rule.named(what) for what in ("precision", "recall", "F1", "false alarms an image")]
-    return dict(zip(names, question.intervals(read, level, seed), strict=True))
+    scores = [*(in_doubt(share, trials) for share in shares), _rate_in_doubt(alarms, question.units)]
+    return dict(zip(names, scores, strict=True))
+
+
+def _rate_in_doubt(rate: Interval, units: int) -> Interval:
+    """`rate`, with the upper end of a Poisson rate of which `units` saw nothing where it is 0."""
+    if rate.value > 0 or units < 2:
+        return rate
+    return replace(
+        rate, high=-math.log((1 - rate.level) / 2) / units, method=f"Poisson, none in {units} trials"
+    )
 
 
 def precision_recall(
@@ -199,7 +212,7 @@ def precision_recall(
     truths: Images,
     *,
     rule: Rule,
-    label: int | None = None,
+    label: int | str | None = None,
     recalls: Sequence[float] = RECALLS,
     groups=None,
     level=0.95,
@@ -230,7 +243,7 @@ def froc(
     truths: Images,
     *,
     rule: Rule,
-    label: int | None = None,
+    label: int | str | None = None,
     false_alarms: Sequence[float] = FALSE_ALARMS,
     groups=None,
     level=0.95,
@@ -307,6 +320,11 @@ class _Question:
             images=weights @ self.images,
         )
 
+    def shares(self, read: Callable[[np.ndarray], np.ndarray], level: float, seed: int) -> list[Interval]:
+        """`intervals` of shares, of which 0 and 1 are never certain."""
+        trials = int((self.boxes.wanted > 0).sum())
+        return [in_doubt(score, trials) for score in self.intervals(read, level, seed)]
+
     def intervals(self, read: Callable[[np.ndarray], np.ndarray], level: float, seed: int) -> list[Interval]:
         """Of what `read` makes of weights [R, U]: [R, Q]."""
         size = max(1, len(self.boxes.unit))
@@ -329,17 +347,17 @@ class _Question:
         )
 
 
-def _question(predictions: Images, truths: Images, rule: Rule, label: int | None, groups) -> _Question:
+def _question(predictions: Images, truths: Images, rule: Rule, label: int | str | None, groups) -> _Question:
     if len(rule.thresholds) != 1:
         raise ValueError(
             f"{rule} has {len(rule.thresholds)} thresholds; expected a rule with one, such as dataclasses.replace({rule.name}, thresholds=(0.5,))"
         )
     scenes = scenes_of(predictions, truths)
-    places = np.flatnonzero(scenes.names == label)
-    if label is not None and not len(places):
+    places = [place for place, name in enumerate(scenes.names.tolist()) if name == label]
+    if label is not None and not places:
         raise ValueError(f"label is {label}; expected one of {scenes.names.tolist()}, which occur")
     units, what = units_of_images(scenes, groups)
-    boxes = ranked(scenes, match(scenes, rule), units, None if label is None else int(places[0]))
+    boxes = ranked(scenes, match(scenes, rule), units, None if label is None else places[0])
     ends = np.flatnonzero(np.diff(boxes.scores, append=np.nan) != 0)
     return _Question(rule=rule, boxes=boxes, ends=ends, images=np.bincount(units).astype(float), what=what)
 
@@ -364,7 +382,7 @@ def _point(
         counts = question.counts(weights)
         return np.where(counts.wanted > 0, np.maximum(choose(counts)[1], 0), np.nan)[:, None]
 
-    score = question.intervals(read, level, seed)[0]
+    score = question.shares(read, level, seed)[0]
     counts = question.counts(np.ones((1, question.units)))
     at, best = choose(counts)
     if best[0] < 0:
@@ -398,7 +416,7 @@ def _curve(
         counts = question.counts(weights)
         return np.where(counts.wanted[:, None] > 0, best(counts)[1], np.nan)
 
-    scores = question.intervals(read, level, seed)
+    scores = question.shares(read, level, seed)
     at = best(question.counts(np.ones((1, question.units))))[0][0]
     padded = np.append(question.scores, np.nan)
     return Curve(

@@ -77,7 +77,7 @@ def _images_of(boxes, last: str) -> list[dict[str, np.ndarray]]:
 
 
 def scenes_of(predictions: Sequence[Mapping[str, Any]], truths: Sequence[Mapping[str, Any]]) -> Scenes:
-    """Read one mapping an image: `boxes` [n, 4], `labels` [n], and `scores` [n] of predictions, `ignore` [n] of truths where there is any.
+    """Read one mapping an image: `boxes` [n, 4], `labels` [n] (class numbers, or names), and `scores` [n] of predictions, `ignore` [n] of truths where there is any.
 
     Raises `ValueError` with the number of the image where something is missing, has another shape, is no number, or where a true box has no size.
     """
@@ -99,6 +99,13 @@ def scenes_of(predictions: Sequence[Mapping[str, Any]], truths: Sequence[Mapping
         )
     found = [_read(one, f"predictions of image {i}", "scores") for i, one in enumerate(predictions)]
     real = [_read(one, f"truths of image {i}", "ignore") for i, one in enumerate(truths)]
+    kinds = {one[1].dtype.kind for one in found + real if len(one[1])}
+    if len(kinds) > 1:
+        raise ValueError(
+            "some labels are names and others are numbers; expected the same words on both sides"
+        )
+    empty = np.zeros(0, str if kinds == {"U"} else np.int64)
+    found, real = ([(b, k if len(k) else empty, more) for b, k, more in side] for side in (found, real))
     boxes, labels, scores = (np.concatenate(part) for part in zip(*found, strict=True))
     true_boxes, true_labels, ignored = (np.concatenate(part) for part in zip(*real, strict=True))
     names, numbers = np.unique(np.concatenate([true_labels, labels]), return_inverse=True)
@@ -132,11 +139,14 @@ def _read(one: Mapping[str, Any], where: str, third: str) -> tuple[np.ndarray, n
             raise ValueError(
                 f"{where} have {len(boxes)} boxes and {key} of shape {values.shape}; expected one a box"
             )
-        if values.dtype.kind not in "iufb" or not np.isfinite(values).all():
-            raise ValueError(f"{where} have {key} {values[:3].tolist()} …; expected finite numbers")
-    if len(labels) and (labels.min() < 0 or (labels != np.floor(labels)).any()):
+    if not np.isfinite(more).all():
+        raise ValueError(f"{where} have {third} {more[:3].tolist()} …; expected finite numbers")
+    if labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels):
+        labels = labels.astype(str)
+    numbers = labels.dtype.kind in "iufb" and bool((np.isfinite(labels) & (labels >= 0)).all())
+    if len(labels) and labels.dtype.kind != "U" and not (numbers and (labels == np.floor(labels)).all()):
         raise ValueError(
-            f"{where} have labels {labels[:3].tolist()} …; expected class numbers 0, 1, 2, … (rows that stand for nothing are left out)"
+            f"{where} have labels {labels[:3].tolist()} …; expected names, or class numbers 0, 1, 2, … (rows that stand for nothing are left out)"
         )
     sides = boxes[:, 2:] - boxes[:, :2]
     wrong = ~np.isfinite(boxes).all(1) | ((sides < 0) if third == "scores" else (sides <= 0)).any(1)
@@ -145,7 +155,7 @@ def _read(one: Mapping[str, Any], where: str, third: str) -> tuple[np.ndarray, n
         raise ValueError(
             f"{where} have the box {boxes[row].tolist()} in row {row}; expected finite edges (x0, y0, x1, y1) with x0 < x1 and y0 < y1"
         )
-    return boxes, labels.astype(np.int64), more
+    return boxes, labels if labels.dtype.kind == "U" else labels.astype(np.int64), more
 
 
 def match(scenes: Scenes, rule: Rule) -> Matches:

@@ -38,7 +38,7 @@ def object_detection(
         found = detection_average_precision(predictions, truths, rule=rule, groups=groups, level=level)
         scores[str(rule)] = _plain(found)
         for number, score in found.per_class.items():
-            name = str(number) if classes is None else classes[number]
+            name = str(number) if classes is None or isinstance(number, str) else classes[number]
             of_classes[f"{rule} of {name}"] = _plain(score)
     return scores | (of_classes if len(of_classes) > 2 else {})
 

@@ -81,7 +81,7 @@ def average_precision(first, second, /, *, rule=None, groups=None, level=0.95, s
     Interval: percentile bootstrap over examples, or over `groups`.
 
     `average_precision(predictions, truths, rule=hubel.metrics.all_point)` of objects takes one mapping an image: `boxes` [n, 4] as (x0, y0, x1, y1) in
-    pixels, `labels` [n], and `scores` [n] of predictions; truths may have `ignore` [n], for objects that count neither as found nor as missed. The rules are
+    pixels, `labels` [n] (class numbers, or names), and `scores` [n] of predictions; truths may have `ignore` [n], for objects that count neither as found nor as missed. The rules are
     `all_point`, `voc07` and `coco`; the answer has a `name` that tells the rule, the parts `per_class` and `per_threshold`, and an interval from the bootstrap over
     images or over `groups` [N], the parent images of tiles. Boxes beyond the limit of a rule are warned of; input that is no such list raises `ValueError`.
 
