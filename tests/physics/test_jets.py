@@ -5,11 +5,10 @@ import math
 import pytest
 import torch
 
-from hubel.physics.jets import Jet, cosine, silu, sine, tanh
-from hubel.physics.network import SmallNetwork, Tape, rows
+from hubel.physics.jets import Jet, cosine, silu, silu_and_slope, sine, sine_and_slope, tanh_and_slope
+from hubel.physics.network import SmallNetwork, Tape, gradient, rows
 
 FUNCTIONS = {
-    "tanh": (tanh, torch.tanh),
     "sine": (sine, torch.sin),
     "cosine": (cosine, torch.cos),
     "silu": (silu, torch.nn.functional.silu),
@@ -17,22 +16,55 @@ FUNCTIONS = {
 NEEDED = [(1, 0, 0), (0, 3, 0), (1, 2, 0), (0, 1, 1), (0, 0, 4)]
 
 
+WITH_SLOPES = {
+    "tanh": (tanh_and_slope, torch.tanh, lambda z: 1 - torch.tanh(z) ** 2),
+    "sine": (sine_and_slope, torch.sin, torch.cos),
+    "silu": (
+        silu_and_slope,
+        torch.nn.functional.silu,
+        lambda z: torch.sigmoid(z) * (1 + z * torch.sigmoid(-z)),
+    ),
+}
+
+
 def points(num=5, dimensions=3):
     generator = torch.Generator().manual_seed(0)
     return [torch.randn(num, generator=generator, dtype=torch.float64) for _ in range(dimensions)]
+
+
+def inner(x, y, z):
+    return x * y + torch.sin(y) * z + 0.3 * z**2 + 0.1 * x
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions_of_a_series(name):
     ours, plain = FUNCTIONS[name]
     jet, at = Jet.of(NEEDED), points()
-
-    def inner(x, y, z):
-        return x * y + torch.sin(y) * z + 0.3 * z**2 + 0.1 * x
-
     expected = jet.of_function(lambda *c: plain(inner(*c)), at)
     found = jet.apply(ours, jet.of_function(inner, at))
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", WITH_SLOPES)
+def test_activations_with_their_slopes(name):
+    ours, plain, slope = WITH_SLOPES[name]
+    jet, at = Jet.of(NEEDED), points()
+    z = jet.of_function(inner, at)
+    a, w = torch.empty_like(z), torch.empty_like(z)
+    ours(jet, z, a, w)
+    torch.testing.assert_close(a, jet.of_function(lambda *c: plain(inner(*c)), at), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(w, jet.of_function(lambda *c: slope(inner(*c)), at), rtol=1e-12, atol=1e-12)
+
+
+def test_slopes_turn_around_in_a_product():
+    jet, generator = Jet.of(NEEDED), torch.Generator().manual_seed(1)
+    first, second, slope = torch.randn(3, len(jet.indices), 4, dtype=torch.float64, generator=generator)
+    torch.testing.assert_close(
+        (jet.times(first, second) * slope).sum(),
+        (second * jet.turned(first, slope)).sum(),
+        rtol=1e-13,
+        atol=0,
+    )
 
 
 def test_products_of_series():
@@ -54,47 +86,54 @@ def test_coefficients_are_derivatives_over_factorials():
     )
 
 
+def plainly(network, weights, x):
+    """The network [N, K] at [N, F] by torch's own functions, differentiable by the weights [P] and by x."""
+    activation = {"tanh": torch.tanh, "sine": torch.sin, "silu": torch.nn.functional.silu}[network.activation]
+    parts = iter(weights.split([parameter.numel() for parameter in network.parameters()]))
+    for number, layer in enumerate(network.linear):
+        x = torch.nn.functional.linear(
+            activation(x) if number else x, next(parts).view_as(layer.weight), next(parts)
+        )
+    return x
+
+
 @pytest.mark.parametrize("activation", ["tanh", "sine", "silu"])
 def test_a_network_against_nested_reverse_differentiation(activation):
-    jet, at = Jet.of([(1, 0), (0, 2), (1, 1)]), points(7, 2)
+    jet, at = Jet.of([(1, 0), (0, 3), (1, 1)]), points(7, 2)
     network = SmallNetwork(2, 2, width=6, depth=3, activation=activation, seed=1)
-    features = torch.stack([jet.coordinate(values, axis) for axis, values in enumerate(at)], dim=-1)
-    found = network.series(features, jet)
+    features = torch.stack([jet.coordinate(values, axis) for axis, values in enumerate(at)], dim=1)
+    found, weights = network.series(features, jet), network.weights()
+    torch.testing.assert_close(network(torch.stack(at, 1)), found[0].t(), rtol=1e-14, atol=1e-15)
     for output in range(2):
-        expected = jet.of_function(lambda *c, k=output: network(torch.stack(c, -1))[:, k], at)
-        torch.testing.assert_close(found[..., output], expected, rtol=1e-11, atol=1e-12)
+        expected = jet.of_function(
+            lambda *c, k=output: plainly(network, weights, torch.stack(c, -1))[:, k], at
+        )
+        torch.testing.assert_close(found[:, output], expected, rtol=1e-11, atol=1e-12)
 
 
-def test_rows_of_the_jacobian_against_one_point_after_the_other():
+@pytest.mark.parametrize("activation", ["tanh", "sine", "silu"])
+def test_the_reverse_pass_against_one_point_after_the_other(activation):
     jet, at = Jet.of([(1, 0), (0, 2)]), points(4, 2)
-    network = SmallNetwork(2, 1, width=5, depth=2, seed=2)
-    features = torch.stack([jet.coordinate(values, axis) for axis, values in enumerate(at)], dim=-1)
-
-    def residual(tape=None):
-        u = network.series(features, jet, tape)[..., 0]
-        return u[jet.places[1, 0]] + u[0] * u[jet.places[0, 1]] - 0.1 * 2 * u[jet.places[0, 2]]
-
-    for parameter in network.parameters():
-        parameter.requires_grad_(True)
-    values = residual()
-    expected = torch.stack(
-        [
-            torch.cat(
-                [
-                    g.flatten()
-                    for g in torch.autograd.grad(
-                        value, list(network.parameters()), retain_graph=True, materialize_grads=True
-                    )
-                ]
-            )
-            for value in values
-        ]
-    )
-    for parameter in network.parameters():
-        parameter.requires_grad_(False)
+    network = SmallNetwork(2, 2, width=5, depth=2, activation=activation, seed=2)
+    weights = network.weights().requires_grad_()
+    grids = [values.clone().requires_grad_() for values in at]
+    u, v = plainly(network, weights, torch.stack(grids, 1)).unbind(1)
+    u_t, u_x = torch.autograd.grad(u.sum(), grids, create_graph=True)
+    u_xx = torch.autograd.grad(u_x.sum(), grids[1], create_graph=True)[0]
+    values = u_t + u * u_x - 0.1 * u_xx + v
+    expected = torch.stack([torch.autograd.grad(value, weights, retain_graph=True)[0] for value in values], 1)
+    features = torch.stack([jet.coordinate(values, axis) for axis, values in enumerate(at)], dim=1)
     tape = Tape()
-    found = rows(tape, residual(tape), last=True)
-    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    for _ in range(2):  # it can be used again
+        series = network.series(features, jet, tape)
+        slope = torch.zeros_like(series)
+        slope[jet.places[1, 0], 0] = 1
+        slope[0, 0], slope[jet.places[0, 1], 0] = series[jet.places[0, 1], 0], series[0, 0]
+        slope[jet.places[0, 2], 0], slope[0, 1] = -0.2, 1
+        found = torch.empty(network.size, 4, dtype=torch.float64)
+        rows(tape, slope, into=found)
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(gradient(tape, slope), expected.sum(1), rtol=1e-10, atol=1e-12)
 
 
 def test_needed_sets_are_refused():

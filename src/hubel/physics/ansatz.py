@@ -23,7 +23,7 @@ from hubel.physics.problem import Problem
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is known of N points before the network is asked: Taylor coefficients of its features [M, R N, F] (R images of every point)
+    """What is known of N points before the network is asked: Taylor coefficients of its features [M, F, R N] (R images of every point)
     and of g and d [M, N] of every component (None where they are 0 and 1).
     """
 
@@ -80,7 +80,7 @@ class Ansatz:
         at = list(points.unbind(1))
         features, signs = self._features(at, jet)
         if self.mirror is not None:
-            features = torch.cat([features, features * signs], dim=1)
+            features = torch.cat([features, features * signs[:, None]], dim=2)
         given: dict[str, Tensor | None] = {}
         distance: dict[str, Tensor | None] = {}
         for name in self.problem.components:
@@ -95,7 +95,7 @@ class Ansatz:
         return Prepared(jet, points, features, given, distance, coordinates)
 
     def _features(self, at: list[Tensor], jet: Jet) -> tuple[Tensor, Tensor]:
-        """Their Taylor coefficients [M, N, F], and the signs [F] that they take in the mirror."""
+        """Their Taylor coefficients [M, F, N], and the signs [F] that they take in the mirror."""
         found, signs = [], []
         for place, x in enumerate(self.problem.coordinates):
             low, high = self.problem.ranges[x]
@@ -108,19 +108,17 @@ class Ansatz:
                 half = (high - low) / 2
                 found.append(torch.cat([(series[:1] - (low + high) / 2) / half, series[1:] / half]))
                 signs.append(-1.0 if mirrored else 1.0)
-        return torch.stack(found, dim=-1), torch.tensor(signs, dtype=torch.float64)
+        return torch.stack(found, dim=1), torch.tensor(signs, dtype=torch.float64)
 
     def series(self, prepared: Prepared, tape: Tape | None = None) -> dict[str, Tensor]:
         """Taylor coefficients [M, N] of every component."""
-        jet = prepared.jet
+        jet, found = prepared.jet, {}
         answered = self.network.series(prepared.features, jet, tape)
-        if self.mirror is not None:
-            answered = answered.unflatten(1, (2, len(prepared)))
-        found = {}
         for place, name in enumerate(self.problem.components):
-            values = answered[..., place]
+            values = answered[:, place]
             if self.mirror is not None:
-                values = values[:, 0] + self.mirror.parities[name] * values[:, 1]
+                here, there = values.tensor_split(2, dim=1)
+                values = here + self.mirror.parities[name] * there
             if self.scales[name] != 1:
                 values = values * self.scales[name]
             d, g = prepared.distance[name], prepared.given[name]
@@ -128,6 +126,20 @@ class Ansatz:
                 values = jet.times(d, values)
             found[name] = values if g is None else values + g
         return found
+
+    def back(self, prepared: Prepared, slopes: Mapping[str, Tensor]) -> Tensor:
+        """The slopes by the answer of the network [M, K, R N], from those by the Taylor coefficients [M, N] of every component."""
+        found = []
+        for name in self.problem.components:
+            slope, d = slopes[name], prepared.distance[name]
+            if d is not None:
+                slope = prepared.jet.turned(d, slope)
+            if self.scales[name] != 1:
+                slope = slope * self.scales[name]
+            if self.mirror is not None:
+                slope = torch.cat([slope, self.mirror.parities[name] * slope], dim=1)
+            found.append(slope)
+        return torch.stack(found, dim=1)
 
     def values(self, points: Tensor) -> Tensor:
         """The components [C, N] themselves at `points` [N, D]."""

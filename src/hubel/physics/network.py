@@ -1,32 +1,75 @@
 """Small networks for equations, with derivatives by the coordinates in one pass, and with the rows of the Jacobian by the weights.
 
-h_0 = features(x),  h_i = s(W_i h_{i-1} + b_i),  N = W h + b. All Taylor coefficients of a layer are one stacked matrix product (`jets`).
+h_0 = features(x),  h_i = s(W_i h_{i-1} + b_i),  N = W h + b. All Taylor coefficients of a layer travel together (`jets`), and so do the slopes
+on the way back, which is written by hand: with Z = W A + b and w the series of s'(Z),
 
-The row of the Jacobian of a residual r_n by the weights follows from what reverse differentiation leaves at each layer: with
-Z = W A + b for every coefficient m,  dr_n / dW = sum over m of (dr_n / dZ_mn) A_mn^T. So the rows of all points cost one backward pass
-and one batched outer product a layer.
+    d/dZ_c = sum over b + c = a of w_b d/ds(Z)_a,     d/dA = W^T d/dZ.
+
+The row of the Jacobian of a residual r_n by the weights follows from what arrives at each layer,  dr_n / dW = sum over m of (dr_n / dZ_mn)
+A_mn^T, and so does the gradient of a sum of residuals. Points are the last axis of every array, so that they lie side by side in memory.
+
+The arrays of all layers stay where they are from one evaluation to the next: fresh memory costs as much as the arithmetic.
+
+Residual and gradient of Burgers' equation with 3 layers of 20 at 2,780 points, one thread: 6.1 ms, by torch's reverse
+differentiation of the same series 26 ms (the least of 135 each, in alternation, on a busy machine); the arithmetic alone needs 1.5 ms.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from hubel.physics.jets import Jet, cosine, silu, sine, tanh
+from hubel.physics.jets import Jet, cosine, silu_and_slope, sine, sine_and_slope, tanh_and_slope
 
-ACTIVATIONS: dict[str, Callable[[Tensor, int], list[Tensor]]] = {"tanh": tanh, "sine": sine, "silu": silu}
+ACTIVATIONS: dict[str, Callable[[Jet, Tensor, Tensor, Tensor], None]] = {
+    "tanh": tanh_and_slope,
+    "sine": sine_and_slope,
+    "silu": silu_and_slope,
+}
+AT_ONCE = 50_000  # entries of J that are written at once: they stay in the cache
 
 
-@dataclass
+@dataclass(frozen=True)
+class Passed:
+    """A layer on the way: what it received (A [M, in, N]), and the series of the slope of what follows it (w [M, out, N]; None of the last)."""
+
+    layer: nn.Linear
+    received: Tensor
+    slope: Tensor | None
+
+
 class Tape:
-    """What every linear layer received (A [M, N, in]) and answered (Z [M, N, out]), in order."""
+    """Every layer that was passed, in order. It can be used again, and then writes over what it held."""
 
-    layers: list[tuple[nn.Linear, Tensor, Tensor]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.jet = Jet(((0,),))
+        self.layers: list[Passed] = []
+        self._rooms: dict[tuple[str, int], Tensor] = {}
+
+    def room(self, what: str, number: int, *shape: int) -> Tensor:
+        """An array of this shape, with what was left there."""
+        size, there = math.prod(shape), self._rooms.get((what, number))
+        if there is None or there.numel() < size:
+            there = self._rooms[what, number] = torch.empty(size, dtype=torch.float64)
+        return there[:size].view(shape)
+
+    def back(self, slope: Tensor) -> Iterator[tuple[Passed, Tensor]]:
+        """From the last layer to the first: the layer, and the slopes by its answers [M, out, N]; they hold until the next one is asked for.
+
+        `slope` [M, K, N] are those by the answer of the network.
+        """
+        for number, passed in reversed(list(enumerate(self.layers))):
+            if passed.slope is not None:
+                slope = self.jet.turned(passed.slope, slope, self.room("turned", 0, *passed.slope.shape))
+            yield passed, slope
+            if number:
+                weight = passed.layer.weight.t().expand(len(slope), -1, -1)
+                slope = torch.bmm(weight, slope, out=self.room("back", 0, *passed.received.shape))
 
 
 class SmallNetwork(nn.Module):
@@ -108,61 +151,57 @@ class SmallNetwork(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """The values alone."""
-        return self.series(features[None], Jet(((0,),)))[0]
+        return self.series(features.t()[None], Jet(((0,),)))[0].t()
 
     def series(self, features: Tensor, jet: Jet, tape: Tape | None = None) -> Tensor:
-        """Taylor coefficients [M, N, K] of the answer, from those of the features [M, N, F]; with a `tape` every layer is noted."""
-        values = features
+        """Taylor coefficients [M, K, N] of the answer, from those of the features [M, F, N]; with a `tape` every layer is noted."""
+        tape = Tape() if tape is None else tape
+        tape.jet, tape.layers, values = jet, [], features
         for place, layer in enumerate(self.linear):
-            answered = values @ layer.weight.t()
-            answered = torch.cat([answered[:1] + layer.bias, answered[1:]])
-            if tape is not None:
-                if not answered.requires_grad:
-                    answered.requires_grad_()
-                tape.layers.append((layer, values.detach(), answered))
-            values = (
-                answered
-                if place == len(self.layers) - 1
-                else jet.apply(ACTIVATIONS[self.activation], answered)
-            )
-        return values
+            shape = len(features), layer.out_features, features.shape[2]
+            answered = tape.room("answered", int(place == self.depth), *shape)
+            torch.bmm(layer.weight.expand(len(features), -1, -1), values, out=answered)
+            answered[0] += layer.bias[:, None]
+            if place == self.depth:
+                tape.layers.append(Passed(layer, values, None))
+                return answered
+            after, slope = tape.room("after", place, *shape), tape.room("slope", place, *shape)
+            ACTIVATIONS[self.activation](jet, answered, after, slope)
+            tape.layers.append(Passed(layer, values, slope))
+            values = after
+        raise AssertionError("a network has a last layer")
 
 
-def rows(
-    tape: Tape,
-    residual: Tensor,
-    *,
-    last: bool,
-    images: int = 1,
-    others: Sequence[Tensor] = (),
-    into: Tensor | None = None,
-) -> Tensor:
-    """The rows [N, P] of the Jacobian of a `residual` [N] whose n-th value depends on point n alone; P as `parameters()` are ordered.
+def gradient(tape: Tape, slope: Tensor) -> Tensor:
+    """The slopes by all weights [P], ordered as `parameters()`, from those by the answer of the network [M, K, N]."""
+    found = []
+    for passed, own in tape.back(slope):
+        found += [own[0].sum(1), torch.bmm(own, passed.received.transpose(1, 2)).sum(0).flatten()]
+    return torch.cat(found[::-1])
 
-    With `images` = R the network was given R N points, and value n depends on n, n + N, ... `last` says that nothing else will be
-    differentiated on the same graph. `others` are further tensors [N] of which value n depends on entry n; their derivatives are the
-    last columns. `into` is where the rows are written, if given.
+
+def rows(tape: Tape, slope: Tensor, *, images: int = 1, into: Tensor) -> None:
+    """Write the rows of the Jacobian of a residual whose n-th value depends on point n alone into `into` [P, N], its transpose.
+
+    `slope` [M, K, R N] are the slopes of all residuals by the answer of the network, which was given R N points where `images` = R: value n
+    depends on n, n + N, ... P as `parameters()` are ordered.
     """
-    slopes = torch.autograd.grad(
-        residual.sum(),
-        [*(answered for _, _, answered in tape.layers), *others],
-        retain_graph=not last,
-        materialize_grads=True,
-    )
-    num = len(residual)
-    size = sum(layer.weight.numel() + layer.bias.numel() for layer, _, _ in tape.layers) + len(others)
-    found = residual.new_empty(num, size) if into is None else into
-    place = 0
-    for (layer, received, _), slope in zip(tape.layers, slopes, strict=False):
-        left = slope.unflatten(1, (images, num)).permute(2, 3, 0, 1).flatten(2)  # [N, out, M R]
-        right = received.unflatten(1, (images, num)).permute(2, 0, 1, 3).flatten(1, 2)  # [N, M R, in]
-        weights, bias = layer.weight.numel(), layer.bias.numel()
-        found[:, place : place + weights] = (left @ right).flatten(1)
-        found[:, place + weights : place + weights + bias] = slope[0].unflatten(0, (images, num)).sum(0)
-        place += weights + bias
-    for column, slope in enumerate(slopes[len(tape.layers) :], start=place):
-        found[:, column] = slope
-    return found
+    num, place = into.shape[1], len(into)
+    for passed, own in tape.back(slope):
+        left = [values for of_m in own.unbind() for values in of_m.split(num, dim=1)]  # M R of [out, N]
+        right = [values for of_m in passed.received.unbind() for values in of_m.split(num, dim=1)]
+        place -= passed.layer.bias.numel()
+        torch.sum(torch.stack(left[:images]), 0, out=into[place : place + len(left[0])])
+        place -= passed.layer.weight.numel()
+        units = max(1, AT_ONCE // (len(right[0]) * num))
+        block = into[place : place + passed.layer.weight.numel()].unflatten(0, passed.layer.weight.shape)
+        for begin in range(0, len(block), units):
+            here = block[begin : begin + units]
+            for m, (ours, theirs) in enumerate(zip(left, right, strict=True)):
+                if m == 0:
+                    torch.mul(ours[begin : begin + units, None], theirs, out=here)
+                else:
+                    here.addcmul_(ours[begin : begin + units, None], theirs)
 
 
 def with_cosines(

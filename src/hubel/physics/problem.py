@@ -139,13 +139,13 @@ class Problem:
 
     def residuals(
         self,
-        series: Mapping[str, Tensor],
+        series: Mapping[str, Sequence[Tensor] | Tensor],
         jet: Jet,
         coordinates: Mapping[str, Tensor],
         unknowns: Mapping[str, Tensor],
         condition: Soft | None = None,
     ) -> list[Tensor]:
-        """The residuals, each [N] and real, from Taylor coefficients [M, N] of every component and values [N] of the unknowns.
+        """The residuals, each [N] and real, from Taylor coefficients (M of [N]) of every component and values [N] of the unknowns.
 
         With a soft `condition` those of the condition.
         """
@@ -159,14 +159,16 @@ class Problem:
         )
         return as_residuals(function(**{name: given[name] for name in takes}))
 
-    def _reader(self, name: str, series: Mapping[str, Tensor], jet: Jet) -> Callable[[Index], Tensor]:
+    def _reader(
+        self, name: str, series: Mapping[str, Sequence[Tensor] | Tensor], jet: Jet
+    ) -> Callable[[Index], Tensor]:
         def derivative(index: Index) -> Tensor:
             place = jet.places[index]
             if name in self.complex:
                 value = torch.complex(series[f"{name}.real"][place], series[f"{name}.imag"][place])
             else:
                 value = series[name][place]
-            return value * jet.factorials[place]
+            return value if jet.factorials[place] == 1 else value * jet.factorials[place]
 
         return derivative
 
