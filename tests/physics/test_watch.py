@@ -4,10 +4,16 @@ from hubel.physics.watch import BEGINNINGS, LAST, PATIENCE, PLATEAU, Watch
 
 
 def test_far_from_a_solution_another_network_begins_and_the_last_one_grows():
-    watch = Watch()
-    verdicts = [watch.next(0.5, 0.25) for _ in range((PLATEAU + 1) * BEGINNINGS)]
+    watch = Watch(first=1.0)
+    verdicts = [watch.next(0.6, 0.36) for _ in range((PLATEAU + 1) * BEGINNINGS)]
     assert verdicts.count("again") == BEGINNINGS - 1 and verdicts[-1] == "wider"
     assert verdicts[: PLATEAU + 1] == ["on"] * PLATEAU + ["again"]
+
+
+def test_on_a_plateau_a_network_is_given_time_and_grows_and_is_not_lost():
+    watch = Watch(first=1.0)
+    assert [watch.next(0.2, 0.04) for _ in range(PLATEAU + 1)] == ["on"] * PLATEAU + ["wider"]
+    assert watch.beginning == 0 and watch.best == 0.2
 
 
 def test_near_to_one_a_network_that_rests_grows_after_less_patience():

@@ -1,7 +1,8 @@
 """Whether a solver is on its way: what follows from the residual at points that are never used, measured every few iterations.
 
-A residual that has not fallen to FALLEN of the first one belongs to a network that rests far from a solution, as some networks do: after
-PLATEAU measurements without progress another one begins. A residual that has fallen and rests belongs to a network that is too small.
+A residual that has not fallen to STUCK of the first one belongs to a network that rests where it began, as some networks do: after PLATEAU
+measurements without progress another one begins. One that rests farther down belongs to a network that is too small; above FALLEN of the
+first one it may cross a plateau, and is given as long.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Literal
 PATIENCE = 4  # measurements without progress, and the network grows
 LAST = 30  # the same where the network can not grow any more: then nothing is to be gained
 PLATEAU = 10  # the same far from a solution
+STUCK = 0.5
 FALLEN = 0.05
 BEGINNINGS = 6  # networks that may begin; the last one stays
 PROGRESS = 0.8  # of the residual: what counts as progress
@@ -61,7 +63,7 @@ class Watch:
         if self.since < (LAST if self.largest else patience):
             return "on"
         self.mark, self.since = self.best, 0
-        if far and self.beginning < BEGINNINGS - 1:
+        if self.best > STUCK * self.first and self.beginning < BEGINNINGS - 1:
             self.beginning += 1
             self.best = self.mark = None
             return "again"
