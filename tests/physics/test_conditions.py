@@ -126,3 +126,37 @@ def test_no_symmetry_where_something_breaks_it(problem):
 def test_odd_about_the_middle_alone_is_not_continued():
     mirror = mirror_of(burgers(initial=lambda x: x * (1 - x**2)))
     assert mirror == Mirror("x", {"u": -1}, False)
+
+
+def test_odd_about_both_ends_alone_is_built_in():
+    problem = Problem(
+        lambda u: u.tt - 4 * u.xx,
+        domain={"t": (0, 1), "x": (0, 1)},
+        initial={"u": lambda x: sin(pi * x) + sin(4 * pi * x) / 2, "u.t": 0.0},
+        boundary={"x": 0.0},
+    )
+    mirror = mirror_of(problem)
+    assert mirror == Mirror("x", {"u": -1}, continues=True, at_end=True)
+    ansatz = ansatz_of(problem, mirror)
+    assert ansatz.region["x"] == (0.0, 1.0)
+    for face in (0.0, 1.0):
+        assert ansatz.values(on_face(problem, "x", face)).abs().max() < 1e-13
+    points = on_face(problem, "t", 0.7)
+    values = ansatz.values(points)[0]
+    for sign, shift in ((-1, 0.0), (-1, 2.0), (1, 2.0)):  # about 0, about 1, and a period of 2
+        there = torch.stack([points[:, 0], sign * points[:, 1] + shift], 1)
+        torch.testing.assert_close(ansatz.values(there)[0], sign * values, rtol=1e-11, atol=1e-12)
+    of_the_network = values - ansatz.conditions.given("u", *points.unbind(1))
+    assert of_the_network.abs().max() > 0.01
+    there = torch.stack([points[:, 0], 1 - points[:, 1]], 1)
+    assert (ansatz.values(there)[0].abs() - values.abs()).abs().max() > 0.01
+
+
+def test_a_slope_at_an_end_is_no_odd_continuation():
+    problem = Problem(
+        lambda u: u.t - u.xx,
+        domain={"t": (0, 1), "x": (0, 1)},
+        initial=lambda x: x * (1 - x) * (1 + x / 3),  # bent at its ends
+        boundary={"x": 0.0},
+    )
+    assert mirror_of(problem) is None

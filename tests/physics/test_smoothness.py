@@ -5,6 +5,7 @@ import torch
 
 from hubel.physics import Problem, equations
 from hubel.physics.smoothness import jumps, kinks
+from hubel.physics.solver import Solver
 
 
 def problem(initial, **boundary):
@@ -76,3 +77,10 @@ def test_kinks_of_a_period():
         equations.taylor_green(),
     ):
         assert kinks(equation.problem) == []
+
+
+def test_a_beginning_with_a_kink_is_learnt_and_others_hold_exactly():
+    kinked = Solver(equations.allen_cahn().problem)
+    assert not kinked.ansatz.exact and kinked.ansatz.mirror is not None
+    assert kinked.ansatz.conditions.is_free("u") and len(kinked.faces) == 1
+    assert Solver(equations.kdv().problem).ansatz.exact

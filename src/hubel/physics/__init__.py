@@ -1,6 +1,6 @@
 """Equations: fields, derivatives, conditions, and networks that satisfy them."""
 
-from hubel.physics import equations, references
+from hubel.physics import equations, references, shapes
 from hubel.physics.equations import Equation
 from hubel.physics.levenberg import LevenbergMarquardt
 from hubel.physics.problem import Problem
@@ -26,6 +26,7 @@ __all__ = [
     "open_solution",
     "raissi",
     "references",
+    "shapes",
     "solve",
     "unknown",
 ]

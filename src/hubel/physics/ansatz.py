@@ -64,9 +64,9 @@ class Ansatz:
 
     @cached_property
     def region(self) -> dict[str, tuple[float, float]]:
-        """The part of the domain that has to be looked at: half of it where there is a mirror."""
+        """The part of the domain that has to be looked at: half of it where there is a mirror in the middle."""
         found = dict(self.problem.ranges)
-        if self.mirror is not None:
+        if self.mirror is not None and not self.mirror.at_end:
             low, high = found[self.mirror.coordinate]
             found[self.mirror.coordinate] = ((low + high) / 2, high)
         return found
@@ -102,7 +102,10 @@ class Ansatz:
             mirrored = self.mirror is not None and self.mirror.coordinate == x
             series = jet.coordinate(at[place], place)
             if x in self.conditions.periodic:
-                found += with_cosines(jet, series, (1,), high - low, low)
+                period = (high - low) * (
+                    2 if self.mirror is not None and mirrored and self.mirror.at_end else 1
+                )
+                found += with_cosines(jet, series, (1,), period, low)
                 signs += [1.0, -1.0 if mirrored else 1.0]
             else:
                 half = (high - low) / 2

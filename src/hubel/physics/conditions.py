@@ -9,6 +9,9 @@ for each coordinate with values a, b at its ends, and at last  g <- g + (f - g a
 + t (f' - g_t) where the equation is of second order in time). Where faces meet, their values must agree, and this is checked.
 Where a coordinate is periodic the network reads its cosine and sine in place of the coordinate.
 
+Where two coordinates lie within a shape (`shapes`), g begins with the values given around it, as they continue inwards, and d has the
+function of the shape that vanishes on its boundary as a factor.
+
 Source: I. E. Lagaris, A. Likas, D. I. Fotiadis, IEEE Trans. Neural Netw. 9 (1998) 987, doi:10.1109/72.712178; transfinite
 interpolation: W. J. Gordon, C. A. Hall, Numer. Math. 21 (1973) 109, doi:10.1007/BF01436298.
 """
@@ -18,7 +21,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -26,8 +29,10 @@ from torch import Tensor
 
 from hubel.core.errors import nearest
 from hubel.physics.field import index_of
+from hubel.physics.shapes import Shape
 
 Value = Callable[..., Tensor]  # of the other coordinates, in their order, [N] each
+AROUND = "around"  # the boundary of a shape, where faces have the names of coordinates
 JUMP = 1e-6  # of the size of the values: what differs by more where faces meet contradicts
 
 
@@ -46,8 +51,29 @@ class Soft:
 
 
 @dataclass(frozen=True)
+class Within:
+    """Two coordinates, by their names and `places`, that lie within a shape."""
+
+    names: tuple[str, str]
+    places: tuple[int, int]
+    shape: Shape
+
+    def inside(self, points: Tensor) -> Tensor:
+        """Which of the points [N, D] are inside."""
+        return self.shape.inside(*(points[:, place] for place in self.places))
+
+    def distance(self, *coordinates: Tensor) -> Tensor:
+        """The function that vanishes on the boundary, about 1 in the middle."""
+        width = min(high - low for low, high in self.shape.box)
+        return self.shape.distance(*(coordinates[place] for place in self.places)) * (4 / width)
+
+
+@dataclass(frozen=True)
 class Conditions:
-    """What is known of every field on the faces of the box. `ends[field][x]` are the values at both ends of x, None where there is none."""
+    """What is known of every field on the faces of the box, and around the shape `within` which two coordinates lie, if they do.
+
+    `ends[field][x]` are the values at both ends of x, None where there is none; `around[field]` those of all coordinates around the shape.
+    """
 
     coordinates: tuple[str, ...]
     ranges: Mapping[str, tuple[float, float]]
@@ -56,10 +82,12 @@ class Conditions:
     ends: Mapping[str, Mapping[str, tuple[Value | None, Value | None]]]
     initial: Mapping[str, tuple[Value, ...]]
     soft: tuple[Soft, ...] = ()
+    within: Within | None = None
+    around: Mapping[str, Value] = field(default_factory=dict)
 
     def is_free(self, name: str) -> bool:
         """Whether nothing is known of this field on any face: then g = 0 and d = 1."""
-        return not self.initial[name] and not self.ends[name]
+        return not self.initial[name] and not self.ends[name] and name not in self.around
 
     def without(self, x: str) -> Conditions:
         """The same with nothing at the ends of x, where x is periodic instead."""
@@ -106,11 +134,13 @@ class Conditions:
                     * ((1 - share) if last else 1)
                     * (4 if first and last else 1)
                 )
+        if self.within is not None and name in self.around:
+            found = found * self.within.distance(*coordinates)
         return found
 
     def _with_faces(self, name: str, names: Sequence[str]) -> Value:
         if not names:
-            return lambda *coordinates: torch.zeros_like(coordinates[0])
+            return self.around.get(name, lambda *coordinates: torch.zeros_like(coordinates[0]))
         *before, x = names
         inner = self._with_faces(name, before)
         place, (low, high) = self.coordinates.index(x), self.ranges[x]
@@ -169,6 +199,7 @@ def conditions_of(
     boundary: Mapping[str, Any],
     order_in_time: Mapping[str, int],
     parameters: Sequence[str] = (),
+    within: Within | None = None,
 ) -> Conditions:
     """What was written, as `Conditions`; every contradiction is an error that names it.
 
@@ -179,8 +210,16 @@ def conditions_of(
     ends: dict[str, dict[str, list[Value | None]]] = {name: {} for name in components}
     periodic: list[str] = []
     soft: list[Soft] = []
+    around: dict[str, Value] = {}
     for word, given in boundary.items():
+        if word == AROUND and within is not None:
+            around = _around(given, fields, parts, coordinates)
+            continue
         x, sides = _sides(str(word), ranges, time)
+        if within is not None and x in within.names:
+            raise ValueError(
+                f"boundary {word!r}: {x} lies within a shape and has no ends; give the values around it: boundary={{{AROUND!r}: ...}}"
+            )
         if isinstance(given, str):
             if given != "periodic" or len(sides) < 2:
                 raise ValueError(
@@ -217,8 +256,20 @@ def conditions_of(
             for part in parts[name]
         },
         tuple(soft),
+        within,
+        around,
     )
     _refuse_contradictions(found, components)
+    return found
+
+
+def _around(
+    given: Any, fields: Sequence[str], parts: Mapping[str, tuple[str, ...]], coordinates: Sequence[str]
+) -> dict[str, Value]:
+    """The values around a shape, by component."""
+    found: dict[str, Value] = {}
+    for name, value in _by_field(given, fields, f"boundary {AROUND!r}").items():
+        found |= _parts(as_function(value, coordinates, f"boundary {AROUND!r} of {name}"), parts[name])
     return found
 
 
@@ -394,7 +445,14 @@ def _refuse_contradictions(conditions: Conditions, fields: Sequence[str]) -> Non
     points = [
         low + (high - low) * share[:, place] for place, (low, high) in enumerate(conditions.ranges.values())
     ]
+    if conditions.within is not None:
+        for place, edge in zip(
+            conditions.within.places, conditions.within.shape.boundary(len(share)), strict=True
+        ):
+            points[place] = edge
     for name in fields:
+        if name in conditions.around:
+            _refuse_at_shape(conditions, name, points)
         faces = [
             (f"{x} = {at:g}", conditions.coordinates.index(x), at, value)
             for x, at, value in conditions.faces(name)
@@ -412,3 +470,17 @@ def _refuse_contradictions(conditions: Conditions, fields: Sequence[str]) -> Non
                         f"the conditions of {name} contradict each other where {one} and {other} meet: they differ by {jump:.3g}. "
                         "Correct one of them, or smooth the jump"
                     )
+
+
+def _refuse_at_shape(conditions: Conditions, name: str, points: Sequence[Tensor]) -> None:
+    """Raise where the values around a shape, at `points` there, differ from those of a face that they meet."""
+    for x, at, value in conditions.faces(name):
+        place = conditions.coordinates.index(x)
+        corner = _at(points, place, at)
+        here = value(*[c for n, c in enumerate(corner) if n != place])
+        jump = float((here - conditions.around[name](*corner)).abs().max())
+        if jump > JUMP * max(1.0, float(here.abs().max())):
+            raise ValueError(
+                f"the conditions of {name} contradict each other where {x} = {at:g} and the boundary of the shape meet: they differ by "
+                f"{jump:.3g}. Correct one of them, or smooth the jump"
+            )

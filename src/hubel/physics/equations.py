@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, cos, pi, sin
 
-from hubel.physics import references
+from hubel.physics import references, shapes
 from hubel.physics.problem import Problem
 from hubel.physics.references import Reference
 from hubel.physics.unknown import unknown
@@ -29,6 +29,7 @@ __all__ = [
     "helmholtz",
     "kdv",
     "kovasznay",
+    "poisson",
     "schroedinger",
     "taylor_green",
     "wave",
@@ -310,6 +311,32 @@ def kdv(dispersion: float = 0.022**2) -> Equation:
             solve=lambda t, x: {"u": references.kdv(t, x, dispersion=dispersion)},
         ),
         sizes={"t": 101, "x": 256},
+    )
+
+
+def poisson() -> Equation:
+    """A membrane under even load, held around an L: at the inner corner its slope is infinite, which no smooth function follows.
+
+    >>> bool(poisson().problem.conditions.within.shape.inside(torch.tensor([0.5]), torch.tensor([0.5])))
+    False
+    """
+
+    def poisson(u):
+        return u.xx + u.yy + 1
+
+    corners = [(0, 0), (1, 0), (1, -1), (-1, -1), (-1, 1), (0, 1)]
+    return Equation(
+        title="Poisson on an L",
+        formula="−(u_xx + u_yy) = 1 on (−1, 1)² without [0, 1)²,  u = 0 around it",
+        source="A. Gopal, L. N. Trefethen, SIAM J. Numer. Anal. 57 (2019) 2074, doi:10.1137/19M125947X",
+        problem=Problem(poisson, domain={("x", "y"): shapes.polygon(corners)}, boundary={"around": 0.0}),
+        reference=Reference(
+            how="a polynomial and 64 poles at each corner, by least squares on the boundary",
+            accuracy=1e-8,
+            known_by="its values on the boundary bound its error, by the maximum principle",
+            solve=lambda x, y: {"u": references.l_shape(x, y)},
+        ),
+        sizes={"x": 101, "y": 101},
     )
 
 

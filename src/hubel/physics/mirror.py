@@ -3,7 +3,8 @@
 Where  x -> 2c - x,  u -> p u  (p = 1 or -1, one sign a field) turns solutions into solutions and leaves the conditions as they are, a
 solution that is unique has the symmetry itself. The network is then made even or odd by construction, and half of the domain suffices. Where
 it is odd about both ends as well (values zero there), it continues to a function with the period of the domain, and the network reads
-cosine and sine of the coordinate in its place: the values at both ends hold by themselves.
+cosine and sine of the coordinate in its place: the values at both ends hold by themselves. Where it is odd about both ends, and has no symmetry
+about the middle, it continues to a function with twice that period, and the network is made odd about one end.
 
 Whether the equation has the symmetry is tested at random derivatives: it is a statement about a function of numbers.
 """
@@ -27,24 +28,31 @@ CLOSE = 1e-9
 
 @dataclass(frozen=True)
 class Mirror:
-    """Reflection of `coordinate` about the middle of its range; `parities` are the sign of every component. `continues` says that the
-    solution is odd about both ends too, and so has the length of the range as a period.
+    """Reflection of `coordinate` about the middle of its range, or about its lower end where `at_end`; `parities` are the sign of every
+    component. `continues` says that the solution is odd about both ends, and so has the length of the range as a period, twice the length
+    where `at_end`.
     """
 
     coordinate: str
     parities: Mapping[str, int]
     continues: bool = False
+    at_end: bool = False
 
 
 def mirror_of(problem: Problem) -> Mirror | None:
-    """The first symmetry of this kind, or None. Soft conditions are not searched: with some there is none.
+    """The first symmetry of this kind, or None. Soft conditions and shapes are not searched: with some there is none.
 
     >>> from hubel.physics import Problem
     >>> heat = Problem(lambda u: u.t - u.xx, domain=dict(t=(0, 1), x=(0, 2)), initial=lambda x: torch.sin(torch.pi * x), boundary={"x": 0.0})
     >>> mirror_of(heat)
-    Mirror(coordinate='x', parities={'u': -1}, continues=True)
+    Mirror(coordinate='x', parities={'u': -1}, continues=True, at_end=False)
     """
-    if problem.unknowns or problem.conditions.soft or len(problem.components) > 4:
+    if (
+        problem.unknowns
+        or problem.conditions.soft
+        or problem.conditions.within
+        or len(problem.components) > 4
+    ):
         return None
     for x in problem.coordinates:
         if x == problem.time:
@@ -58,6 +66,10 @@ def mirror_of(problem: Problem) -> Mirror | None:
             ):
                 continue
             return Mirror(x, parities, _continues(problem, x, parities))
+    odd = dict.fromkeys(problem.components, -1)
+    for x in problem.coordinates:
+        if x != problem.time and _continues(problem, x, odd):
+            return Mirror(x, odd, continues=True, at_end=True)
     return None
 
 

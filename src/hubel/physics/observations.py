@@ -77,6 +77,13 @@ class Observations:
             else:
                 values[name] = columns[name]
         points = torch.stack([columns[name] for name in problem.coordinates], dim=1)
+        inside = problem.inside(points)
+        if inside is not None and not bool(inside.all()):
+            first = int((~inside).nonzero()[0])
+            at = ", ".join(f"{name} = {float(columns[name][first]):g}" for name in problem.coordinates)
+            raise ValueError(
+                f"{int((~inside).sum())} of {len(inside)} rows of data are outside of the shape: {at} in row {first}"
+            )
         return Observations(points, {name: value.contiguous() for name, value in values.items()})
 
 

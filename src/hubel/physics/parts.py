@@ -52,14 +52,16 @@ def learnt_conditions(ansatz: Ansatz, num: int, seed: int, purpose: str = "faces
     """All conditions that the form of the solution does not fulfil by itself, each at `num` points of its face, by their names."""
     problem, found = ansatz.problem, {}
     for number, soft in enumerate(problem.conditions.soft):
-        points = sobol(ansatz.region | {soft.coordinate: (soft.at, soft.at)}, num, seed, purpose, number)
+        face = ansatz.region | {soft.coordinate: (soft.at, soft.at)}
+        points = sobol(face, num, seed, purpose, number, problem.inside)
         weights = tuple(STRICT / size for size in sizes_of(problem, ansatz.scales, soft))
         found[soft.name] = Part(prepared_blocks(ansatz, points, problem.jet), weights, condition=soft)
     if ansatz.exact:
         return found
     for name in problem.components:
         for x, at, value in problem.conditions.faces(name):
-            points = sobol(ansatz.region | {x: (at, at)}, num, seed, f"{purpose} {name} {x} {at}")
+            face = ansatz.region | {x: (at, at)}
+            points = sobol(face, num, seed, f"{purpose} {name} {x} {at}", inside=problem.inside)
             others = [column for k, column in enumerate(points.unbind(1)) if problem.coordinates[k] != x]
             known = value(*others).expand(num)
             found[f"{name} at {x} = {at:g}"] = measured(ansatz, points, {name: known}, ansatz.scales)

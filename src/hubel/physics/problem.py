@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from hubel.core.errors import nearest
-from hubel.physics.conditions import Conditions, Soft, conditions_of
+from hubel.physics.conditions import AROUND, Conditions, Soft, Within, conditions_of
 from hubel.physics.field import Field, recorded
 from hubel.physics.jets import Index, Jet
+from hubel.physics.shapes import Shape
 from hubel.physics.unknown import Unknown
 
 TRACED = 7  # points: no size of a domain, so that a shape that is wrong is seen
@@ -30,7 +31,8 @@ class Problem:
     """What is to be solved.
 
     `residual` is a function of fields, coordinates and parameters, that answers what must vanish: one value a point [N], or several. Fields
-    have derivatives as attributes (`u.t`, `u.xx`, `u.d("radius", 2)`). `domain` gives every coordinate its range. `initial` is the field at
+    have derivatives as attributes (`u.t`, `u.xx`, `u.d("radius", 2)`). `domain` gives every coordinate its range, or two of them a shape
+    that they lie within, `{("x", "y"): shapes.disk(0, 0, 1)}`, around which values are `boundary={"around": 0.0}`. `initial` is the field at
     the beginning of `time`: a function of the other coordinates, or a number; of several fields a dict, and `{"u": f, "u.t": g}` for
     equations of second order in time. `boundary` is what holds at the ends of a coordinate: `{"x": 0.0}` at both,
     `{"x=-1": f, "x=1": g}`, `{"x": "periodic"}`; of several fields `{"x": {"u": 0.0, "v": 0.0}}`; for slopes `{"x=1": {"u.x": 0.0}}`; for
@@ -63,13 +65,14 @@ class Problem:
         self,
         residual: Callable[..., Any],
         *,
-        domain: Mapping[str, tuple[float, float]],
+        domain: Mapping[Any, Any],
         initial: Any = None,
         boundary: Mapping[str, Any] | None = None,
         time: str = "t",
         complex: str | Sequence[str] = (),
         **parameters: float | Unknown,
     ):
+        domain, within = _with_shape(domain)
         ranges = _ranges(domain)
         takes = _names(residual)
         known = _parameters(parameters, takes, ranges)
@@ -85,7 +88,9 @@ class Problem:
         the_time = time if time in ranges else None
         order = _order_in(the_time, ranges, needed)
         parts = {name: (f"{name}.real", f"{name}.imag") if name in both else (name,) for name in fields}
-        conditions = conditions_of(parts, ranges, the_time, initial, boundary or {}, order, tuple(known))
+        conditions = conditions_of(
+            parts, ranges, the_time, initial, boundary or {}, order, tuple(known), within
+        )
         for soft in conditions.soft:
             more, _ = _traced(
                 soft.residual, soft.takes, fields, both, ranges, known, what=f"the condition {soft.name}"
@@ -111,6 +116,11 @@ class Problem:
     def coordinates(self) -> tuple[str, ...]:
         """Their names, in the order of the domain."""
         return tuple(self.ranges)
+
+    def inside(self, points: Tensor) -> Tensor | None:
+        """Which of the points [N, D] of the box are inside of the domain; None where it is the box itself."""
+        within = self.conditions.within
+        return None if within is None else within.inside(points)
 
     @property
     def jet(self) -> Jet:
@@ -186,6 +196,10 @@ class Problem:
                     and order > 1
                     and x not in {*conditions.ends[part], *conditions.periodic, *learnt}
                 ):
+                    if conditions.within is not None and x in conditions.within.names:
+                        if part in conditions.around:
+                            continue
+                        return f"{name} has a derivative of order {order} by {x}, and no values around the shape: boundary={{{AROUND!r}: ...}}"
                     return f'{name} has a derivative of order {order} by {x}, and no condition at its ends: boundary={{"{x}": ...}}'
         return None
 
@@ -199,6 +213,39 @@ def as_residuals(answered: Any) -> list[Tensor]:
         split = isinstance(value, Tensor) and value.is_complex()
         found += [value.real, value.imag] if split else [value]
     return found
+
+
+def _with_shape(domain: Any) -> tuple[Any, Within | None]:
+    """The domain with ranges alone, and the shape that two of its coordinates lie within."""
+    if not isinstance(domain, Mapping):
+        return domain, None
+    found, within = {}, None
+    for key, value in domain.items():
+        if not isinstance(value, Shape) and not isinstance(key, tuple):
+            found[key] = value
+            continue
+        if not isinstance(value, Shape) or not isinstance(key, tuple) or len(key) != 2 or key[0] == key[1]:
+            raise TypeError(
+                f'the domain has {key!r}: {type(value).__name__}; a shape is given to two coordinates, {{("x", "y"): shapes.disk(0, 0, 1)}}'
+            )
+        if within is not None:
+            raise ValueError("the domain has two shapes: only two coordinates can lie within one")
+        if any(not low < high for low, high in value.box) or not bool(
+            value.inside(*_spread(value.box)).any()
+        ):
+            raise ValueError(f"the domain is empty: no point is inside {value}")
+        places = (len(found), len(found) + 1)
+        found |= dict(zip(key, value.box, strict=True))
+        within = Within((str(key[0]), str(key[1])), places, value)
+    if within is not None and AROUND in found:
+        raise ValueError(f"no coordinate can have the name {AROUND!r} where there is a shape")
+    return found, within
+
+
+def _spread(box: tuple[tuple[float, float], tuple[float, float]]) -> list[Tensor]:
+    """4,096 points of a box."""
+    share = torch.quasirandom.SobolEngine(2, scramble=True, seed=6).draw(4096, dtype=torch.float64)
+    return [low + (high - low) * share[:, place] for place, (low, high) in enumerate(box)]
 
 
 def _ranges(domain: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:

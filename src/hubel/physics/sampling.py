@@ -15,12 +15,23 @@ from torch import Tensor
 from hubel.core.random import key, torch_generator
 
 CANDIDATES = 3
+Inside = Callable[[Tensor], Tensor | None]
+
+
+def everywhere(points: Tensor) -> None:
+    """What `Problem.inside` answers of points [N, D] where the domain is a box: there is nothing to choose."""
+    return None
 
 
 def sobol(
-    region: Mapping[str, tuple[float, float]], num: int, seed: int, purpose: str, round: int = 0
+    region: Mapping[str, tuple[float, float]],
+    num: int,
+    seed: int,
+    purpose: str,
+    round: int = 0,
+    inside: Inside = everywhere,
 ) -> Tensor:
-    """Scrambled Sobol points [num, D] in a box.
+    """Scrambled Sobol points [num, D] in a box, of those that are `inside`.
 
     >>> points = sobol({"t": (0, 1), "x": (-1, 1)}, 256, 0, "doctest")
     >>> points.shape, points.mean(0).abs().round(decimals=1).tolist()
@@ -29,10 +40,14 @@ def sobol(
     engine = torch.quasirandom.SobolEngine(
         len(region), scramble=True, seed=key(seed, purpose, 0, round) % 2**31
     )
-    share = engine.draw(num, dtype=torch.float64)
     low = torch.tensor([ends[0] for ends in region.values()], dtype=torch.float64)
     high = torch.tensor([ends[1] for ends in region.values()], dtype=torch.float64)
-    return low + (high - low) * share
+    found = torch.empty(0, len(region), dtype=torch.float64)
+    while len(found) < num:
+        points = low + (high - low) * engine.draw(num, dtype=torch.float64)
+        chosen = inside(points)
+        found = torch.cat([found, points if chosen is None else points[chosen]])
+    return found[:num]
 
 
 def drawn(
@@ -41,9 +56,10 @@ def drawn(
     seed: int,
     round: int,
     residual: Callable[[Tensor], Tensor],
+    inside: Inside = everywhere,
 ) -> Tensor:
     """Points [num, D] for a round; `residual` answers |r| [N] at points [N, D]."""
-    candidates = sobol(region, CANDIDATES * num, seed, "points", round)
+    candidates = sobol(region, CANDIDATES * num, seed, "points", round, inside)
     size = residual(candidates)
     weight = size / size.mean().clamp_min(1e-300) + 1
     uniform = torch.rand(

@@ -61,7 +61,7 @@ def jumps(problem: Problem) -> list[str]:
 def kinks(problem: Problem) -> list[str]:
     """Where initial values have another slope at the end of a period than at its beginning, in words.
 
-    The equation would take such a kink away; what holds the initial values exactly keeps it. Only equations of second order or more in that
+    The equation takes such a kink away at once; what holds the initial values exactly would keep it, so they are learnt. Only equations of second order or more in that
     coordinate are asked.
 
     >>> bowl = Problem(lambda u: u.t - u.xx, domain=dict(t=(0, 1), x=(-1, 1)), initial=lambda x: x**2, boundary={"x": "periodic"})

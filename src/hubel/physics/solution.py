@@ -21,6 +21,7 @@ from hubel.physics.problem import Problem
 from hubel.physics.unknown import Found
 
 BLOCK = 4096  # points that are evaluated at once
+ON_BOUNDARY = 1e-9  # of the width of a shape: what is farther out is outside
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +42,8 @@ class Record:
 class Solution:
     """A solution `u`, called as a function: `solution(t=0.5, x=0.1)`, `solution.u(...)`, `solution.u.x(...)`, `solution.u.d("radius", 2)(...)`.
 
-    Coordinates are numbers, NumPy arrays or torch tensors, which are broadcast; the answer has their shape and kind. Of several fields
-    the call answers a dict. Unknown parameters are attributes with their standard errors: `solution.nu`.
+    Coordinates are numbers, NumPy arrays or torch tensors, which are broadcast; the answer has their shape and kind, and is NaN outside of a
+    domain that is no box. Of several fields the call answers a dict. Unknown parameters are attributes with their standard errors: `solution.nu`.
 
     `estimate` is the estimated relative L2 error over the domain (None where nothing could be estimated), `reached` whether it is below
     `tol`, `stopped` why the solver ended ("tolerance", "time", "stagnation", "rounding", "data", "interrupted"), `limit` what limits the error, in words.
@@ -105,7 +106,8 @@ class Solution:
             with torch.no_grad():
                 series = self.ansatz.series(prepared)
                 found.append(self.problem.residuals(series, jet, prepared.coordinates, unknowns))
-        return [answer(torch.cat(parts).view(shape)) for parts in zip(*found, strict=True)]
+        inside = self.problem.inside(points)
+        return [answer(_only(torch.cat(parts), inside).view(shape)) for parts in zip(*found, strict=True)]
 
     def solver_state(self) -> dict[str, Any]:
         """The state of the solver, as `solve(..., state=...)` takes it to go on: `{"tensors": {name: Tensor}, "numbers": json-able dict}`."""
@@ -223,7 +225,14 @@ class FieldOf:
                 series = ansatz.series(ansatz.prepare(block, jet))
             values = [series[part][jet.places[index]] * jet.factorials[jet.places[index]] for part in parts]
             found.append(torch.complex(*values) if len(values) == 2 else values[0])
-        return answer(torch.cat(found).view(shape))
+        within = problem.conditions.within
+        there = None if within is None else within.distance(*points.t()) > -ON_BOUNDARY
+        return answer(_only(torch.cat(found), there).view(shape))
+
+
+def _only(values: Tensor, there: Tensor | None) -> Tensor:
+    """The values [N] where the domain is, NaN elsewhere."""
+    return values if there is None else torch.where(there, values, torch.nan)
 
 
 def _points(problem: Problem, coordinates: Mapping[str, Any]) -> tuple[Tensor, torch.Size, Any]:

@@ -29,6 +29,7 @@ from hubel.physics.parts import equation, learnt_conditions, of_data, residual_s
 from hubel.physics.problem import Problem
 from hubel.physics.quasi_newton import LARGEST_DENSE, LimitedMemory, SelfScaledBroyden
 from hubel.physics.sampling import drawn, sobol
+from hubel.physics.smoothness import kinks
 from hubel.physics.solution import Record, Solution
 from hubel.physics.system import Part, System, prepared_blocks, sizes_of
 from hubel.physics.watch import Watch
@@ -56,8 +57,8 @@ def solve(
     tol: float = 1e-4,
     seed: int = 0,
     seconds: float | None = None,
-    width: int = 12,
-    depth: int = 3,
+    width: int = 10,
+    depth: int = 4,
     method: Method | None = None,
     exact: bool = True,
     points: int | None = None,
@@ -71,7 +72,7 @@ def solve(
     `data` is a table (a mapping of columns, or a DataFrame) with a column for every coordinate and for one field or more; with unknowns the
     work ends when their relative standard errors are below `tol`, or the data tell no more. `seconds` limits the time. `width` and `depth` are the network's at the beginning. `method` is `LevenbergMarquardt()`, `SelfScaledBroyden()` or
     `LimitedMemory()`; by default the first one that the size of the network allows. Where not `exact`, values at the faces are learnt as
-    well. `points` fixes the number of points, which are then drawn once and stay. `progress(iteration, loss, estimate, seconds)` is called after every
+    well. So they are where the beginning has a kink that the equation takes away. `points` fixes the number of points, which are then drawn once and stay. `progress(iteration, loss, estimate, seconds)` is called after every
     iteration, `save(state)` every `save_every` seconds, with what `state=` takes to go on as if nothing had happened. A Ctrl-C ends the
     work and answers what was reached, `stopped="interrupted"`.
 
@@ -132,8 +133,8 @@ class Solver:
         data: Any = None,
         tol: float = 1e-4,
         seed: int = 0,
-        width: int = 12,
-        depth: int = 3,
+        width: int = 10,
+        depth: int = 4,
         method: Method | None = None,
         exact: bool = True,
         points: int | None = None,
@@ -158,7 +159,16 @@ class Solver:
             raise ValueError(f"without data the solution is not determined: {text}")
         if not exact and any(len(values) > 1 for values in problem.conditions.initial.values()):
             raise ValueError("an initial speed can only be fulfilled exactly: leave out exact=False")
+        if not exact and problem.conditions.around:
+            raise ValueError("values around a shape can only be fulfilled exactly: leave out exact=False")
         mirror = mirror_of(problem) if self.observed is None and exact else None
+        if (
+            exact
+            and self.observed is None
+            and kinks(problem)
+            and not any(len(values) > 1 for values in problem.conditions.initial.values())
+        ):  # exact values would keep what the equation takes away
+            exact, mirror = False, None if mirror is not None and mirror.continues else mirror
         scales = scales_of(problem)
         if self.observed is not None:
             scales |= self.observed.scales
@@ -266,7 +276,9 @@ class Solver:
         """What depends on the network's shape and not on its weights."""
         jet = self.problem.jet
         self.checked = prepared_blocks(
-            self.ansatz, sobol(self.ansatz.region, CHECKED, self.seed, "checked"), jet
+            self.ansatz,
+            sobol(self.ansatz.region, CHECKED, self.seed, "checked", inside=self.problem.inside),
+            jet,
         )
         self.faces = tuple(learnt_conditions(self.ansatz, FACE, self.seed).values())
 
@@ -282,7 +294,9 @@ class Solver:
                 return
 
         if self.fixed is not None:
-            self.points = sobol(self.ansatz.region, self.fixed, self.seed, "points")
+            self.points = sobol(
+                self.ansatz.region, self.fixed, self.seed, "points", inside=self.problem.inside
+            )
         else:
             self.points = drawn(
                 self.ansatz.region,
@@ -290,6 +304,7 @@ class Solver:
                 self.seed,
                 self.round,
                 lambda points: residual_sizes(self.ansatz, self.theta, points, self.sizes),
+                self.problem.inside,
             )
         self.round += 1
         self.until = self.iteration + (ROUND if self.observed is None else DATA_ROUND)

@@ -342,6 +342,8 @@ def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         f"{name} from {low:g} to {high:g}" for name, (low, high) in about["problem"]["ranges"].items()
     )
     facts.append(("domain", ranges))
+    if within := about["problem"].get("within"):
+        facts.append(("within", str(within)))
     numbers = [
         f"{name} = {value:g}" for name, value in about["problem"]["parameters"].items() if value is not None
     ]

@@ -202,7 +202,7 @@ def _work(job: Job, solver: Solver, display: Display) -> Solution:
 def _honest(solution: Solution) -> Solution:
     """Without an estimate where given values jump: the residual, from which it is made, knows nothing of jumps."""
     kept = [
-        f"{sentence}. The network keeps it, which the estimate does not know"
+        f"{sentence}. The equation takes it away at once: the beginning is learnt, and does not hold exactly"
         for sentence in kinks(solution.problem)
     ]
     solution = replace(solution, warnings=(*solution.warnings, *kept))
@@ -358,6 +358,7 @@ def _about(folder: Path, what: Posed, asked: Mapping[str, Any]) -> dict[str, Any
             "fields": list(problem.fields),
             "time": problem.time,
             "ranges": {name: list(ends) for name, ends in problem.ranges.items()},
+            "within": None if problem.conditions.within is None else str(problem.conditions.within.shape),
             "parameters": {
                 name: None if name in problem.unknowns else float(value)  # type: ignore[arg-type]
                 for name, value in problem.parameters.items()
@@ -376,6 +377,8 @@ def _show(display: Display, what: Posed, asked: Mapping[str, Any], table: Any, s
     rows["domain"] = ", ".join(
         f"{name} from {low:g} to {high:g}" for name, (low, high) in problem.ranges.items()
     )
+    if problem.conditions.within is not None:
+        rows["within"] = str(problem.conditions.within.shape)
     rows["fields"] = ", ".join(
         f"{name} (complex)" if name in problem.complex else name for name in problem.fields
     )
@@ -392,7 +395,9 @@ def _show(display: Display, what: Posed, asked: Mapping[str, Any], table: Any, s
         rows["reference"] = equation.reference.how
     rows["asked"] = f"a relative error of {asked['tol']:.1g} within {choices.duration(asked['budget'])}"
     if found := kinks(problem):
-        rows["note"] = f"{'; '.join(found)}. The network keeps it, which the estimate does not know"
+        rows["note"] = (
+            f"{'; '.join(found)}. The equation takes it away at once: the beginning is learnt, and does not hold exactly"
+        )
     if found := jumps(problem):
         rows["warning"] = (
             f"{'; '.join(found)}. A network is smooth: the error of what it finds can not be estimated"
