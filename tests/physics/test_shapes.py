@@ -9,6 +9,13 @@ from hubel.physics import Problem, shapes, solve
 from hubel.physics.ansatz import Ansatz, inputs_of, scales_of
 from hubel.physics.jets import Jet
 from hubel.physics.network import SmallNetwork
+from hubel.physics.parts import equation
+from hubel.physics.system import System
+
+
+def residual(u):
+    return u.xx + u.yy + 1
+
 
 CORNERS = [(0, 0), (1, 0), (1, -1), (-1, -1), (-1, 1), (0, 1)]
 EVERY = {
@@ -102,6 +109,19 @@ def test_a_side_ends_where_it_ends():
     assert bool((EVERY["polygon"].distance(x, y)[inside] > 0.2 * away[inside]).all())
 
 
+def test_residuals_weigh_less_near_the_boundary():
+    problem = Problem(residual, domain={("x", "y"): EVERY["polygon"]}, boundary={"around": 0.0})
+    ansatz = Ansatz(problem, SmallNetwork(2, 1, width=4, depth=2, seed=3), None, scales_of(problem))
+    points = torch.tensor([[-0.5, -0.5], [-0.5, -0.999]], dtype=torch.float64)
+    theta = ansatz.network.weights()
+    rows = System(ansatz, [equation(ansatz, points, (1.0,))]).residuals(theta) * 2**0.5
+    prepared = ansatz.prepare(points, problem.jet)
+    plain = problem.residuals(ansatz.series(prepared), problem.jet, prepared.coordinates, {})[0]
+    weights = 2 * EVERY["polygon"].distance(*points.t())  # 4 / width
+    assert 0.3 < weights[0] < 1 and weights[1] < 0.01
+    torch.testing.assert_close(rows, plain * weights, rtol=1e-12, atol=0)
+
+
 def test_it_is_smooth_inside():
     jet = Jet.of([(2, 0), (0, 2)])
     for shape in EVERY.values():
@@ -125,10 +145,6 @@ def test_a_membrane_on_a_disk():
     assert math.isnan(solution.u.x(x=-0.9, y=1.9)) and solution.u.x(x=2.0, y=0.0) == pytest.approx(
         -0.5, abs=1e-3
     )
-
-
-def residual(u):
-    return u.xx + u.yy + 1
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ from hubel.physics.problem import Problem
 @dataclass(frozen=True)
 class Prepared:
     """What is known of N points before the network is asked: Taylor coefficients of its features [M, F, R N] (R images of every point)
-    and of g and d [M, N] of every component (None where they are 0 and 1).
+    and of g and d [M, N] of every component (None where they are 0 and 1). `weight` [N] is what the residuals of the equation are multiplied
+    by there (None for 1).
     """
 
     jet: Jet
@@ -33,6 +34,7 @@ class Prepared:
     given: Mapping[str, Tensor | None]
     distance: Mapping[str, Tensor | None]
     coordinates: Mapping[str, Tensor]
+    weight: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.points)
@@ -92,7 +94,9 @@ class Ansatz:
                 None if bare else jet.of_function(lambda *c, n=name: self.conditions.distance(n, *c), at)
             )
         coordinates = dict(zip(self.problem.coordinates, at, strict=True))
-        return Prepared(jet, points, features, given, distance, coordinates)
+        within = self.problem.conditions.within
+        weight = None if within is None else within.distance(*at).clamp(0, 1)
+        return Prepared(jet, points, features, given, distance, coordinates, weight)
 
     def _features(self, at: list[Tensor], jet: Jet) -> tuple[Tensor, Tensor]:
         """Their Taylor coefficients [M, F, N], and the signs [F] that they take in the mirror."""

@@ -9,6 +9,10 @@ of length L, has
 f the distance to the line through it, and all sides together  1 / phi = sum of 1 / phi_i. Two shapes meet in  a + b - sqrt(a^2 + b^2)  and are joined
 in  a + b + sqrt(a^2 + b^2)  (R-functions); a difference is what one and the outside of the other have in common.
 
+At a corner phi bends without bound, and what solves an equation there often does too: residuals are multiplied by phi (1 at most), so that
+their mean square stays finite (`ansatz`). Poisson on an L, 12 s of processor time, two seeds: error 2.5e-3 and 5.8e-3 so, 6.0e-3 (one seed)
+without.
+
 V. L. Rvachev, T. I. Sheiko, Appl. Mech. Rev. 48 (1995) 151, doi:10.1115/1.3005099; N. Sukumar, A. Srivastava, Comput. Methods Appl. Mech.
 Eng. 389 (2022) 114333, doi:10.1016/j.cma.2021.114333, section 4.
 """

@@ -155,6 +155,8 @@ class System:
             found = self.ansatz.problem.residuals(
                 series, prepared.jet, prepared.coordinates, values, part.condition
             )
+            if prepared.weight is not None:
+                found = [value * prepared.weight for value in found]
         return Evaluated(found, series, others)
 
     def _rows(self, part: Part, place: int, inner: Tensor, begin: int) -> Iterator[Tensor]:
