@@ -44,6 +44,7 @@ DATA_ROUND = 12  # the same where there are data: then the weights change as wel
 ROUNDING = 1e-13  # of a scaled residual: nothing is to be gained below
 MEMORY = 30_000_000  # numbers in J: 240 MB
 WIDER = 1.3  # by which the layers of the network grow
+BEGIN, BEGIN_WITH_DATA = (10, 4), (12, 3)  # width and depth
 LARGEST = 3000  # weights; beyond, J^T J costs more than it brings
 
 
@@ -57,8 +58,8 @@ def solve(
     tol: float = 1e-4,
     seed: int = 0,
     seconds: float | None = None,
-    width: int = 10,
-    depth: int = 4,
+    width: int | None = None,
+    depth: int | None = None,
     method: Method | None = None,
     exact: bool = True,
     points: int | None = None,
@@ -70,7 +71,8 @@ def solve(
     """A network that fulfils the equation and its conditions to a relative L2 error of `tol`, as estimated; or the best that was reached.
 
     `data` is a table (a mapping of columns, or a DataFrame) with a column for every coordinate and for one field or more; with unknowns the
-    work ends when their relative standard errors are below `tol`, or the data tell no more. `seconds` limits the time. `width` and `depth` are the network's at the beginning. `method` is `LevenbergMarquardt()`, `SelfScaledBroyden()` or
+    work ends when their relative standard errors are below `tol`, or the data tell no more. `seconds` limits the time. `width` and `depth` are the network's at the beginning: 10 and 4,
+    with data 12 and 3. `method` is `LevenbergMarquardt()`, `SelfScaledBroyden()` or
     `LimitedMemory()`; by default the first one that the size of the network allows. Where not `exact`, values at the faces are learnt as
     well. So they are where the beginning has a kink that the equation takes away. `points` fixes the number of points, which are then drawn once and stay. `progress(iteration, loss, estimate, seconds)` is called after every
     iteration, `save(state)` every `save_every` seconds, with what `state=` takes to go on as if nothing had happened. A Ctrl-C ends the
@@ -133,8 +135,8 @@ class Solver:
         data: Any = None,
         tol: float = 1e-4,
         seed: int = 0,
-        width: int = 10,
-        depth: int = 4,
+        width: int | None = None,
+        depth: int | None = None,
         method: Method | None = None,
         exact: bool = True,
         points: int | None = None,
@@ -142,6 +144,8 @@ class Solver:
     ):
         if isinstance(tol, bool) or not isinstance(tol, (int, float)) or not 0 < tol < 1:
             raise ValueError(f"tol is {tol!r}; expected a relative error between 0 and 1, such as 1e-4")
+        begin = BEGIN if data is None else BEGIN_WITH_DATA
+        width, depth = begin[0] if width is None else width, begin[1] if depth is None else depth
         for name, value in {
             "width": width,
             "depth": depth,
