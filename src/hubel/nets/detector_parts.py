@@ -142,6 +142,7 @@ def body_of(
         return Body(inputs[0], width, strides)
     if isinstance(backbone, Mapping):
         backbone = rebuild_net(str(backbone["name"]), dict(backbone["arguments"]))
+    assert isinstance(backbone, nn.Module)
     return ClassifierBody(backbone, inputs, strides)
 
 
@@ -187,6 +188,7 @@ class Tower(nn.Module):
         self.body = nn.Sequential(*(ConvNormAct(channels, channels) for _ in range(depth)))
         self.last = nn.Conv2d(channels, outputs, 1)
         nn.init.normal_(self.last.weight, std=0.01)
+        assert self.last.bias is not None
         nn.init.constant_(self.last.bias, bias)
 
     def forward(self, x: Tensor) -> Tensor:
