@@ -1,12 +1,11 @@
-"""Detectors: the default of `hubel.fit` on scenes with exact truth, on few simulated light echoes, and beside the others of the series.
+"""The default detector of `hubel.fit` on scenes with exact truth, and on few simulated light echoes (the others: detectors.py).
 
-    python benchmarks/detection.py [--parts scenes echoes series speed] [--seeds 0 1 2 3 4]
+    python benchmarks/detection.py [--parts scenes echoes speed] [--seeds 0 1 2 3 4]
 
 scenes  the built-in fashion-scenes (2,000 pictures of 128²), default settings: average precision on the test scenes, and on the same pieces
         over another family of textures; seconds of training
 echoes  the built-in light-echoes: 19 fields to learn from; precision at a recall of 70 % by an overlap of more than a half, and by the looser
         rule of any overlap (IoP > 0), median over the seeds
-series  detectors of one body and as many epochs on fashion-scenes, beside the default
 speed   one picture of 640² through the default detector, as it is and compiled
 """
 
@@ -29,8 +28,7 @@ from hubel import metrics, nets
 from hubel.objectives.detection import detections_of, truths_of
 
 HALF, COCO = "AP50[all-point]", "AP[coco]"
-PARTS = ("scenes", "echoes", "series", "speed")
-SERIES = ("anchor_free", "yolo_v3", "yolo", "faster_rcnn")
+PARTS = ("scenes", "echoes", "speed")
 
 
 def main() -> None:
@@ -38,7 +36,7 @@ def main() -> None:
     machine, rows, targets, notes = Machine(), [], [], []
     for part in given.parts:
         say(part)
-        found = {"scenes": scenes, "echoes": echoes, "series": series, "speed": speed}[part](given)
+        found = {"scenes": scenes, "echoes": echoes, "speed": speed}[part](given)
         rows += found[0]
         targets += found[1]
         notes += found[2]
@@ -129,37 +127,6 @@ def echoes(given: argparse.Namespace) -> Found:
     )
 
 
-def series(given: argparse.Namespace) -> Found:
-    """The detectors that are networks, with one body and as many epochs."""
-    rows, notes, half = [], [], {}
-    for name in SERIES:
-        with tempfile.TemporaryDirectory() as folder:
-            data = _some(hubel.data.load("fashion-scenes"), given)
-            recipe = _recipe(given, given.seeds[0])
-            recipe = recipe if given.quick else replace(recipe, epochs=given.epochs)
-            run = hubel.fit(
-                data, net=getattr(nets, name), recipe=recipe, out=Path(folder) / "run", quiet=True
-            )
-            half[name] = run.test[HALF]["value"]
-            rows.append(row(f"{name}: {HALF}", Spread.of([half[name]]), ""))
-            rows.append(row(f"{name}: {COCO}", Spread.of([run.test[COCO]["value"]]), ""))
-            rows.append(row(f"{name}: training", Spread.of([run.about["seconds"]]), "s"))
-            one, times = np.asarray(data.inputs[:1]), []
-            for _ in range(6):
-                start = time.perf_counter()
-                run.predict(one)
-                times.append(time.perf_counter() - start)
-            rows.append(row(f"{name}: one picture", Spread.of([1000 * t for t in times[1:]]), "ms"))
-            say(f"  {name}: {HALF} {half[name]:.3f}, {run.about['seconds']:.0f} s")
-    apart = abs(half["faster_rcnn"] - half["yolo_v3"])
-    told = f"{half['faster_rcnn']:.3f} and {half['yolo_v3']:.3f}"
-    return (
-        rows,
-        [target("Faster R-CNN and YOLO (with anchors) within 0.05 in AP50", told, apart <= 0.05)],
-        notes,
-    )
-
-
 def speed(given: argparse.Namespace) -> Found:
     """One picture of 640² through the default detector, and what follows it."""
     side = 128 if given.quick else 640
@@ -198,7 +165,6 @@ def _recipe(given: argparse.Namespace, seed: int) -> hubel.Recipe:
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--epochs", type=int, default=15, help="of the series")
 
 
 if __name__ == "__main__":
