@@ -132,8 +132,9 @@ def colour_of(number: int) -> str:
 
 def _rows(evidence: Evidence, name: str) -> np.ndarray | None:
     found = evidence.arrays.get(name)
-    usable = found is not None and found.ndim == 3 and found.shape[2] == COLUMNS and found.dtype.kind == "f"
-    return found if usable and np.isfinite(found).all() else None
+    if found is None or found.ndim != 3 or found.shape[2] != COLUMNS or found.dtype.kind != "f":
+        return None
+    return found if np.isfinite(found).all() else None
 
 
 def _cards(evidence: Evidence, budget: int) -> dict[str, Any] | None:
