@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from hubel.data.dataset import Dataset
+from hubel.data.digests import SIZE, digests_of
+from hubel.data.rows import Rows
 from hubel.data.splits import SplitRows
 
 PIECE = 1_000_000
@@ -52,8 +55,8 @@ def duplicates(data: Dataset, rows: SplitRows) -> Duplicates:
     part = np.full(len(data), -1, dtype=np.int8)
     for k, name in enumerate(("train", "validation", "test")):
         part[getattr(rows, name)] = k
-    used = _suspects(data.digests, part >= 0)
-    _, kind, counts = np.unique(data.digests[used], return_inverse=True, return_counts=True)
+    used = _suspects(data.keys(), part >= 0)
+    kind, counts = _kinds(data.inputs, used)
     repeated = np.flatnonzero(counts[kind] > 1)  # positions in `used`
     order = repeated[np.argsort(kind[repeated], kind="stable")]
     sets = np.split(used[order], np.flatnonzero(np.diff(kind[order])) + 1) if len(order) else []
@@ -80,22 +83,38 @@ def duplicates(data: Dataset, rows: SplitRows) -> Duplicates:
     )
 
 
-def _suspects(digests: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """The `used` [N] rows of which the first 8 bytes of the digest occur twice: among them are all duplicates.
+def _suspects(keys: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """The `used` [N] rows whose `keys` [N] (uint64) occur twice: among them are all duplicates.
 
-    Sorting 8 bytes an example takes a tenth of the memory that sorting whole digests with their places takes.
+    The keys are sorted in parts, of those that begin with the same bits: sorting all of them would take as much memory again.
     """
-    keys = np.ascontiguousarray(digests).view(np.uint64)[::2]
-    ordered = np.sort(keys[used])
-    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    pieces = [slice(start, start + PIECE) for start in range(0, len(keys), PIECE)]
+    bits = min(3, (len(pieces) - 1).bit_length())
+    found = []
+    for first in range(2**bits):
+        some = np.concatenate([_beginning(keys[piece][used[piece]], first, bits) for piece in pieces])
+        some.sort()
+        found.append(np.unique(some[1:][some[1:] == some[:-1]]))
+    repeated = np.concatenate(found)  # in order, as their first bits are
     if not len(repeated):
         return np.empty(0, dtype=np.int64)
     found = []
-    for start in range(0, len(keys), PIECE):
-        some = keys[start : start + PIECE]
-        place = np.searchsorted(repeated, some).clip(max=len(repeated) - 1)
-        found.append(start + np.flatnonzero((repeated[place] == some) & used[start : start + PIECE]))
+    for piece in pieces:
+        place = np.searchsorted(repeated, keys[piece]).clip(max=len(repeated) - 1)
+        found.append(piece.start + np.flatnonzero((repeated[place] == keys[piece]) & used[piece]))
     return np.concatenate(found)
+
+
+def _beginning(keys: np.ndarray, first: int, bits: int) -> np.ndarray:
+    """The keys whose first bits are the number `first`."""
+    return keys if bits == 0 else keys[keys >> np.uint64(64 - bits) == first]
+
+
+def _kinds(inputs: Any, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A number for each of these rows, equal where the stored values are, and how many rows have each number."""
+    digests = np.concatenate([np.empty(0, f"V{SIZE}"), *digests_of(Rows(inputs, rows))])
+    _, kind, counts = np.unique(digests, return_inverse=True, return_counts=True)
+    return kind, counts
 
 
 def without_leaks(data: Dataset, rows: SplitRows) -> SplitRows:
@@ -109,6 +128,15 @@ def without_leaks(data: Dataset, rows: SplitRows) -> SplitRows:
         test=rows.test,
         how=f"{rows.how}; {len(leaked):,} duplicates of validation or test examples left out of train",
     )
+
+
+def num_kinds(data: Dataset, rows: np.ndarray) -> int:
+    """How many different examples there are among these rows.
+
+    >>> num_kinds(Dataset(inputs=np.array([[1], [2], [2]]), targets=np.array([0, 1, 1]), classes=("a", "b")), np.arange(3))
+    2
+    """
+    return len(_kinds(data.inputs, rows)[1])
 
 
 def _name(data: Dataset, row: int) -> str:
