@@ -294,7 +294,7 @@ class Dataset:
         for some in digests_of(self.inputs):
             digest.update(some.view(np.uint8).data)
             if keys is not None:
-                keys[done : done + len(some)] = some.view(np.uint64)[::2]
+                keys[done : done + len(some)] = some.view(">u8")[::2]  # ordered as the digests are
                 done += len(some)
         for value in (None if self.is_its_own_target else self.targets, self.weights, self.lengths):
             for some in () if value is None else pieces_of(value):
