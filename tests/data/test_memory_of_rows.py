@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from hubel.data import Dataset, SplitRows, assign_parts, from_table, storage
+from hubel.data import Dataset, assign_parts, from_table, storage
 from hubel.data import batches as batches_of
 from hubel.data import levels as levels_of
-from hubel.data import splits as splits_of
 from hubel.data.batches import Batches
 from hubel.data.duplicates import duplicates
 from hubel.data.preprocessing import scaling_of

@@ -301,8 +301,8 @@ class Dataset:
                 told = some.astype(targets, copy=False) if value is self.targets else some
                 digest.update(told.reshape(-1).view(np.uint8).data)
         for value in (self.groups, self.part):
-            if value is not None:
-                digest.update("\x1f".join(map(str, value.tolist())).encode())
+            for place, some in enumerate(() if value is None else pieces_of(value)):
+                digest.update(("\x1f" * (place > 0) + "\x1f".join(map(str, some.tolist()))).encode())
         return digest.hexdigest()
 
     @property

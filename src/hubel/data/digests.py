@@ -30,7 +30,7 @@ def digests_of(inputs: Any) -> Iterator[np.ndarray]:
     """
     digest = hashlib.blake2b
     for some in pieces_of(inputs):
-        stored = memoryview(some.reshape(-1).view(np.uint8))
+        stored = some.reshape(-1).view(np.uint8).data
         size = len(stored) // len(some)
         ends = range(0, size * len(some), size) if size else [0] * len(some)
         found = b"".join([digest(stored[k : k + size], digest_size=SIZE).digest() for k in ends])

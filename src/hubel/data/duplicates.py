@@ -71,7 +71,8 @@ def duplicates(data: Dataset, rows: SplitRows) -> Duplicates:
             across[a, b] += int(counts[counts[:, j] > 0, i].sum())
         within += int(np.maximum(counts[:, 0] - 1, 0).sum())
         conflicting += _num_conflicting(data, members, number)
-        leaked.append(members[(where == 0) & (counts[:, 1:] > 0).any(axis=1)[number]])
+        beyond_train = counts[:, 1:].sum(axis=1) > 0
+        leaked.append(members[(where == 0) & beyond_train[number]])
         in_several = (counts > 0).sum(axis=1) > 1
         starts = np.searchsorted(number, np.arange(len(counts) + 1))
         for named, chosen in ((shared, in_several), (others, ~in_several)):
