@@ -81,7 +81,7 @@ def test_answers_are_written_to_a_file_as_they_come(tmp_path):
     )
     assert many < 2 * few < (tmp_path / "10000.jsonl").stat().st_size
     assert [json.loads(line) for line in (tmp_path / "500.jsonl").read_text("utf-8").splitlines()] == list(
-        rows(1_000)
+        rows(500)
     )
     answers.write(rows(2), as_json=False, out=tmp_path / "a.csv")
     assert (tmp_path / "a.csv").read_bytes().startswith(b"file,class,probability")
