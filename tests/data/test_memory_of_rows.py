@@ -196,15 +196,25 @@ def test_words_of_a_long_column_are_looked_at_once():
     assert np.array_equal(found, values, equal_nan=True) and at == places and len(at) == 90
 
 
-@pytest.mark.parametrize("whole", [True, False])
-def test_levels_and_places_are_those_of_a_sort(whole, monkeypatch):
+@pytest.mark.parametrize(("whole", "most"), [(True, 200), (True, 5), (False, 200)])
+def test_levels_and_places_are_those_of_a_sort(whole, most, monkeypatch):
     monkeypatch.setattr(levels_of, "PIECE", 7)
+    monkeypatch.setattr(levels_of, "MOST", most)
     values = np.random.default_rng(1).integers(-3, 9, 60) if whole else np.array([True, False] * 20)
     levels, places = np.unique(values, return_inverse=True)
     found, counts = levels_of.levels_of(values)
     assert found.dtype == values.dtype and np.array_equal(found, levels)
     assert counts.tolist() == np.bincount(places).tolist()
     assert np.array_equal(read_targets(values).values, places)
+
+
+def test_a_column_of_different_whole_numbers_makes_no_object_for_each(in_pieces, monkeypatch):
+    monkeypatch.setattr(levels_of, "MOST", 1_000)
+    values = np.random.default_rng(0).permutation(MANY)
+    with taken() as memory:
+        found, counts = levels_of.levels_of(values)
+    assert len(found) == MANY and (counts == 1).all()
+    assert memory.most < 40 * MANY
 
 
 def test_the_limit_of_any_control_group_counts(tmp_path, monkeypatch):

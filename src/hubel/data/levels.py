@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 PIECE = 1_000_000  # entries that are looked at together
+MOST = 200_000  # different values up to which they are collected piece by piece
 
 
 def levels_of(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -20,6 +21,8 @@ def levels_of(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         found = np.unique(values[start : start + PIECE], return_counts=True)
         for level, count in zip(*(part.tolist() for part in found), strict=True):
             counts[level] = counts.get(level, 0) + count
+        if len(counts) > MOST:  # a sort of all takes less memory than a Python object each
+            return np.unique(values, return_counts=True)
     levels = sorted(counts)
     return np.array(levels, values.dtype), np.array([counts[level] for level in levels], np.int64)
 

@@ -74,7 +74,9 @@ def r2(targets, values, *, groups=None, level: float = 0.95, seed: int = 0) -> I
     np.square(errors, out=errors)
     width = targets.shape[1]
     centred = columns[:, width : 2 * width]
-    np.subtract(targets, targets.mean(axis=0), out=centred)  # for the rounding: the statistic does not depend on it
+    np.subtract(
+        targets, targets.mean(axis=0), out=centred
+    )  # for the rounding: the statistic does not depend on it
     np.square(centred, out=columns[:, 2 * width : 3 * width])
 
     def statistic(sums: np.ndarray) -> np.ndarray:
@@ -109,9 +111,7 @@ def coverage(targets, values, uncertainties, *, share: float, groups=None, level
     return mean(inside.mean(axis=1), groups=groups, level=level)
 
 
-def _with_count(
-    values: np.ndarray, targets: np.ndarray, *, more: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
+def _with_count(values: np.ndarray, targets: np.ndarray, *, more: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Columns [N, (1 + more) K + 1] of which the last are ones, and the first K of them, filled with values - targets."""
     width = targets.shape[1]
     columns = np.ones((len(targets), (1 + more) * width + 1))
