@@ -115,8 +115,8 @@ def in_larger(pieces: Pieces) -> Pieces:
     """The same scores and targets in pieces of about `LARGER` scores, the last of which may be smaller.
 
     >>> import torch
-    >>> [len(scores) for scores, _ in in_larger([(torch.zeros(5, LARGER // 10), torch.zeros(5))] * 5)]
-    [10, 10, 5]
+    >>> [len(scores) for scores, _ in in_larger([(torch.zeros(4, LARGER // 8), torch.zeros(4))] * 5)]
+    [8, 8, 4]
     """
     held: list[tuple[Tensor, Tensor]] = []
     count = 0
