@@ -144,7 +144,7 @@ def expected_calibration_error(
     """
     normal_quantile(level)
     confidence, right, number = _binned(targets, probabilities, bins)
-    gaps, count = right - confidence, len(confidence)
+    count, gaps = len(confidence), np.subtract(right, confidence, out=confidence)
     observed = np.bincount(number, gaps) / count
     value = float(np.abs(observed).sum())
     generator = numpy_generator(seed, "calibration")
@@ -190,4 +190,6 @@ def _binned(targets, probabilities, bins: int) -> tuple[np.ndarray, np.ndarray, 
     for rows in pieces_of(len(confidence)):
         number[rows] = np.searchsorted(starts, confidence[rows], side="right")
     filled = np.bincount(number, minlength=len(starts) + 1) > 0
-    return confidence, right, (np.cumsum(filled) - 1)[number]
+    for rows in pieces_of(len(confidence)):
+        number[rows] = (np.cumsum(filled) - 1)[number[rows]]
+    return confidence, right, number

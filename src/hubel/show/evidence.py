@@ -106,7 +106,7 @@ class Evidence:
     def predicted(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Targets and values of the scored part, where both are recorded and usable; None elsewhere.
 
-        Each is [N] of class numbers (int64), [N, K] of yes/no labels (booleans), or [N, K] of real values (float64).
+        Each is [N] of class numbers (int64, or int32 where they are stored so), [N, K] of yes/no labels (booleans), or [N, K] of real values (float64).
         """
         targets, values = self.arrays.get("targets"), self.arrays.get("values")
         if self.kind in ("itself", "masks", "boxes"):
@@ -119,7 +119,7 @@ class Evidence:
             targets, values = targets.ravel(), values.ravel()
             if len(targets) != len(values) or not _are_numbers_of(self.classes, targets, values):
                 return None
-            return targets.astype(np.int64, copy=False), values.astype(np.int64, copy=False)
+            return _whole(targets), _whole(values)
         if self.kind == "labels":
             if targets.shape != values.shape or targets.shape[1] != len(self.classes):
                 return None
@@ -346,6 +346,10 @@ def _read_arrays(path: Path, problems: list[str]) -> dict[str, np.ndarray]:
     except (OSError, ValueError) as error:
         problems.append(f"predictions.npz could not be read: {error}.")
     return arrays
+
+
+def _whole(numbers: np.ndarray) -> np.ndarray:
+    return numbers if numbers.dtype == np.int32 else numbers.astype(np.int64, copy=False)
 
 
 def _are_numbers_of(classes: tuple[str, ...], *arrays: np.ndarray) -> bool:

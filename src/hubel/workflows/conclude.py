@@ -77,6 +77,7 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
             naive, best = naive_scores(setting.prepared.part("train"), part, prediction)
             about |= {"naive": naive} if naive else {}
             write_predictions(folder, part, prediction, entering(training), best)
+        del prediction  # the page reads what was written
     if isinstance(objective, NextSymbol) and objective.alphabet is not None:
         about["written"] = text_of_its_own(setting, training, objective)
     folders.update(

@@ -62,7 +62,8 @@ def samples_of(net: Generator, scaling: Preprocessing, num: int, seed: int) -> n
 
 def ids_of(part: Dataset) -> np.ndarray:
     """What the examples are called [N]: the numbers of their rows in a table, from 1, and their places, from 0, where they have no name."""
-    return np.arange(len(part)) if part.ids is None else np.asarray(part.ids)
+    ids = np.arange(len(part)) if part.ids is None else np.asarray(part.ids)
+    return ids.astype(np.int32) if ids.dtype.kind in "iu" and ids.max(initial=0) < 2**31 else ids
 
 
 def shown_of(
