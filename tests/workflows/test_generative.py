@@ -411,8 +411,7 @@ class TestCommands:
         page = Page(page_of(place / "stars")).text
         assert "Rows, and what the network gives back of them" in page and "T (K)" in page and "heavy" in page
         with np.load(place / "stars" / "predictions.npz") as stored:
-            rows = [f"row {k + 1}" for k in run.split["test"]]
-            assert stored["ids"].tolist() == rows
+            assert stored["ids"].tolist() == (run.split["test"] + 1).tolist()  # rows are counted from 1
             assert stored["entering_names"].tolist() == ["mass", "T", "noise"]
         assert self.command("sample", place / "stars", "-o", place / "s.npz") == 1
         (place / "gap.csv").write_text("mass [Msun],T (K),noise\n1,,3\n")

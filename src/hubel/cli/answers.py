@@ -28,9 +28,10 @@ def write(rows: Iterable[dict[str, Any]], *, as_json: bool, out: Path | None) ->
             )  # file names in any script, whatever the system's code page
         _write_to(sys.stdout, rows, as_json)
         return
-    text = io.StringIO()
-    _write_to(text, rows, as_json)
-    files.write_text(out, text.getvalue())
+    with files.replacing(out) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        _write_to(text, rows, as_json)
+        text.detach()  # flushed; the file is closed by who opened it
 
 
 def objects(pictures: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:

@@ -24,6 +24,8 @@ from hubel.data.preprocessing import Preprocessing
 from hubel.data.rows import Rows, gather
 
 SCALED_BYTES = 2**26  # of a table, as float64, up to which all its rows are scaled at once
+PAGE = 4096  # bytes: an example that is smaller shares its part of a mapped file with others
+AHEAD_BYTES = 2**28  # of such examples that are read ahead, in the order of the file
 
 
 @dataclass(kw_only=True, eq=False)
@@ -59,7 +61,7 @@ class Batches:
         self.batch_size = min(self.batch_size, len(self.data))
         inputs: Any = self.data.inputs
         if isinstance(inputs, Rows):
-            self._base, self._rows = inputs.whole, torch.from_numpy(np.array(inputs.rows, np.int64))
+            self._base, self._rows = inputs.whole, _shared(np.asarray(inputs.rows, np.int64))
         else:
             self._base, self._rows = inputs, torch.arange(len(inputs))
         if not isinstance(self._base, np.memmap):
@@ -68,7 +70,7 @@ class Batches:
         if self.data.has_masks:
             self._masks = targets if isinstance(targets, Rows) else Rows(targets, np.arange(len(targets)))
         elif not self.data.is_its_own_target:
-            self._targets = torch.from_numpy(np.array(self.data.targets))
+            self._targets = _shared(np.asarray(self.data.targets))
         if self.data.lengths is not None:
             self._lengths = torch.from_numpy(np.array(self.data.lengths, np.int64))
         if self.data.weights is not None:
@@ -97,13 +99,25 @@ class Batches:
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
         """The shuffled, augmented batches of `epoch` (from 1), from batch number `start` (from 0) on."""
         generator = random.torch_generator(self.seed, "order", epoch)
-        order = torch.randperm(len(self.data), generator=generator)
-        size = self.batch_size
-        order = torch.cat([order, order[: self.steps_per_epoch * size - len(order)]])
-        rows = self._rows[order]
+        num, size = len(self.data), self.batch_size
+        order = torch.randperm(
+            num, generator=generator, dtype=torch.int32 if num < 2**31 else torch.int64
+        )  # the same in both
+
+        def places(first: int, steps: int) -> torch.Tensor:
+            found = order[first * size : (first + steps) * size]
+            return torch.cat([found, order[: steps * size - len(found)]]).long()
+
+        ahead, read = iter(()), 0
         for step in range(start, self.steps_per_epoch):
-            part = slice(step * size, (step + 1) * size)
-            yield self._batch(order[part], rows[part], Draw(self.seed, epoch, step, rows[part]))
+            if self._reads_ahead and step == start + read:
+                ahead = iter(())  # the memory of the last ones, before that of the next is taken
+                steps = min(max(1, read), self._steps_ahead, self.steps_per_epoch - step)
+                ahead = iter(self._gather(self._rows[places(step, steps)]).split(size))
+                read += steps
+            at = places(step, 1)
+            rows = self._rows[at]
+            yield self._batch(at, rows, Draw(self.seed, epoch, step, rows), next(ahead, None))
 
     def in_order(self, batch_size: int | None = None) -> Iterator[Batch]:
         """All examples once, in order, unchanged but for the scaling; the last batch may be smaller."""
@@ -112,13 +126,32 @@ class Batches:
             places = torch.arange(first, min(first + size, len(self.data)))
             yield self._batch(places, self._rows[places], None)
 
-    def _batch(self, places: torch.Tensor, rows: torch.Tensor, draw: Draw | None) -> Batch:
-        """The examples at these places of the part, which are these rows of the whole dataset (their `ids`)."""
+    @property
+    def _reads_ahead(self) -> bool:
+        """Whether batches are read many at a time: of a mapped table a batch alone would touch a page for each of its rows, and all pages
+        as often as there are batches.
+        """
+        return self._resident is None and self._bytes_each < PAGE
+
+    @property
+    def _bytes_each(self) -> int:
+        return max(1, self._base.nbytes // max(1, len(self._base)))
+
+    @property
+    def _steps_ahead(self) -> int:
+        return max(1, AHEAD_BYTES // (self._bytes_each * self.batch_size))
+
+    def _batch(
+        self, places: torch.Tensor, rows: torch.Tensor, draw: Draw | None, stored: torch.Tensor | None = None
+    ) -> Batch:
+        """The examples at these places of the part, which are these rows of the whole dataset (their `ids`), and what is `stored` there
+        where it was read already.
+        """
         lengths = None if self._lengths is None else self._lengths[places].to(self.device)
         if self._scaled is not None:
             stored = inputs = self._scaled.index_select(0, rows).to(self.device, non_blocking=True)
         else:
-            stored = self._gather(rows)
+            stored = self._gather(rows) if stored is None else stored.to(self.device, non_blocking=True)
             inputs = self.scaling(stored, lengths)
         if draw is not None and self.augmentation and not self.data.has_boxes:
             inputs, lengths = augmented(inputs, self.augmentation, replace(draw, lengths=lengths))
@@ -141,7 +174,10 @@ class Batches:
             return torch.from_numpy(self._masks[places.numpy()]).to(self.device, non_blocking=True)
         if self._targets is None:
             return stored
-        return self._targets.index_select(0, places).to(self.device, non_blocking=True)
+        targets = self._targets.index_select(0, places)
+        return (targets.long() if targets.dtype == torch.int32 else targets).to(
+            self.device, non_blocking=True
+        )
 
     def _gather(self, rows: torch.Tensor) -> torch.Tensor:
         if self._resident is None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from hubel.data.dataset import Dataset
+from hubel.data.dataset import PARTS, Dataset
+from hubel.data.digests import SIZE, digests_of
+from hubel.data.rows import Rows
 from hubel.data.splits import SplitRows
 
 PIECE = 1_000_000
+NAMED = 10  # sets
 PAIRS = (("train", "validation"), ("train", "test"), ("validation", "test"))
 
 
@@ -50,52 +56,90 @@ def duplicates(data: Dataset, rows: SplitRows) -> Duplicates:
     Exact duplicates: 1 of train also in test; for example row 1 = row 2.
     """
     part = np.full(len(data), -1, dtype=np.int8)
-    for k, name in enumerate(("train", "validation", "test")):
+    for k, name in enumerate(PARTS):
         part[getattr(rows, name)] = k
-    used = _suspects(data.digests, part >= 0)
-    _, kind, counts = np.unique(data.digests[used], return_inverse=True, return_counts=True)
-    repeated = np.flatnonzero(counts[kind] > 1)  # positions in `used`
-    order = repeated[np.argsort(kind[repeated], kind="stable")]
-    sets = np.split(used[order], np.flatnonzero(np.diff(kind[order])) + 1) if len(order) else []
     across = dict.fromkeys(PAIRS, 0)
-    within, conflicting, leaked = 0, 0, []
-    for members in sets:
-        parts = part[members]
+    within, conflicting = 0, 0
+    leaked, shared, others = [np.empty(0, np.int64)], [], []  # rows, and sets across parts and within one
+    for suspects in _suspects(data.keys(), part >= 0):
+        members, number = _sets(data.inputs, suspects)
+        if not len(members):
+            continue
+        where = part[members]
+        counts = np.bincount(3 * number + where, minlength=3 * (number[-1] + 1)).reshape(-1, 3)
         for (a, b), (i, j) in zip(PAIRS, ((0, 1), (0, 2), (1, 2)), strict=True):
-            if (parts == j).any():
-                across[a, b] += int((parts == i).sum())
-        within += max(0, int((parts == 0).sum()) - 1)
-        conflicting += bool((data.targets[members] != data.targets[members[0]]).any())
-        if (parts > 0).any():
-            leaked.extend(members[parts == 0].tolist())
-    first = sorted(sets, key=lambda members: len(np.unique(part[members])) == 1)[
-        :10
-    ]  # those across parts first
+            across[a, b] += int(counts[counts[:, j] > 0, i].sum())
+        within += int(np.maximum(counts[:, 0] - 1, 0).sum())
+        conflicting += _num_conflicting(data, members, number)
+        beyond_train = counts[:, 1:].sum(axis=1) > 0
+        leaked.append(members[(where == 0) & beyond_train[number]])
+        in_several = (counts > 0).sum(axis=1) > 1
+        starts = np.searchsorted(number, np.arange(len(counts) + 1))
+        for named, chosen in ((shared, in_several), (others, ~in_several)):
+            for k in np.flatnonzero(chosen)[: NAMED - len(named)]:
+                named.append(members[starts[k] : starts[k + 1]])
     return Duplicates(
         within_train=within,
         across=across,
         conflicting=conflicting,
-        ids=tuple(tuple(_name(data, row) for row in members[:5]) for members in first),
-        leaked=np.array(sorted(leaked), dtype=np.int64),
+        ids=tuple(tuple(_name(data, row) for row in one[:5]) for one in [*shared, *others][:NAMED]),
+        leaked=np.sort(np.concatenate(leaked)),
     )
 
 
-def _suspects(digests: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """The `used` [N] rows of which the first 8 bytes of the digest occur twice: among them are all duplicates.
-
-    Sorting 8 bytes an example takes a tenth of the memory that sorting whole digests with their places takes.
+def _suspects(keys: np.ndarray, used: np.ndarray) -> Iterator[np.ndarray]:
+    """The `used` [N] rows whose `keys` [N] (uint64) occur twice, among which are all duplicates: in parts, of those whose keys begin with the
+    same bits, as sorting all of them would take as much memory again.
     """
-    keys = np.ascontiguousarray(digests).view(np.uint64)[::2]
-    ordered = np.sort(keys[used])
-    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-    if not len(repeated):
-        return np.empty(0, dtype=np.int64)
-    found = []
-    for start in range(0, len(keys), PIECE):
-        some = keys[start : start + PIECE]
-        place = np.searchsorted(repeated, some).clip(max=len(repeated) - 1)
-        found.append(start + np.flatnonzero((repeated[place] == some) & used[start : start + PIECE]))
-    return np.concatenate(found)
+    pieces = [slice(start, min(start + PIECE, len(keys))) for start in range(0, len(keys), PIECE)]
+    bits = min(3, max(0, len(pieces) - 1).bit_length())
+    for first in range(2**bits):
+
+        def wanted(piece: slice, first: int = first) -> np.ndarray:
+            return used[piece] & (keys[piece] >> np.uint64(64 - bits) == first) if bits else used[piece]
+
+        some = np.concatenate([np.empty(0, np.uint64), *(keys[piece][wanted(piece)] for piece in pieces)])
+        some.sort()
+        repeated = np.unique(some[1:][some[1:] == some[:-1]])
+        del some
+        if not len(repeated):
+            continue
+        found = []
+        for piece in pieces:
+            rows = np.flatnonzero(wanted(piece))
+            place = np.searchsorted(repeated, keys[piece][rows]).clip(max=len(repeated) - 1)
+            found.append(piece.start + rows[repeated[place] == keys[piece][rows]])
+        yield np.concatenate(found)
+
+
+def _sets(inputs: Any, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of these rows those that are equal to another, set by set, and the number of the set, from 0, that each is in."""
+    kind, counts = _kinds(inputs, rows)
+    repeated = np.flatnonzero(counts[kind] > 1)
+    order = repeated[np.argsort(kind[repeated], kind="stable")]
+    return rows[order], (np.cumsum(counts > 1) - 1)[kind[order]]
+
+
+def _kinds(inputs: Any, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A number for each of these rows, equal where the stored values are, and how many rows have each number."""
+    digests = np.concatenate([np.empty(0, f"V{SIZE}"), *digests_of(Rows(inputs, rows))])
+    _, kind, counts = np.unique(digests, return_inverse=True, return_counts=True)
+    return kind, counts
+
+
+def _num_conflicting(data: Dataset, members: np.ndarray, number: np.ndarray) -> int:
+    """How many sets of equal inputs have different targets."""
+    if data.is_its_own_target:
+        return 0
+    targets: Any = data.targets
+    first = members[np.searchsorted(number, number)]  # of the same set
+    step = max(1, PIECE // max(1, math.prod(targets.shape[1:])))
+    found = [np.empty(0, np.int64)]
+    for start in range(0, len(members), step):
+        some = slice(start, start + step)
+        unlike = (targets[members[some]] != targets[first[some]]).reshape(len(members[some]), -1).any(axis=1)
+        found.append(number[some][unlike])
+    return len(np.unique(np.concatenate(found)))
 
 
 def without_leaks(data: Dataset, rows: SplitRows) -> SplitRows:
@@ -109,6 +153,15 @@ def without_leaks(data: Dataset, rows: SplitRows) -> SplitRows:
         test=rows.test,
         how=f"{rows.how}; {len(leaked):,} duplicates of validation or test examples left out of train",
     )
+
+
+def num_kinds(data: Dataset, rows: np.ndarray) -> int:
+    """How many different examples there are among these rows.
+
+    >>> num_kinds(Dataset(inputs=np.array([[1], [2], [2]]), targets=np.array([0, 1, 1]), classes=("a", "b")), np.arange(3))
+    2
+    """
+    return len(_kinds(data.inputs, rows)[1])
 
 
 def _name(data: Dataset, row: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from hubel.data.arrays import checked_weights
 from hubel.data.dataset import Dataset
 from hubel.data.itself import says_self
 from hubel.data.reading import Progress
+from hubel.data.rows import Counted
 from hubel.data.storage import room_for
 from hubel.data.table_columns import Survey, is_missing, numbers_of, text_of
 from hubel.data.table_headings import Heading, all_found, find, headings
@@ -113,7 +114,7 @@ def from_table(
     return Dataset(
         inputs=inputs,
         name=name,
-        ids=np.arange(1, num + 1),
+        ids=cast("Any", Counted(num, first=1)),
         channels=tuple(column["header"] for column in reading["columns"]),
         source=table.name,
         notes=(*table.notes, *notes, *roles.notes, *reader.remarks, *said),

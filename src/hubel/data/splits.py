@@ -17,6 +17,8 @@ import numpy as np
 from hubel.core.random import numpy_generator
 from hubel.data.boxes import rarest_objects
 from hubel.data.dataset import PARTS, Dataset
+from hubel.data.digests import pieces_of
+from hubel.data.levels import PIECE, levels_of
 from hubel.data.masks import rarest_classes
 from hubel.data.targets import is_missing
 
@@ -43,7 +45,8 @@ class SplitRows:
         digest = hashlib.sha256()
         for rows in (self.train, self.validation, self.test):
             digest.update(f"{len(rows)}:".encode())
-            digest.update(rows.astype("<i8").tobytes())
+            for some in pieces_of(rows):
+                digest.update(some.astype("<i8").tobytes())
         return digest.hexdigest()
 
     def check(self, num: int) -> None:
@@ -107,7 +110,7 @@ def assign_parts(
             raise ValueError(
                 f"{part}={share} was asked for, but the data came with a {part} part of {len(given[part]):,} examples, which is kept"
             )
-    rest = given.get("train", np.arange(len(data)))
+    rest = given["train"] if "train" in given else _numbered(len(data))
     said = [f"{part} as given" for part in PARTS if part in given and part != "train"]
     strata, by = _strata(data) if stratify else (np.zeros(len(data), dtype=np.int64), "at random")
     generator = numpy_generator(seed, "split")
@@ -116,18 +119,19 @@ def assign_parts(
         if part in given:
             continue
         wanted = _count(part, share, len(rest))
+        left = strata if len(rest) == len(strata) else strata[rest]
         if wanted == 0:
             chosen = np.zeros(len(rest), dtype=bool)
         elif numbers is not None:
-            chosen = _choose_groups(strata[rest], numbers[rest], wanted, generator)
+            chosen = _choose_groups(left, numbers[rest], wanted, generator)
         else:
-            chosen = _choose_stratified(strata[rest], wanted, generator)
+            chosen = _choose_stratified(left, wanted, generator)
         if wanted and not chosen.any():
             raise ValueError(
                 f"no class has an example to spare for the {part} part: {len(rest):,} examples are left, one of each class. Add examples, "
                 f"or ask for no {part} part ({part}=0)"
             )
-        parts[part], rest = np.sort(rest[chosen]), rest[~chosen]
+        parts[part], rest = rest[chosen], rest[~chosen]  # in order, as `rest` is
         if wanted:
             said.append(
                 f"{part} {len(parts[part]):,} of {len(chosen):,} {'by whole groups' if numbers is not None else by}"
@@ -138,9 +142,9 @@ def assign_parts(
         )
     alone = _single_classes(data, rest, parts) if stratify and numbers is None else ""
     return SplitRows(
-        train=np.sort(rest).astype(np.int64),
-        validation=parts["validation"].astype(np.int64),
-        test=parts["test"].astype(np.int64),
+        train=rest.astype(np.int64, copy=False),
+        validation=parts["validation"].astype(np.int64, copy=False),
+        test=parts["test"].astype(np.int64, copy=False),
         how=f"{'; '.join(said)} (seed {seed}){alone}" if said else "all examples train",
     )
 
@@ -246,7 +250,7 @@ def _count(part: str, share: float | None, available: int) -> int:
 
 
 def _choose_stratified(strata: np.ndarray, wanted: int, generator: np.random.Generator) -> np.ndarray:
-    _, number, sizes = np.unique(strata, return_inverse=True, return_counts=True)
+    levels, sizes = levels_of(strata)
     quota = sizes * (wanted / len(strata))
     take = np.floor(quota).astype(np.int64)
     while (
@@ -255,13 +259,24 @@ def _choose_stratified(strata: np.ndarray, wanted: int, generator: np.random.Gen
         remainder = np.where(take < sizes - 1, quota - take, -np.inf)
         best = np.argsort(-remainder, kind="stable")[: wanted - take.sum()]
         take[best[remainder[best] > -np.inf]] += 1
+    order = _numbered(len(strata))
+    generator.shuffle(order)
     chosen = np.zeros(len(strata), dtype=bool)
-    order = generator.permutation(len(strata))
-    order = order[np.argsort(number[order], kind="stable")]
-    starts = np.cumsum(sizes) - sizes
-    for start, count in zip(starts, take, strict=True):
-        chosen[order[start : start + count]] = True
+    for start in range(0, len(order), PIECE):  # of every level those that come first in this order
+        some = order[start : start + PIECE]
+        number = np.searchsorted(levels, strata[some])
+        by_level = np.argsort(number, kind="stable")
+        counts = np.bincount(number, minlength=len(levels))
+        ends = np.cumsum(counts)
+        for level in np.flatnonzero((take > 0) & (counts > 0)):
+            chosen[some[by_level[ends[level] - counts[level] : ends[level]][: take[level]]]] = True
+        take = np.maximum(take - counts, 0)
     return chosen
+
+
+def _numbered(num: int) -> np.ndarray:
+    """The numbers from 0 on [N], in half the memory where they are small enough."""
+    return np.arange(num, dtype=np.int32 if num < 2**31 else np.int64)
 
 
 def _choose_groups(
@@ -292,11 +307,17 @@ def _choose_groups(
 def _single_classes(data: Dataset, train: np.ndarray, parts: dict[str, np.ndarray]) -> str:
     if data.classes is None or data.targets.ndim > 1:
         return ""
-    held = np.bincount(
-        np.concatenate([data.targets[rows] for rows in parts.values()]).astype(np.int64),
-        minlength=len(data.classes),
-    )
-    only = [data.classes[k] for k in np.unique(data.targets[train]) if held[k] == 0]
+    num = len(data.classes)
+    held = sum((_counts(data.targets, rows, num) for rows in parts.values()), np.zeros(num, np.int64))
+    only = [data.classes[k] for k in np.flatnonzero((_counts(data.targets, train, num) > 0) & (held == 0))]
     if not only or not any(len(rows) for rows in parts.values()):
         return ""
     return f"; too few examples of {', '.join(only[:10])}{' …' if len(only) > 10 else ''} for validation and test: they only train"
+
+
+def _counts(targets: np.ndarray, rows: np.ndarray, num: int) -> np.ndarray:
+    """How many of these rows have each of `num` classes."""
+    found = np.zeros(num, np.int64)
+    for start in range(0, len(rows), PIECE):
+        found += np.bincount(targets[rows[start : start + PIECE]], minlength=num)
+    return found

@@ -20,6 +20,7 @@ from hubel.core import files
 
 SHARE = 0.4
 SLICE_BYTES = 64 * 2**20
+GROUPS = Path("/sys/fs/cgroup")
 
 
 def fits(num_bytes: int) -> bool:
@@ -28,14 +29,37 @@ def fits(num_bytes: int) -> bool:
 
 
 def free_memory() -> int:
-    """Bytes that can be had without swapping: the system's figure, or what a container's limit or `ulimit -v` leaves if that is less."""
-    free = min(_system_free(), _within_limit())
-    with contextlib.suppress(OSError, ValueError):
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        if limit != "max":
-            used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-            free = min(free, max(0, int(limit) - used))
-    return free
+    """Bytes that can be had without swapping: the system's figure, or what the limit of a container or of any control group around this
+    process leaves, or `ulimit -v`, if that is less.
+    """
+    return min(_system_free(), _within_limit(), *map(_left_in, _groups(Path("/proc/self/cgroup"), GROUPS)))
+
+
+def _groups(own: Path, root: Path) -> list[Path]:
+    """The control groups of this process, and those that they lie in, as folders under `root`: version 2, and the memory ones of version 1."""
+    found: list[Path] = []
+    with contextlib.suppress(OSError):
+        for line in own.read_text().splitlines():
+            _, kinds, path = line.split(":", 2)
+            if kinds and "memory" not in kinds.split(","):
+                continue
+            top = root / "memory" if kinds else root
+            group = top / path.lstrip("/")
+            found += [group, *(folder for folder in group.parents if folder.is_relative_to(top))]
+    return [*found, root]  # within a container its own group is the root
+
+
+def _left_in(group: Path) -> int:
+    """Bytes that a control group may still take: its limit, less what it holds and could not give up at once."""
+    for limit, used, idle in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        with contextlib.suppress(OSError, ValueError):
+            most = int((group / limit).read_text())  # the word max where there is none
+            rows = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            return max(0, most - int((group / used).read_text()) + int(rows.get(idle, 0)))
+    return sys.maxsize
 
 
 def _system_free() -> int:

@@ -87,3 +87,10 @@ def large_pieces(path: Path, delimiter: str, columns: int) -> Iterator[tuple[lis
             headed = False
             if rows.num_rows:
                 yield [Texts(column) for column in rows.columns], file.tell()
+
+
+def release() -> None:
+    """Give back what Arrow would keep for the next file: up to some hundred megabytes."""
+    import pyarrow
+
+    pyarrow.default_memory_pool().release_unused()

@@ -23,6 +23,7 @@ YES_NO = (("no", "yes"), ("false", "true"), ("f", "t"), ("n", "y"))
 MOST_COUNTED = 100_000  # different words of a column that are told apart
 MIXED = 0.1  # share of numbers among words from which on a column is neither
 NAMED = 5  # rows that a message names
+FEW = 0.1  # share of different words, up to which they are looked at instead of the rows
 
 Kind = Literal[
     "nothing", "constant", "number", "yes/no", "category", "text", "dates", "decimal commas", "mixed"
@@ -167,6 +168,13 @@ def numbers_of(entries: Column, missing: Collection[str] = ()) -> tuple[np.ndarr
         return _without(values, gone), []
     if isinstance(entries, Texts) and (values := entries.numbers()) is not None:
         return _without(values, gone), []
+    if isinstance(entries, Texts):
+        different, places = entries.encoded()
+        if len(different) <= FEW * len(entries):  # each word is looked at once
+            values, words = numbers_of(different, missing)
+            is_word = np.zeros(len(different), bool)
+            is_word[words] = True
+            return values[places], np.flatnonzero(is_word[places]).tolist()
     entries = _plain(entries)
     try:
         if "_" in "".join(entries):  # Python reads 1_1 as 11

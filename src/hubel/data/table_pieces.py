@@ -104,6 +104,7 @@ class _Csv(Pieces):
                     self.position = position
                     read += len(columns[0])
                     yield cast("list[Column]", columns)
+                table_arrow.release()
                 return
             except (ImportError, ValueError):  # without Arrow, or from where it can not read on
                 pass
@@ -177,6 +178,7 @@ class _Parquet(Pieces):
                     self.position += batch.num_rows
                     if batch.num_rows:
                         yield [_of_arrow(column) for column in batch.columns]
+                table_arrow.release()
             except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
                 raise UnreadableData(f"{self.path} can not be read as Parquet: {error}") from error
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from hubel.core.errors import UnreadableData
+from hubel.data.levels import levels_of, places_among
 from hubel.data.table_arrow import Texts
 from hubel.data.table_columns import Survey, encoded, numbers_of, text_of, yes_no
 from hubel.data.table_headings import Heading
@@ -119,12 +120,18 @@ class TargetColumn:
             self._pieces.append(np.array(numbers, dtype=np.int32)[places])
             return
         values, _ = numbers_of(entries, self._missing)
-        self._pieces.append(values.astype(np.int64) if self.whole else values)
+        self._pieces.append(values.astype(self._whole_type) if self.whole else values)
+
+    @property
+    def _whole_type(self) -> type[np.signedinteger]:
+        return np.int32 if self.survey.low >= -(2**31) and self.survey.high < 2**31 else np.int64
 
     @property
     def values(self) -> np.ndarray:
         """All entries: floating numbers, whole numbers, or the places of words in `levels`."""
-        return np.concatenate(self._pieces)
+        if len(self._pieces) > 1:
+            self._pieces = [np.concatenate(self._pieces)]
+        return self._pieces[0]
 
     @property
     def words(self) -> list[str]:
@@ -165,22 +172,20 @@ def _one(column: TargetColumn, task: Task | None, table: str, known: bool) -> Na
     if task is None and values.dtype.kind == "i" and heading.unit is not None:
         task = "values"
     if task is None and values.dtype.kind == "i" and not known:
-        levels = len(np.unique(values))
+        levels = len(levels_of(values)[0])
         if levels > FEW and levels * EXAMPLES > len(values):
             raise ValueError(
                 f"{table}: the target column {heading.header!r} has {levels:,} different whole numbers in {len(values):,} rows. If they are "
                 'amounts, say task="values" (--task values); if they are classes, task="classes"'
             )
     if known and task == "classes":
-        levels, numbers = np.unique(values, return_inverse=True)
+        levels, _ = levels_of(values)
         classes = tuple(text_of(level) for level in levels.tolist())
-        return Named(
-            targets=Targets(values=numbers.astype(np.int64), classes=classes),
-            names=None,
-            units=None,
-            task="classes",
-        )
+        numbers = places_among(values, levels).astype(np.int32)
+        return Named(targets=Targets(values=numbers, classes=classes), names=None, units=None, task="classes")
     targets = read_targets(values, task=task)
+    if targets.classes is not None and targets.values.ndim == 1:
+        targets = replace(targets, values=targets.values.astype(np.int32))
     return Named(
         targets=targets, names=None, units=None, task="values" if targets.classes is None else "classes"
     )
@@ -191,7 +196,7 @@ def _words(column: TargetColumn, known: bool) -> Targets:
     if len(names) < 2 and not known:
         raise ValueError(one_class(len(column.values), "".join(names)))
     place = {name: k for k, name in enumerate(names)}
-    numbers = np.array([place[name] for name in column.levels], dtype=np.int64)
+    numbers = np.array([place[name] for name in column.levels], dtype=np.int32)
     return Targets(values=numbers[column.values], classes=names)
 
 

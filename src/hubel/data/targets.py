@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from hubel.data.levels import levels_of, places_among
+
 Task = Literal["classes", "labels", "values", "probabilities"]
 SELF = "self"  # the word for the input itself
 
@@ -248,7 +250,7 @@ def _given(classes: Sequence[str] | None, num: int) -> tuple[str, ...]:
 
 
 def _numbered(y: np.ndarray, classes: Sequence[str] | None) -> Targets:
-    levels, numbers = np.unique(y, return_inverse=True)
+    levels, _ = levels_of(y)
     if len(levels) > 20 and len(levels) > len(y) / 2 and classes is None:
         raise ValueError(
             f"y has {len(levels):,} different integers in {len(y):,} examples. If they are measured amounts, pass "
@@ -257,7 +259,7 @@ def _numbered(y: np.ndarray, classes: Sequence[str] | None) -> Targets:
     if len(levels) < 2:
         raise ValueError(one_class(len(y), str(levels[0])))
     if classes is None:
-        return Targets(values=numbers.astype(np.int64), classes=tuple(str(v) for v in levels.tolist()))
+        return Targets(values=places_among(y, levels), classes=tuple(str(v) for v in levels.tolist()))
     names = tuple(map(str, classes))
     if len(set(names)) != len(names):
         raise ValueError(f"classes has the same name twice: {', '.join(names)}")

@@ -361,8 +361,8 @@ def pieces_of(
             objective, part, AT_ONCE, most=FEW if part.has_masks or part.has_boxes else 128
         ),
     ):
-        targets = np.array(part.targets[done : done + len(scores)])
-        yield scores, torch.from_numpy(targets)
+        targets = torch.from_numpy(np.array(part.targets[done : done + len(scores)]))
+        yield scores, targets.long() if targets.dtype == torch.int32 else targets
         done += len(scores)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from hubel.core.random import numpy_generator
 from hubel.core.types import Interval
-from hubel.metrics.inputs import class_probabilities
+from hubel.metrics.inputs import class_probabilities, pieces_of
 from hubel.metrics.intervals import (
     EXACT_UNITS,
     RESAMPLES,
@@ -34,8 +34,9 @@ def log_loss(targets, probabilities, *, groups=None, level: float = 0.95, seed: 
     0.4904
     """
     targets, probabilities = class_probabilities(targets, probabilities)
-    own = np.take_along_axis(probabilities, targets[:, None], axis=1)[:, 0]
-    return mean(-np.log(np.maximum(own, np.finfo(np.float32).tiny)), groups=groups, level=level, seed=seed)
+    own = np.take_along_axis(probabilities, targets[:, None], axis=1)[:, 0].astype(np.float64)
+    np.maximum(own, np.finfo(np.float32).tiny, out=own)
+    return mean(np.negative(np.log(own, out=own), out=own), groups=groups, level=level, seed=seed)
 
 
 def brier(targets, probabilities, *, groups=None, level: float = 0.95, seed: int = 0) -> Interval:
@@ -52,8 +53,11 @@ def brier(targets, probabilities, *, groups=None, level: float = 0.95, seed: int
     0.3125
     """
     targets, probabilities = class_probabilities(targets, probabilities)
-    truth = targets[:, None] == np.arange(probabilities.shape[1])
-    return mean(np.sum((probabilities - truth) ** 2, axis=1), groups=groups, level=level, seed=seed)
+    distances, kinds = np.empty(len(targets)), np.arange(probabilities.shape[1])
+    for rows in pieces_of(len(targets)):
+        truth = targets[rows, None] == kinds
+        distances[rows] = np.sum((probabilities[rows].astype(np.float64) - truth) ** 2, axis=1)
+    return mean(distances, groups=groups, level=level, seed=seed)
 
 
 def mean(values, *, groups=None, level: float = 0.95, seed: int = 0) -> Interval:
@@ -63,7 +67,8 @@ def mean(values, *, groups=None, level: float = 0.95, seed: int = 0) -> Interval
     2.0
     """
     values = np.asarray(values, np.float64)
-    columns = np.stack([values, np.ones(len(values))], axis=1)
+    columns = np.ones((len(values), 2))
+    columns[:, 0] = values
     return bootstrap(columns, lambda s: s[:, :1] / s[:, 1:], groups=groups, level=level, seed=seed)[0]
 
 
@@ -113,7 +118,7 @@ def _sums_of_many(gaps: np.ndarray, number: np.ndarray, generator: np.random.Gen
     """Resampled sums [R, B + 1] of the gaps in each bin, and the count: as of columns of which each example fills one, without making them."""
     count, total = len(gaps), np.bincount(number, gaps)
     spread = np.zeros((len(total) + 1, len(total) + 1))
-    spread[:-1, :-1] = np.diag(np.bincount(number, gaps**2)) - np.outer(total, total) / count
+    spread[:-1, :-1] = np.diag(np.bincount(number, np.square(gaps))) - np.outer(total, total) / count
     return limiting_sums(np.append(total, count), spread * count / (count - 1), generator, RESAMPLES)
 
 
@@ -139,7 +144,7 @@ def expected_calibration_error(
     """
     normal_quantile(level)
     confidence, right, number = _binned(targets, probabilities, bins)
-    gaps, count = right - confidence, len(confidence)
+    count, gaps = len(confidence), np.subtract(right, confidence, out=confidence)
     observed = np.bincount(number, gaps) / count
     value = float(np.abs(observed).sum())
     generator = numpy_generator(seed, "calibration")
@@ -175,9 +180,16 @@ def _binned(targets, probabilities, bins: int) -> tuple[np.ndarray, np.ndarray, 
     if bins < 1:
         raise ValueError(f"bins is {bins}; expected at least 1")
     targets, probabilities = class_probabilities(targets, probabilities)
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
-    ordered = np.sort(confidence)
-    starts = ordered[(np.arange(1, bins) * len(ordered)) // bins]
-    number = np.searchsorted(np.unique(starts), confidence, side="right")
-    _, number = np.unique(number, return_inverse=True)
+    confidence, right = np.empty(len(targets)), np.empty(len(targets), bool)
+    for rows in pieces_of(len(targets)):
+        confidence[rows] = probabilities[rows].max(axis=1)
+        right[rows] = probabilities[rows].argmax(axis=1) == targets[rows]
+    places = (np.arange(1, bins) * len(confidence)) // bins
+    starts = np.unique(np.sort(confidence)[places])
+    number = np.empty(len(confidence), np.int64)
+    for rows in pieces_of(len(confidence)):
+        number[rows] = np.searchsorted(starts, confidence[rows], side="right")
+    filled = np.bincount(number, minlength=len(starts) + 1) > 0
+    for rows in pieces_of(len(confidence)):
+        number[rows] = (np.cumsum(filled) - 1)[number[rows]]
     return confidence, right, number

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
+
+PIECE = 1_000_000  # examples
 
 
 def class_numbers(targets, values, num_classes: int | None = None) -> tuple[np.ndarray, np.ndarray, int]:
@@ -23,7 +27,9 @@ def class_numbers(targets, values, num_classes: int | None = None) -> tuple[np.n
             )
         if array.min() < 0:
             raise ValueError(f"{name} contains {int(array.min())}; class numbers begin at 0")
-    targets, values = targets.astype(np.int64), values.astype(np.int64)
+    same = targets is values
+    targets = targets.astype(np.int64, copy=False)
+    values = targets if same else values.astype(np.int64, copy=False)
     highest = int(max(targets.max(), values.max()))
     if num_classes is not None and highest >= num_classes:
         raise ValueError(
@@ -33,24 +39,41 @@ def class_numbers(targets, values, num_classes: int | None = None) -> tuple[np.n
 
 
 def class_probabilities(targets, probabilities) -> tuple[np.ndarray, np.ndarray]:
-    """`targets` [N] as class numbers and `probabilities` [N, K] (or [N] for the second of two classes)."""
-    probabilities = finite(np.asarray(probabilities, np.float64), "probabilities")
+    """`targets` [N] as class numbers and `probabilities` [N, K] (or [N] for the second of two classes), floating as they are given."""
+    probabilities = finite(floating(probabilities), "probabilities")
     if probabilities.ndim == 2 and probabilities.shape[1] == 1:
         probabilities = probabilities[:, 0]
     if probabilities.ndim == 1:
-        probabilities = np.stack([1 - probabilities, probabilities], axis=1)
-    if len(probabilities) and (probabilities.min() < -1e-6 or probabilities.max() > 1 + 1e-6):
+        second = probabilities.astype(np.float64)
+        probabilities = np.stack([1 - second, second], axis=1)
+    low, high = (probabilities.min(), probabilities.max()) if len(probabilities) else (0, 1)
+    if low < -1e-6 or high > 1 + 1e-6:
         raise ValueError(
-            f"probabilities lie between {probabilities.min():.4g} and {probabilities.max():.4g}; expected 0 to 1. "
+            f"probabilities lie between {low:.4g} and {high:.4g}; expected 0 to 1. "
             "Scores become probabilities by a softmax or sigmoid"
         )
     numbers, probabilities = scores_of_classes(targets, probabilities, "probabilities")
-    worst = float(np.abs(probabilities.sum(axis=1) - 1).max())
+    worst = max(
+        float(np.abs(probabilities[rows].sum(axis=1, dtype=np.float64) - 1).max())
+        for rows in pieces_of(len(probabilities))
+    )
     if worst > 1e-2:
         raise ValueError(
             f"the probabilities of an example sum to 1 ± {worst:.3g}; expected 1 (one class is true)"
         )
-    return numbers, np.clip(probabilities, 0.0, 1.0)
+    return numbers, probabilities if low >= 0 and high <= 1 else np.clip(probabilities, 0.0, 1.0)
+
+
+def floating(values) -> np.ndarray:
+    """`values` as an array of float64, or of float32 where they are that: many take half the memory."""
+    values = np.asarray(values)
+    return values if values.dtype == np.float32 else values.astype(np.float64, copy=False)
+
+
+def pieces_of(num: int) -> Iterator[slice]:
+    """`num` examples some after the others: what is computed of each for itself need not be in memory for all."""
+    for start in range(0, num, PIECE):
+        yield slice(start, min(start + PIECE, num))
 
 
 def scores_of_classes(targets, scores: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -102,6 +125,8 @@ def _same_length(targets: np.ndarray, other: np.ndarray, name: str) -> None:
 
 def finite(array: np.ndarray, name: str) -> np.ndarray:
     """`array` [N, ...] itself, refused where a row has NaN or infinite values."""
+    if array.size and np.isfinite(array.min()) and np.isfinite(array.max()):  # NaN passes through both
+        return array
     wrong = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1)) if array.size else []
     if len(wrong):
         raise ValueError(

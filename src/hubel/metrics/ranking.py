@@ -12,7 +12,7 @@ from hubel.core.random import numpy_generator
 from hubel.core.types import Interval
 from hubel.metrics.detection import AveragePrecision, detection_average_precision
 from hubel.metrics.detection_rules import Rule
-from hubel.metrics.inputs import class_numbers, finite, scores_of_classes
+from hubel.metrics.inputs import class_numbers, finite, floating, pieces_of, scores_of_classes
 from hubel.metrics.intervals import (
     RESAMPLES,
     group_numbers,
@@ -46,9 +46,7 @@ def roc_auc(targets, scores, *, groups=None, level: float = 0.95) -> Interval:
         return undefined(reason, level=level, count=len(positives))
     areas, shares = [], np.zeros(len(positives))
     for column in range(positives.shape[1]):
-        area, share = _area_and_shares(positives[:, column], scores[:, column])
-        areas.append(area)
-        shares += share
+        areas.append(_area_and_shares(positives[:, column], scores[:, column], shares))
     area = float(np.mean(areas))
     shares /= len(areas)
     units = shares
@@ -141,7 +139,7 @@ def _average_precision_of_examples(targets, scores, *, groups, level: float, see
 
 def _one_against_rest(targets, scores) -> tuple[np.ndarray, np.ndarray]:
     """Booleans and scores, both [N, Q]: one column for two classes, one a class for more."""
-    scores = finite(np.asarray(scores, np.float64), "scores")
+    scores = finite(floating(scores), "scores")
     targets = np.asarray(targets)
     if scores.ndim == 2 and scores.shape[1] <= 2:
         scores = scores[:, -1]
@@ -170,23 +168,36 @@ def _missing_side(positives: np.ndarray) -> str | None:
     return f"class {lone[0]} has no {'positive' if share[lone[0]] == 0 else 'negative'} example"
 
 
-def _area_and_shares(positive: np.ndarray, scores: np.ndarray) -> tuple[float, np.ndarray]:
-    """The area, and each example's share of its error [N]: the squares sum to DeLong's variance."""
-    num_positive, num_negative = int(positive.sum()), int((~positive).sum())
-    ranks, own = _midranks(scores), np.empty(len(scores))
-    own[positive], own[~positive] = _midranks(scores[positive]), _midranks(scores[~positive])
-    placement = (ranks - own) / np.where(positive, num_negative, num_positive)
-    placement[~positive] = 1 - placement[~positive]
+def _area_and_shares(positive: np.ndarray, scores: np.ndarray, shares: np.ndarray) -> float:
+    """The area; each example's share of its error is added to `shares` [N]: the squares of these sum to DeLong's variance.
+
+    A share follows from how many of the other side are lower, equal ones half: found by search among those in order, as ranks of all
+    take several times the memory.
+    """
+    sides = [np.sort(scores[~positive]), np.sort(scores[positive])]
+    placement = np.empty(len(scores))
+    for rows in pieces_of(len(scores)):
+        for side in (False, True):
+            mine = rows.start + np.flatnonzero(positive[rows] == side)
+            lower = _below(scores[mine], sides[not side]) / len(sides[not side])
+            placement[mine] = lower if side else 1 - lower
     area = float(placement[positive].mean())
-    side = np.where(positive, num_positive, num_negative).astype(np.float64)
-    return area, (placement - area) / np.sqrt(side * np.maximum(side - 1, 1))
+    for rows in pieces_of(len(scores)):
+        size = np.where(positive[rows], len(sides[True]), len(sides[False])).astype(np.float64)
+        shares[rows] += (placement[rows] - area) / np.sqrt(size * np.maximum(size - 1, 1))
+    return area
 
 
-def _midranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1; equal values share the mean of their ranks."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse]
+def _below(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """How many of `others` (in order) are lower than each of `values` [N], equal ones counted half.
+
+    >>> _below(np.array([3.0, 0.0, 2.0]), np.array([1.0, 2.0, 2.0])).tolist()
+    [3.0, 0.0, 2.0]
+    """
+    order = np.argsort(values)
+    ordered, found = values[order], np.empty(len(values))
+    found[order] = (np.searchsorted(others, ordered, "left") + np.searchsorted(others, ordered, "right")) / 2
+    return found
 
 
 def _logit_interval(area: float, deviation: float, rarer: int, level: float, count: int) -> Interval:

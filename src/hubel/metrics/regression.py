@@ -25,7 +25,8 @@ def rmse(targets, values, *, groups=None, level: float = 0.95, seed: int = 0) ->
     True
     """
     targets, values = real_numbers(targets, values)
-    columns = _with_count((values - targets) ** 2)
+    columns, errors = _with_count(values, targets)
+    np.square(errors, out=errors)
     return bootstrap(
         columns,
         lambda s: np.sqrt(s[:, :-1] / s[:, -1:]).mean(axis=1, keepdims=True),
@@ -44,7 +45,8 @@ def mae(targets, values, *, groups=None, level: float = 0.95, seed: int = 0) -> 
     1.0
     """
     targets, values = real_numbers(targets, values)
-    columns = _with_count(np.abs(values - targets))
+    columns, errors = _with_count(values, targets)
+    np.abs(errors, out=errors)
     return bootstrap(
         columns,
         lambda s: (s[:, :-1] / s[:, -1:]).mean(axis=1, keepdims=True),
@@ -68,9 +70,14 @@ def r2(targets, values, *, groups=None, level: float = 0.95, seed: int = 0) -> I
     targets, values = real_numbers(targets, values)
     if len(targets) < 2 or np.any(np.ptp(targets, axis=0) == 0):
         return undefined("the targets do not vary", level=level, count=len(targets))
-    centred = targets - targets.mean(axis=0)  # the statistic does not depend on it; the rounding does
-    columns = _with_count(np.concatenate([(values - targets) ** 2, centred, centred**2], axis=1))
+    columns, errors = _with_count(values, targets, more=2)
+    np.square(errors, out=errors)
     width = targets.shape[1]
+    centred = columns[:, width : 2 * width]
+    np.subtract(
+        targets, targets.mean(axis=0), out=centred
+    )  # for the rounding: the statistic does not depend on it
+    np.square(centred, out=columns[:, 2 * width : 3 * width])
 
     def statistic(sums: np.ndarray) -> np.ndarray:
         error, total, squares = sums[:, :width], sums[:, width : 2 * width], sums[:, 2 * width : 3 * width]
@@ -104,5 +111,8 @@ def coverage(targets, values, uncertainties, *, share: float, groups=None, level
     return mean(inside.mean(axis=1), groups=groups, level=level)
 
 
-def _with_count(columns: np.ndarray) -> np.ndarray:
-    return np.concatenate([columns, np.ones((len(columns), 1))], axis=1)
+def _with_count(values: np.ndarray, targets: np.ndarray, *, more: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Columns [N, (1 + more) K + 1] of which the last are ones, and the first K of them, filled with values - targets."""
+    width = targets.shape[1]
+    columns = np.ones((len(targets), (1 + more) * width + 1))
+    return columns, np.subtract(values, targets, out=columns[:, :width])

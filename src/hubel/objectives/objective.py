@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from hubel.core.types import Batch, Interval, Loss, Prediction
+
+LARGER = 2**20  # scores that are read together
 
 Pieces = Iterable[tuple[Tensor, Tensor]]
 """Raw scores [n, ...] and their targets [n, ...] of some examples after others, in order: a part of the data as it is evaluated."""
@@ -91,18 +94,56 @@ class Whole:
 
 
 class OneRowEach(Whole):
-    """Objectives that ask for one row of K scores an example."""
+    """Objectives that ask for one row of K scores an example, and read each for itself."""
 
     num_outputs: int
 
     def scores_shape(self, batch: Batch) -> tuple[int, ...]:
         return len(batch), self.num_outputs
 
+    def answered(self: Objective, pieces: Pieces) -> Prediction:
+        return in_a_row(self.read(scores) for scores, _ in in_larger(pieces))
+
 
 def together(pieces: Pieces) -> tuple[Tensor, Tensor]:
     """All scores and all targets."""
     scores, targets = zip(*pieces, strict=True)
     return torch.cat(scores), torch.cat(targets)
+
+
+def in_larger(pieces: Pieces) -> Pieces:
+    """The same scores and targets in pieces of about `LARGER` scores, the last of which may be smaller.
+
+    >>> import torch
+    >>> [len(scores) for scores, _ in in_larger([(torch.zeros(4, LARGER // 8), torch.zeros(4))] * 5)]
+    [8, 8, 4]
+    """
+    held: list[tuple[Tensor, Tensor]] = []
+    count = 0
+    for piece in pieces:
+        held.append(piece)
+        count += piece[0].numel()
+        if count >= LARGER:
+            yield together(held)
+            held, count = [], 0
+    if held:
+        yield together(held)
+
+
+def in_a_row(predictions: Iterable[Prediction]) -> Prediction:
+    """Predictions of some examples after others as one, of which no more than one array stands in memory twice.
+
+    >>> in_a_row(Prediction(values=np.array(some)) for some in ([1, 2], [3])).values
+    array([1, 2, 3])
+    """
+    last: Prediction | None = None
+    held: dict[str, list[np.ndarray]] = {}
+    for last in predictions:
+        for name, value in vars(last).items():
+            if isinstance(value, np.ndarray):
+                held.setdefault(name, []).append(value)
+    assert last is not None
+    return replace(last, **{name: np.concatenate(held.pop(name)) for name in list(held)})
 
 
 def forward(net: nn.Module, batch: Batch) -> Tensor:

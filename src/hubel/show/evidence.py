@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -106,7 +106,7 @@ class Evidence:
     def predicted(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Targets and values of the scored part, where both are recorded and usable; None elsewhere.
 
-        Each is [N] of class numbers (int64), [N, K] of yes/no labels (booleans), or [N, K] of real values (float64).
+        Each is [N] of class numbers (int64, or int32 where they are stored so), [N, K] of yes/no labels (booleans), or [N, K] of real values (float64).
         """
         targets, values = self.arrays.get("targets"), self.arrays.get("values")
         if self.kind in ("itself", "masks", "boxes"):
@@ -119,7 +119,7 @@ class Evidence:
             targets, values = targets.ravel(), values.ravel()
             if len(targets) != len(values) or not _are_numbers_of(self.classes, targets, values):
                 return None
-            return targets.astype(np.int64), values.astype(np.int64)
+            return _whole(targets), _whole(values)
         if self.kind == "labels":
             if targets.shape != values.shape or targets.shape[1] != len(self.classes):
                 return None
@@ -171,14 +171,21 @@ class Evidence:
         fits = found.shape == predicted[1].shape
         return found if fits and np.isfinite(found).all() and (found > 0).all() else None
 
-    @cached_property
-    def ids(self) -> tuple[str, ...]:
+    def name_of(self, row: int) -> str:
+        """What a scored example is called; nothing where no names are recorded."""
+        ids = self.arrays.get("ids")
+        if ids is None or ids.ndim != 1 or not 0 <= row < len(ids):
+            return ""
+        of_table = ids.dtype.kind in "iu" and self.part("data", "reading").get("kind") == "table"
+        return f"row {ids[row]}" if of_table else str(ids[row])
+
+    @property
+    def ids(self) -> Sequence[str]:
         """The name of each scored example; its row number where no names are recorded."""
         ids, predicted = self.arrays.get("ids"), self.predicted or self.foretold
         count = len(predicted[0]) if predicted else 0
-        if ids is not None and ids.ndim == 1 and len(ids) == count:
-            return tuple(str(name) for name in ids)
-        return tuple(str(row) for row in range(count))
+        named = ids is not None and ids.ndim == 1 and len(ids) == count
+        return Names(count, self.name_of if named else str)
 
     @property
     def scored(self) -> str:
@@ -200,6 +207,28 @@ class Evidence:
             if (score := as_interval(row)) is not None:
                 found[str(name)] = score
         return found
+
+
+class Names(Sequence[str]):
+    """`count` names, each made by `name` of its place when it is asked for: of millions a page shows few.
+
+    >>> Names(3, str)[-1], list(Names(5, str)[1:3])
+    ('2', ['1', '2'])
+    """
+
+    def __init__(self, count: int, name: Callable[[int], str]):
+        self._places, self._name = range(count), name
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, place: int | slice) -> str | tuple[str, ...]:
+        found = self._places[place]
+        return tuple(map(self._name, found)) if isinstance(found, range) else self._name(found)
 
 
 def as_interval(row: Any) -> Interval | None:
@@ -317,6 +346,10 @@ def _read_arrays(path: Path, problems: list[str]) -> dict[str, np.ndarray]:
     except (OSError, ValueError) as error:
         problems.append(f"predictions.npz could not be read: {error}.")
     return arrays
+
+
+def _whole(numbers: np.ndarray) -> np.ndarray:
+    return numbers if numbers.dtype == np.int32 else numbers.astype(np.int64, copy=False)
 
 
 def _are_numbers_of(classes: tuple[str, ...], *arrays: np.ndarray) -> bool:

@@ -63,7 +63,7 @@ def _beside(evidence: Evidence, what: str, budget: int) -> dict[str, Any] | None
             {
                 "example": panels[k][0] if panels else (),
                 "given_back": panels[k][1] if panels else (),
-                "id": _at(evidence.arrays.get("ids"), row),
+                "id": evidence.name_of(row),
                 "label": _at(evidence.arrays.get("labels"), row),
                 "surprise": _number(_at(evidence.arrays.get("surprise"), row)),
             }
@@ -106,13 +106,13 @@ def _as_columns(evidence: Evidence) -> dict[str, Any] | None:
         return None
     if not (headers := _headers(evidence, examples)) or given_back.dtype.kind != "f":
         return None
-    ids, rows = evidence.arrays.get("ids"), evidence.arrays.get("shown_rows")
+    rows = evidence.arrays.get("shown_rows")
     count = min(MOST_SHOWN, len(examples))
     numbers = (
         range(count) if rows is None or rows.dtype.kind not in "iu" else [int(row) for row in rows[:count]]
     )
     return {
-        "names": [_at(ids, row) or f"row {row}" for row in numbers],
+        "names": [evidence.name_of(row) or f"row {row}" for row in numbers],
         "rows": [
             {
                 "name": header,
@@ -248,7 +248,7 @@ def _csv(evidence: Evidence) -> str:
         return ""
     order = np.argsort(-values, kind="stable")[:2000]
     labels = evidence.arrays.get("labels")
-    rows = [[str(ids[k]), _at(labels, int(k)), float(values[k])] for k in order]
+    rows = [[evidence.name_of(int(k)), _at(labels, int(k)), float(values[k])] for k in order]
     return data_address(csv_text(["id", "label", "surprise"], rows))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import shlex
 import warnings
@@ -78,6 +77,7 @@ def conclude(folder: Path, setting: Setting, training: Training, stopped: str, d
             naive, best = naive_scores(setting.prepared.part("train"), part, prediction)
             about |= {"naive": naive} if naive else {}
             write_predictions(folder, part, prediction, entering(training), best)
+        del prediction  # the page reads what was written
     if isinstance(objective, NextSymbol) and objective.alphabet is not None:
         about["written"] = text_of_its_own(setting, training, objective)
     folders.update(
@@ -193,7 +193,9 @@ def write_predictions(
     if prediction.uncertainties is not None:
         content["uncertainties"] = prediction.uncertainties
     if prediction.probabilities is not None:
-        content["probabilities"] = prediction.probabilities.astype(np.float32)
+        content["probabilities"] = prediction.probabilities.astype(np.float32, copy=False)
+        if targets.ndim == 1:
+            content["values"] = prediction.values.astype(targets.dtype, copy=False)  # class numbers
     worst = worst_rows(part, prediction)
     content["worst_rows"] = worst
     if prediction.surprisals is not None:
@@ -207,9 +209,8 @@ def write_predictions(
 
 def write_arrays(folder: Path, content: dict[str, np.ndarray]) -> None:
     """`predictions.npz`, whole or not at all."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **content)  # type: ignore[arg-type]
-    files.write_bytes(folder / "predictions.npz", buffer.getbuffer())
+    with files.replacing(folder / "predictions.npz") as file:
+        np.savez_compressed(file, **content)  # type: ignore[arg-type]
 
 
 def worst_rows(part: Dataset, prediction: Prediction) -> np.ndarray:
@@ -217,18 +218,20 @@ def worst_rows(part: Dataset, prediction: Prediction) -> np.ndarray:
     targets = np.asarray(part.targets)
     if prediction.surprisals is not None:
         return np.argsort(-prediction.surprisals.mean(1), kind="stable")[:NUM_WORST].astype(np.int64)
+    rows = np.arange(len(part))
     if prediction.probabilities is None:
-        spread = np.maximum(targets.reshape(prediction.values.shape).std(axis=0), 1e-300)  # units may differ
-        error = (np.abs(prediction.values - targets.reshape(prediction.values.shape)) / spread).max(1)
+        wanted = targets.reshape(prediction.values.shape)
+        spread = np.maximum(wanted.std(axis=0), 1e-300)  # units may differ
+        error = (np.abs(prediction.values - wanted) / spread).max(1)
     elif targets.ndim == 2:
         error = np.abs(prediction.probabilities - targets).max(1)
     else:
-        error = 1 - prediction.probabilities[np.arange(len(targets)), targets.reshape(-1).astype(np.int64)]
-    wrong = np.ones(len(part), bool)
-    if prediction.probabilities is not None and targets.ndim == 1:
-        wrong = prediction.values != targets
-    order = np.argsort(-error, kind="stable")
-    order = order[wrong[order]]
+        rows = np.flatnonzero(prediction.values != targets)
+        error = 1 - prediction.probabilities[rows, targets[rows].astype(np.int64)]
+    if part.spans is None and len(rows) > NUM_WORST:
+        worst = np.flatnonzero(~(error < -np.partition(-error, NUM_WORST - 1)[NUM_WORST - 1]))
+        rows, error = rows[worst], error[worst]
+    order = rows[np.argsort(-error, kind="stable")]
     if part.spans is not None:
         order = _apart(order, np.asarray(part.spans)[:, 0], int(part.reading.get("horizon", 1)))
     return order[:NUM_WORST].astype(np.int64)

@@ -61,11 +61,9 @@ def samples_of(net: Generator, scaling: Preprocessing, num: int, seed: int) -> n
 
 
 def ids_of(part: Dataset) -> np.ndarray:
-    """What the examples are called [N]: their place where they have no name, and "row 7" of a table."""
-    if part.ids is None:
-        return np.arange(len(part)).astype(str)
-    ids = np.asarray(part.ids).astype(str)
-    return np.char.add("row ", ids) if part.reading.get("kind") == "table" else ids
+    """What the examples are called [N]: the numbers of their rows in a table, from 1, and their places, from 0, where they have no name."""
+    ids = np.arange(len(part)) if part.ids is None else np.asarray(part.ids)
+    return ids.astype(np.int32) if ids.dtype.kind in "iu" and ids.max(initial=0) < 2**31 else ids
 
 
 def shown_of(

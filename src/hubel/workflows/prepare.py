@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hubel.data import Dataset, SplitRows
-from hubel.data.duplicates import duplicates, without_leaks
+from hubel.data.duplicates import duplicates, num_kinds, without_leaks
 from hubel.data.preprocessing import Preprocessing, scaling_of
 from hubel.data.splits import assign_parts
 
@@ -86,7 +86,7 @@ def prepare(
 def _nothing_of_its_own(whole: Dataset, split: SplitRows, given: bool) -> str:
     """Why no training example is left when those that also stand in validation or test are taken out, and what to do."""
     rows = np.concatenate([split.train, split.validation, split.test])
-    kinds = len(np.unique(whole.digests[rows]))
+    kinds = num_kinds(whole, rows)
     if kinds == 1:
         return (
             f"{whole.name}: received {len(rows):,} examples that are all the same, bit by bit: there is nothing to tell apart, and nothing to test "
