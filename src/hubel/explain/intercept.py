@@ -24,11 +24,12 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from hubel.core.capture import entered
+from hubel.explain.checkpoints import kept
 from hubel.explain.nested import tensors_in
 from hubel.explain.operation_names import BOOKKEEPING, CHOOSING, REARRANGED, SAME, STILL
 
 _KEY = "_hubel_mark"
-UNSEEN = "that reads what came from an operation which can not be seen (a torch.autograd.Function, a scripted or compiled function, torch.func)"
+UNSEEN = "that reads what came from an operation which can not be seen (a torch.autograd.Function, a scripted or compiled function, torch.func, torch.utils.checkpoint with use_reentrant=True)"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -228,6 +229,13 @@ class Interception(TorchFunctionMode):
             )
         if plain not in self.table:
             raise self.no_rule(plain)
+        with kept():
+            return self._answer(func, plain, args, kwargs, in_place=in_place)
+
+    def _answer(
+        self, func: Any, plain: str, args: tuple[Any, ...], kwargs: dict[str, Any], *, in_place: bool
+    ) -> Any:
+        """What the method's rule answers in the place of the operation `plain`."""
         if in_place or plain == "setitem" or kwargs.get("inplace"):
             return self._replace(func, plain, args, kwargs)
         kwargs = {key: value for key, value in kwargs.items() if key != "inplace"}

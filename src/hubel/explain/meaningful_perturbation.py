@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from hubel.core.random import numpy_generator
 from hubel.core.types import Attribution
+from hubel.explain.checkpoints import checkpoints_refused
 from hubel.explain.filling import Fill, blurred, filled
 from hubel.explain.question import Question, Scale, Target, untouched
 from hubel.explain.versions import Progress
@@ -90,7 +91,8 @@ def meaningful_perturbation(
                 moved, hidden = (torch.roll(t, shift, tuple(range(2, t.ndim))) for t in (examples, blank))
                 loss = question(kept * moved + (1 - kept) * hidden).sum()
                 loss = loss + area * (1 - mask).sum() + smoothness * _roughness(mask, power)
-                (gradient,) = torch.autograd.grad(loss, mask)
+                with checkpoints_refused():
+                    (gradient,) = torch.autograd.grad(loss, mask)
             mask = mask.detach()
             first = ADAM[0] * first + (1 - ADAM[0]) * gradient
             second = ADAM[1] * second + (1 - ADAM[1]) * gradient**2

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hubel.core.capture import branched
-from hubel.core.errors import nearest
+from hubel.core.capture import branched, is_scripted
+from hubel.core.errors import is_out_of_memory, nearest
 
 Scale = Literal["score", "probability", "log_probability"]
 
@@ -138,9 +138,14 @@ class Question:
         """The network's first answer."""
         try:
             return self._outputs(x, rows)
-        except RuntimeError as error:
-            if x.is_floating_point():
+        except (RuntimeError, IndexError) as error:
+            if is_out_of_memory(error):
                 raise
+            if x.is_floating_point():
+                raise ValueError(
+                    f"the network can not answer inputs of shape {list(x.shape)}: are they of the size and number of channels that it was made "
+                    f"for, [N, C, ...]? (torch said: {error})"
+                ) from error
             raise ValueError(
                 f"the network does not take whole numbers ({x.dtype}): pass real ones, scaled as in training (torch said: {error})"
             ) from error
@@ -236,11 +241,19 @@ def as_input(net: nn.Module, x: Tensor | np.ndarray) -> Tensor:
     return tensor
 
 
-def layer_named(net: nn.Module, name: str) -> nn.Module:
-    """The module called `name` in the network; where there is none, an error with the nearest name and all of them."""
+def layer_named(net: nn.Module, name: str, *, answers: bool = True) -> nn.Module:
+    """The module called `name` in the network; where there is none, an error with the nearest name and all of them.
+
+    Where its `answers` are to be seen, a scripted one is refused.
+    """
     modules = dict(net.named_modules())
     if not name or name not in modules:
         raise ValueError(f"the network has no layer {name!r}.{nearest(name, [n for n in modules if n])}")
+    if answers and is_scripted(modules[name]):
+        raise ValueError(
+            f"layer {name} is scripted or traced, and what it answers can not be seen: choose another one, or put the module that it was made "
+            "from in its place"
+        )
     return modules[name]
 
 
@@ -263,7 +276,7 @@ def _mode_matters(module: nn.Module) -> bool:
 
 
 def _refuse_scripted(net: nn.Module) -> None:
-    if isinstance(net, torch.jit.ScriptModule):
+    if is_scripted(net):
         raise TypeError(
             "the network is scripted or traced: its operations can not be seen one by one. Pass the module that it was made from"
         )
@@ -282,6 +295,7 @@ def untouched(net: nn.Module) -> Iterator[None]:
     Inside, the parameters need no gradients, so that a backward pass ends at the input, and attention goes one way with gradients and without:
     torch's fast path answers zero where a sequence is padded.
     """
+    _refuse_scripted(net)
     for name, tensor in (*net.named_parameters(), *net.named_buffers()):
         if tensor.is_inference():
             raise ValueError(
