@@ -162,16 +162,18 @@ def _picture_rows(paths: list[Path], reading: Mapping[str, Any], progress: Progr
             f"the network was fitted to {reading['shape'][0]} features an example, not to pictures such as {paths[0]}; give an array (.npy, .npz)"
         )
     if others := [str(p) for p in paths if not is_image(p)]:
-        raise ValueError(
-            f"{len(others):,} of {len(paths):,} files are no pictures that hubel reads: {', '.join(others[:10])}"
+        counted = (
+            f"{len(others):,} of {len(paths):,} files are no pictures" if len(paths) > 1 else "no picture"
         )
+        raise ValueError(f"{counted} that hubel reads: {', '.join(others[:10])}")
     out = room_for((len(paths), *reading["shape"]), np.dtype(reading["dtype"]))
     failed = decode_all(paths, reading, out, progress)
     if failed:
+        if len(paths) == 1:
+            raise UnreadableData(f"{paths[0]} can not be used: {failed[0]}")
         told = "; ".join(f"{paths[k]} ({reason})" for k, reason in list(failed.items())[:10])
         more = f"; and {len(failed) - 10:,} more" if len(failed) > 10 else ""
-        counted = f"{len(failed):,} of {len(paths):,} files can not be used: " if len(paths) > 1 else ""
-        raise UnreadableData(f"{counted}{told}{more}")
+        raise UnreadableData(f"{len(failed):,} of {len(paths):,} files can not be used: {told}{more}")
     return out
 
 
