@@ -265,3 +265,19 @@ def test_what_takes_parts_away_finds_the_step_of_a_series(name):
     found = suited(getattr(explain, name), asked, net)(net, x, target=0).values[0, :, 0]
     assert found[10:15].mean() > 2 * found[[*range(8), *range(17, 20)]].abs().mean()
     assert found[10:15].mean() > 0
+
+
+@pytest.mark.parametrize("choose", [lambda x: x.sort(1)[0], lambda x: torch.where(x > 0, x, 0.1 * x)])
+def test_what_deeplift_has_no_rule_for_is_explained_by_integrated_gradients(choose):
+    class Choosing(nn.Linear):
+        def forward(self, x):
+            return super().forward(choose(x))
+
+    net, x = Choosing(6, 2).eval(), torch.randn(2, 6)
+    asked = Subject(net=net, x=x, shown=x.numpy(), ids=("a", "b"), kind="rows", classes=None, answer=None)
+    with pytest.warns(UserWarning, match=r"deeplift has no rule for .*: integrated_gradients instead"):
+        chosen, found, _ = usual.explained_by(None, asked, net, 1, Display(quiet=True))
+    assert chosen is explain.integrated_gradients
+    torch.testing.assert_close(found.values, explain.integrated_gradients(net, x, target=1).values)
+    with pytest.raises(ValueError, match="deeplift has no rule"):
+        usual.explained_by(explain.deeplift, asked, net, 1, Display(quiet=True))

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from hubel.core.capture import entered
+from hubel.core.errors import NoRule
 from hubel.explain.checkpoints import kept
 from hubel.explain.nested import tensors_in
 from hubel.explain.operation_names import BOOKKEEPING, CHOOSING, REARRANGED, SAME, STILL
@@ -171,7 +172,7 @@ class Call:
         """The operation as it is, with torch's own gradient."""
         return self.function(*self.args, **self.kwargs)
 
-    def no_rule(self, why: str = "") -> ValueError:
+    def no_rule(self, why: str = "") -> NoRule:
         """The error that names the operation and the place."""
         return self.engine.no_rule(self.name, why)
 
@@ -273,13 +274,13 @@ class Interception(TorchFunctionMode):
             self._leaf = tensor
         return tensor
 
-    def no_rule(self, operation: str, why: str = "") -> ValueError:
+    def no_rule(self, operation: str, why: str = "") -> NoRule:
         """The error for an operation without a rule. (Python takes a `TypeError` inside of an operator for a number that does not fit.)"""
         place = "the target's own function"
         if self.modules:
             name, module, _ = self.modules[-1]
             place = f"{name or 'the network'} ({type(module).__name__})"
-        return ValueError(
+        return NoRule(
             f"{self.rules.name} has no rule for the operation {operation}{' ' + why if why else ''}, which is called in {place}: "
             "write it with other operations, or use integrated_gradients or occlusion, which need no rules"
         )
