@@ -162,10 +162,9 @@ def _picture_rows(paths: list[Path], reading: Mapping[str, Any], progress: Progr
             f"the network was fitted to {reading['shape'][0]} features an example, not to pictures such as {paths[0]}; give an array (.npy, .npz)"
         )
     if others := [str(p) for p in paths if not is_image(p)]:
-        counted = (
-            f"{len(others):,} of {len(paths):,} files are no pictures" if len(paths) > 1 else "no picture"
+        raise ValueError(
+            f"{len(others):,} of {len(paths):,} files are no pictures that hubel reads: {', '.join(others[:10])}"
         )
-        raise ValueError(f"{counted} that hubel reads: {', '.join(others[:10])}")
     out = room_for((len(paths), *reading["shape"]), np.dtype(reading["dtype"]))
     failed = decode_all(paths, reading, out, progress)
     if failed:
