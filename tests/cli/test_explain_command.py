@@ -63,7 +63,7 @@ def test_comparing(place, capsys):
     arguments = ["-m", "intrinsic", "-m", "random_map", "--most", "4"]
     assert run(["explain", place / "run", place / "photos", "--compare", *arguments]) == 0
     out, err = capsys.readouterr()
-    assert "1. " in out and "4 images" in out and "2 of 2 methods asked" in err
+    assert "1. " in out and "4 examples" in out and "2 of 2 methods asked" in err
     fewer = ["-m", "intrinsic", "-m", "centre_map", "--most", "2", "--json", "-q"]
     assert run(["explain", place / "run", place / "photos", "--compare", *fewer]) == 0
     answer = json.loads(capsys.readouterr().out)

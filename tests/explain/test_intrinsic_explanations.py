@@ -161,7 +161,7 @@ def test_any_network_with_an_explanation_is_read():
 
 
 def test_refused():
-    with pytest.raises(TypeError, match="gives no explanation with its answer"):
+    with pytest.raises(ValueError, match="gives no explanation with its answer"):
         explain.intrinsic(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), torch.ones(1, 1, 2, 2))
     with pytest.raises(TypeError, match="target must be an output's number"):
         explain.intrinsic(made("attention"), X, target=lambda outputs: outputs[:, 0])

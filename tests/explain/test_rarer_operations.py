@@ -42,9 +42,31 @@ def spectrogram(net, x):
     return net.c(torch.cat([waves.abs().log1p(), torch.view_as_real(waves).square().sum(-1)], 1).flatten(1))
 
 
+def attended(net, x):
+    y, weights = net.a(x, x, x)
+    return net.c(torch.tanh(y).mean(1) + weights.mean((1, 2), keepdim=True)[:, 0])
+
+
+SOME = torch.tensor([[False, True, False, False, True], [True, False, False, True, False]])
+LAST = torch.tensor([[False, False, False, False, True]])
+
+torch.manual_seed(0)
 CODE = {
     "unpooled": (unpooled, {"a": conv(), "b": conv(4, 4), "c": head(6)}, IMAGE),
     "product of elements": (lambda net, x: net.c(net.a(x).tanh()[:, :3].prod(1).flatten(1)), {"a": conv(), "c": head(64)}, IMAGE),
+    "products so far": (lambda net, x: net.c(torch.cumprod(net.a(x).tanh() + 0.5, 1).cumprod(dim=-1).mean((2, 3))), {"a": conv(), "c": head(4)}, IMAGE),
+    "sums of exponentials so far": (
+        lambda net, x: net.c(torch.logcumsumexp(net.a(x), 2).logcumsumexp(dim=1).flatten(1)),
+        {"a": conv(), "c": head(256)},
+        IMAGE,
+    ),
+    "a learned key and value": (attended, {"a": nn.MultiheadAttention(8, 2, batch_first=True, add_bias_kv=True), "c": head(8)}, (5, 8)),
+    "nothing to attend to": (attended, {"a": nn.MultiheadAttention(8, 2, batch_first=True, add_zero_attn=True), "c": head(8)}, (5, 8)),
+    "both, of queries and keys of two lengths": (
+        lambda net, x: net.c(net.a(x[:, :2], x, x, attn_mask=SOME, key_padding_mask=LAST.expand(len(x), 5))[0].flatten(1)),
+        {"a": nn.MultiheadAttention(8, 2, batch_first=True, add_bias_kv=True, add_zero_attn=True, bias=True), "c": head(16)},
+        (5, 8),
+    ),
     "three operands": (
         lambda net, x: net.c(torch.einsum("nchw,ce,nehw->ne", net.a(x), EYE, net.a(x))),
         {"a": conv(), "c": head(4)},

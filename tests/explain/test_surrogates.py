@@ -118,3 +118,71 @@ def test_of_a_run_on_a_table_with_its_names(tmp_path):
     assert set(found.outputs) == {"yes", "no"}
     assert "mass" in found.features and any("giant" in name for name in found.features)
     assert found.fidelity.value > 0.9 and any("kind" in name for name in found.used)
+
+
+@pytest.mark.parametrize("objective", ["SquaredError", "GaussianLikelihood", "SquaredLogError"])
+def test_rules_about_values_are_in_their_own_units(tmp_path, objective):
+    """y = 1000 or 3000 by one step: what stands in the rules is no standardized score."""
+    y = np.where(X[:, 0] > 0, 3000, 1000).astype("float32")
+    made = getattr(hubel.objectives, objective)
+    about = {"GaussianLikelihood": (2, 2000.0, 500.0), "SquaredLogError": (1, 7.0, 2.0)}
+    outputs, center, scale = about.get(objective, (1, 2000.0, 500.0))
+    fitted = made(outputs, center=(center,), scale=(scale,))
+
+    class Step(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.none = nn.Parameter(torch.zeros(1))
+
+        def forward(self, x):
+            wanted = torch.where(x[:, :1] > 0, 3000.0, 1000.0)
+            score = fitted.standardized(wanted) + 0 * self.none
+            return torch.cat([score, 0 * score], 1) if objective == "GaussianLikelihood" else score
+
+    recipe = hubel.Recipe(epochs=1, augmentation=(), precision=hubel.fitting.Precision())
+    run = hubel.fit(X, y, net=Step(), objective=fitted, recipe=recipe, out=tmp_path / "run", quiet=True)
+    tree = explain.surrogate(run, X, "tree", names=NAMES, depth=1)
+    assert "value: 1000" in tree.rules and "value: 3000" in tree.rules
+    assert tree.fidelity.value > 0.97 and set(np.round(tree.model.predict(X))) == {1000, 3000}
+    linear = explain.surrogate(run, X, "linear", names=NAMES, terms=1)
+    constant = float(linear.rules.partition(" = ")[2].split()[0])
+    expected = np.log1p([1000, 3000]).mean() if objective == "SquaredLogError" else 2000
+    assert constant == pytest.approx(expected, rel=0.1)
+    assert linear.rules.startswith("ln(1 + ") == (objective == "SquaredLogError")
+
+
+def test_small_numbers_keep_their_digits():
+    x = X * np.float32(1e-17)
+
+    class Step(nn.Module):
+        def forward(self, x):
+            return 1e-9 * (x[:, :1] > 5e-18) + 2e-9
+
+    found = explain.surrogate(Step(), x, names=NAMES, depth=1)
+    assert "value: 2e-09" in found.rules and "value: 3e-09" in found.rules
+    assert float(found.rules.partition("mass <= ")[2].split()[0]) == pytest.approx(5e-18, rel=0.05)
+
+
+def test_splits_both_of_whose_sides_say_the_same_are_left_out():
+    """A tree of classes also splits where only its certainty changes; the answers are those of the whole tree."""
+    from sklearn.tree import DecisionTreeClassifier
+
+    net = nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, 4)).eval()
+    found = explain.surrogate(net, X, names=NAMES, depth=4)
+    tree = found.model.tree_
+
+    def leaves(node):
+        if tree.children_left[node] < 0:
+            return {tree.value[node, 0].argmax()}
+        below = [leaves(child) for child in (tree.children_left[node], tree.children_right[node])]
+        assert len(set.union(*below)) > 1
+        return set.union(*below)
+
+    leaves(0)
+    from hubel.core.random import numpy_generator
+
+    train = numpy_generator(0, "surrogate").permutation(800)[240:]
+    answers = net(torch.from_numpy(X[train])).argmax(1).numpy()
+    whole = DecisionTreeClassifier(max_depth=4, min_samples_leaf=2, random_state=0).fit(X[train], answers)
+    assert (whole.predict(X) == found.model.predict(X)).all()
+    assert whole.get_n_leaves() > found.rules.count("class:")

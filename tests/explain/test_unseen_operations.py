@@ -5,8 +5,10 @@ import torch
 import torch.nn.functional as F
 from architectures import IMAGE, Function, conv, head, inputs
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from hubel import explain
+from hubel.core.capture import captured
 
 
 class Swish(torch.autograd.Function):
@@ -182,3 +184,112 @@ def test_relu_by_any_spelling_has_its_own_way_back(name):
     for method, gate in ((explain.guided_backprop, (before > 0) & (before < most)), (explain.deconvnet, 1)):
         expected = torch.nn.grad.conv2d_input(x.shape, a.weight.detach(), 8 * backwards * gate, padding=1)
         torch.testing.assert_close(method(net, x, target=1).values, expected)
+
+
+class Checkpointed(nn.Module):
+    """A network that saves memory in its second layer, or (`first`) in both."""
+
+    def __init__(self, *, reentrant, first=False):
+        super().__init__()
+        self.a, self.b, self.c = conv(), nn.Conv2d(4, 4, 3, padding=1), head(256)
+        self.reentrant, self.first = reentrant, first
+
+    def forward(self, x):
+        x = x if self.first else self.a(x).relu()
+
+        def second(h):
+            return self.b(self.a(h).relu() if self.first else h).relu()
+
+        return self.c(checkpoint(second, x, use_reentrant=self.reentrant).flatten(1))
+
+
+HIDDEN = [
+    lambda net, x: explain.saliency(net, x, target=1),
+    lambda net, x: explain.integrated_gradients(net, x, target=1),
+    lambda net, x: explain.guided_backprop(net, x, target=1),
+    lambda net, x: explain.meaningful_perturbation(net, x, target=1, steps=1),
+    lambda net, x: explain.maximize(net, 1, inputs=IMAGE, steps=1),
+    lambda net, x: explain.lrp(net, x, target=1),
+    lambda net, x: explain.deeplift(net, x, target=1),
+]
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+@pytest.mark.parametrize("first", [False, True])
+def test_a_reentrant_checkpoint_is_refused_with_what_to_do(first):
+    """torch's own error comes out of autograd, and speaks of .backward()."""
+    torch.manual_seed(0)
+    net, x = Checkpointed(reentrant=True, first=first).double().eval(), inputs(IMAGE)
+    for ask in HIDDEN:
+        with pytest.raises(ValueError, match="use_reentrant"):
+            ask(net, x)
+    before = explain.occlusion(net, x, target=1, patch=4).values
+    net.reentrant = False
+    for ask in HIDDEN:
+        ask(net, x)
+    torch.testing.assert_close(explain.occlusion(net, x, target=1, patch=4).values, before)
+
+
+@pytest.mark.parametrize(
+    "method", ["guided_backprop", "deconvnet", "deeplift", "lrp", "integrated_gradients"]
+)
+def test_what_is_done_again_on_the_way_back_is_what_was_explained(method):
+    """The second time none of the method's own operations are seen; here its tensors have the same shapes as the first, so that torch says nothing."""
+    torch.manual_seed(0)
+    a, b = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def layers(x):
+        return b(a(x).relu()).relu()
+
+    nets = [
+        Function(lambda net, x: net.c(checkpoint(layers, x, use_reentrant=False)), c=head(4)),
+        Function(lambda net, x: net.c(layers(x)), c=head(4)),
+    ]
+    nets[1].c = nets[0].c
+    x = torch.randn(4, 4)
+    found, same = (getattr(explain, method)(net.eval(), x, target=1).values for net in nets)
+    torch.testing.assert_close(found, same)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("made", [torch.jit.script, lambda net: torch.jit.trace(net, torch.zeros(1, *IMAGE))])
+def test_a_scripted_network_is_refused_by_every_door(made):
+    net = made(nn.Sequential(conv(), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), head(256)).eval())
+    x = torch.zeros(1, *IMAGE)
+    for ask in (
+        lambda: explain.deeplift(net, x),
+        lambda: explain.occlusion(net, x),
+        lambda: explain.grad_cam(net, x),
+        lambda: explain.feature_maps(net, x, "0"),
+        lambda: explain.maximize(net, 1, inputs=IMAGE, steps=1),
+    ):
+        with pytest.raises(TypeError, match="scripted or traced"):
+            ask()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_a_scripted_layer_answers_is_refused_by_its_name_and_others_are_seen():
+    net, x = hidden("scripted layer").float(), inputs(IMAGE).float()
+    for ask in (
+        lambda: explain.feature_maps(net, x, "act"),
+        lambda: explain.saliency(net, x, target=explain.Unit(layer="act", channel=0)),
+        lambda: explain.grad_cam(net, x, layer="act"),
+        lambda: explain.representation_erasure(net, x, layer="act"),
+    ):
+        with pytest.raises(ValueError, match="layer act is scripted or traced"):
+            ask()
+    assert explain.receptive_field(net, "a", inputs=IMAGE).size == (3, 3)
+    with captured(net) as calls:
+        net(x)
+    assert [name for name, *_ in calls] == ["a", "c", ""]
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8, 8), (2, 1, 9, 9), (2, 8, 8)])
+def test_inputs_that_do_not_fit_are_refused_with_their_shape(shape):
+    net = Function(
+        lambda net, x: net.c(net.a(x).sum((2, 3)) if x.shape[-1] == 8 else net.a(x).flatten(1)),
+        a=nn.Conv2d(1, 4, 3, padding=1),
+        c=nn.Linear(4, 3),
+    ).eval()
+    with pytest.raises(ValueError, match=rf"of shape \[{', '.join(map(str, shape))}\].*torch said"):
+        explain.deeplift(net, torch.zeros(shape))

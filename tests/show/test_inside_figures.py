@@ -10,6 +10,7 @@ from torch import nn
 
 from hubel import explain
 from hubel.core.types import Batch
+from hubel.explain.maximize import Maximized
 from hubel.objectives import CrossEntropy
 from hubel.show import inside
 from hubel.show.code_plane import _sized
@@ -73,6 +74,29 @@ def test_templates_galleries_and_examples(net):
     best = explain.most_exciting(net, X, explain.Unit(layer="3", channel=1), count=3)
     figure = drawn(inside.most_exciting(best))
     assert str(best.ids[0]) in words(figure) and len(images(figure)) == 6
+
+
+def test_what_excites_rows_series_and_volumes_is_drawn_with_its_names():
+    def made(*shape):
+        pictures = np.random.default_rng(0).normal(size=shape)
+        return Maximized(pictures=pictures, names=("spike",), scores=np.zeros((2, 1)), start="noise", steps=1)
+
+    rows = made(1, 3)
+    figure = drawn(inside.gallery(rows, features=("mass", "colour", "age")))
+    (ax,) = figure.axes
+    bars = dict(
+        zip((t.get_text() for t in ax.get_yticklabels()), (b.get_width() for b in ax.patches), strict=True)
+    )
+    assert bars == pytest.approx(dict(zip(("mass", "colour", "age"), rows.pictures[0], strict=True)))
+    for steps_first in (True, False):
+        series = made(1, 50, 2) if steps_first else made(1, 2, 50)
+        (ax,) = drawn(inside.gallery(series, features=("flux", "error"), steps_first=steps_first)).axes
+        lines = [line for line in ax.get_lines() if len(line.get_xdata()) == 50]
+        assert [line.get_label() for line in lines] == ["flux", "error"]
+        wanted = series.pictures[0].T if steps_first else series.pictures[0]
+        np.testing.assert_array_equal([line.get_ydata() for line in lines], wanted)
+    figure = drawn(inside.gallery(made(1, 1, 8, 5, 6)))
+    assert [image.shape[:2] for image in images(figure)] == [(5, 6)] * 3 and "plane 4" in words(figure)
 
 
 def test_dreams_are_drawn_beside_the_picture(net):

@@ -231,3 +231,27 @@ def test_a_surrogate_of_the_test_part_or_of_files(place, run):
     assert found.outputs == ("dark", "light") and found.held_out == 7
     with pytest.raises(ValueError, match="too few"):
         look_inside.surrogate_of(run)
+
+
+def test_what_excites_a_class_most_has_its_name(run, tmp_path, monkeypatch):
+    from hubel.show import inside
+
+    drawn, names = inside.gallery, []
+    monkeypatch.setattr(
+        inside, "gallery", lambda found, **more: names.append(found.names) or drawn(found, **more)
+    )
+    look_inside.draw_maximized(run, "light", tmp_path, steps=1)
+    look_inside.draw_maximized(run, "0", tmp_path, steps=1)
+    assert names == [("light",), ("dark",)]
+
+
+def test_units_over_a_text_have_a_figure_each(tmp_path):
+    data = hubel.data.from_text("ab, cd\n" * 60, length=14)
+    net = nets.character_lm("lstm", 8, layers=1, inputs=len(data.alphabet))
+    run = hubel.fit(data, net=net, recipe=quick(), out=tmp_path / "run", quiet=True)
+    (tmp_path / "some.txt").write_text("ab, cd\nab")
+    figures = look_inside.draw_text(run, tmp_path / "some.txt", tmp_path, units=(3, 5))
+    assert [path.name for path in figures] == ["text-some-unit-3.png", "text-some-unit-5.png"]
+    assert figures[0].read_bytes() != figures[1].read_bytes()
+    with pytest.raises(ValueError, match="reads symbols, of which there are none in between"):
+        look_inside.draw_maximized(run, "3", tmp_path)

@@ -16,6 +16,7 @@ from hubel.workflows import asked_networks, usual
 from hubel.workflows.display import Display
 from hubel.workflows.explain import compare_methods, explain_files
 from hubel.workflows.subject import Subject, subjects, target_of
+from hubel.workflows.suited import suited
 
 
 def by_gradient(net, x, target):
@@ -247,3 +248,36 @@ def test_a_density_is_explained_by_its_logarithm(rows):
         expected = run.net(run.scaling(torch.from_numpy(x[:3])))[:, 0]
     torch.testing.assert_close(found.attribution.score, expected)
     assert {row["target"] for row in found.answers} == {"log likelihood"}
+
+
+@pytest.mark.parametrize("name", ["occlusion", "rise", "lime", "shapley_sampling", "representation_erasure"])
+def test_what_takes_parts_away_finds_the_step_of_a_series(name):
+    """A series of one feature: taken for a map of as many channels as steps, every step would look alike."""
+
+    class Last(nn.Module):
+        def forward(self, x):
+            return torch.stack([x[:, 10:15, 0].sum(1), 0 * x[:, 0, 0]], 1)
+
+    x = torch.zeros(1, 20, 1)
+    x[:, 10:15] = 2
+    net = Last().eval()
+    asked = Subject(net=net, x=x, shown=x.numpy(), ids=("a",), kind="series", classes=None, answer=None)
+    found = suited(getattr(explain, name), asked, net)(net, x, target=0).values[0, :, 0]
+    assert found[10:15].mean() > 2 * found[[*range(8), *range(17, 20)]].abs().mean()
+    assert found[10:15].mean() > 0
+
+
+@pytest.mark.parametrize("choose", [lambda x: x.sort(1)[0], lambda x: torch.where(x > 0, x, 0.1 * x)])
+def test_what_deeplift_has_no_rule_for_is_explained_by_integrated_gradients(choose):
+    class Choosing(nn.Linear):
+        def forward(self, x):
+            return super().forward(choose(x))
+
+    net, x = Choosing(6, 2).eval(), torch.randn(2, 6)
+    asked = Subject(net=net, x=x, shown=x.numpy(), ids=("a", "b"), kind="rows", classes=None, answer=None)
+    with pytest.warns(UserWarning, match=r"deeplift has no rule for .*: integrated_gradients instead"):
+        chosen, found, _ = usual.explained_by(None, asked, net, 1, Display(quiet=True))
+    assert chosen is explain.integrated_gradients
+    torch.testing.assert_close(found.values, explain.integrated_gradients(net, x, target=1).values)
+    with pytest.raises(ValueError, match="deeplift has no rule"):
+        usual.explained_by(explain.deeplift, asked, net, 1, Display(quiet=True))

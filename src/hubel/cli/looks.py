@@ -167,12 +167,12 @@ def _map(known: Any, paths: list[Path], about: Mapping[str, Any]) -> Path:
     )
 
 
-def _text(known: Any, paths: list[Path], about: Mapping[str, Any]) -> Path:
+def _text(known: Any, paths: list[Path], about: Mapping[str, Any]) -> list[Path]:
     from hubel.workflows import look_inside
 
     run = _run_only(known, "--text")
     return look_inside.draw_text(
-        run, about["text"], about["folder"], units=about["units"], layer=about["layer"]
+        run, about["text"], about["folder"], units=about["units"], layer=about["layer"], quiet=about["quiet"]
     )
 
 
@@ -183,7 +183,7 @@ def _landscape(known: Any, paths: list[Path], about: Mapping[str, Any]) -> Path:
     return look_inside.draw_landscape(run, about["folder"], seed=about["seed"], quiet=about["quiet"])
 
 
-DRAWN: dict[str, Callable[[Any, list[Path], Mapping[str, Any]], Path]] = {
+DRAWN: dict[str, Callable[[Any, list[Path], Mapping[str, Any]], Path | list[Path]]] = {
     "--filters": _filters,
     "--features": _features,
     "--maximize": _maximize,
@@ -191,7 +191,7 @@ DRAWN: dict[str, Callable[[Any, list[Path], Mapping[str, Any]], Path]] = {
     "--text": _text,
     "--landscape": _landscape,
 }
-"""What is drawn of the network itself, each in one figure."""
+"""What is drawn of the network itself, each in one figure; of a text one a unit."""
 BELONGS = {
     "method": ("", "--compare"),
     "target": ("", "--compare"),
@@ -220,9 +220,13 @@ def refuse_stray(what: str, **given: Any) -> None:
             raise words.WrongWords(f"--{name} belongs to {homes}: leave it out")
 
 
-def written(path: Path, as_json: bool) -> None:
-    """Where the figure is, on stdout."""
-    print(json.dumps({"figure": str(path)}) if as_json else path)
+def written(found: Path | list[Path], as_json: bool) -> None:
+    """Where the figures are, on stdout."""
+    if isinstance(found, list):
+        figures = [str(path) for path in found]
+        print(json.dumps({"figures": figures}) if as_json else "\n".join(figures))
+    else:
+        print(json.dumps({"figure": str(found)}) if as_json else found)
 
 
 def _kind(known: Any) -> str:

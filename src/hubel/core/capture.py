@@ -10,11 +10,16 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+def is_scripted(module: nn.Module) -> bool:
+    """Whether a module was made by `torch.jit`: it takes no hooks, and what it does is not seen."""
+    return hasattr(module, "inlined_graph")
+
+
 @contextmanager
 def captured(
     net: nn.Module, where: Callable[[str, nn.Module], bool] = lambda name, module: True
 ) -> Iterator[list[tuple[str, nn.Module, tuple[Any, ...], Any]]]:
-    """Collect `(name, module, inputs, output)` of every chosen module call inside the block, in order.
+    """Collect `(name, module, inputs, output)` of every chosen module call inside the block, in order; of scripted modules nothing is seen.
 
     The hooks are removed when the block ends, whatever happens in it; the network is not changed.
     """
@@ -24,7 +29,7 @@ def captured(
             lambda module, inputs, output, name=name: calls.append((name, module, inputs, output))
         )
         for name, module in net.named_modules()
-        if where(name, module)
+        if where(name, module) and not is_scripted(module)
     ]
     try:
         yield calls
@@ -41,7 +46,7 @@ def entered(net: nn.Module) -> Iterator[list[tuple[str, nn.Module, tuple[Any, ..
     under_way: list[tuple[str, nn.Module, tuple[Any, ...]]] = []
     handles = []
     for name, module in net.named_modules():
-        if hasattr(module, "inlined_graph"):  # scripted: it takes no hooks
+        if is_scripted(module):
             continue
         handles.append(
             module.register_forward_pre_hook(

@@ -16,6 +16,10 @@ class UnreadableData(ValueError):
     """Files that could not be read; the message counts and names them."""
 
 
+class NoRule(ValueError):
+    """A method of explanation has no rule for an operation of the network; the message names it and its place."""
+
+
 class NonFiniteLoss(RuntimeError):
     """The loss or its gradient became NaN or infinite. Weights and buffers are those before the step.
 

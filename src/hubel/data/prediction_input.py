@@ -168,10 +168,11 @@ def _picture_rows(paths: list[Path], reading: Mapping[str, Any], progress: Progr
     out = room_for((len(paths), *reading["shape"]), np.dtype(reading["dtype"]))
     failed = decode_all(paths, reading, out, progress)
     if failed:
+        if len(paths) == 1:
+            raise UnreadableData(f"{paths[0]} can not be used: {failed[0]}")
         told = "; ".join(f"{paths[k]} ({reason})" for k, reason in list(failed.items())[:10])
         more = f"; and {len(failed) - 10:,} more" if len(failed) > 10 else ""
-        counted = f"{len(failed):,} of {len(paths):,} files can not be used: " if len(paths) > 1 else ""
-        raise UnreadableData(f"{counted}{told}{more}")
+        raise UnreadableData(f"{len(failed):,} of {len(paths):,} files can not be used: {told}{more}")
     return out
 
 

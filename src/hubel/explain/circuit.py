@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hubel.explain.checkpoints import checkpoints_refused
 from hubel.explain.geometry import needed, whole
 from hubel.explain.layer import check_channels, ready
 from hubel.explain.linearized import WEIGHTED, Linearized
@@ -274,7 +275,8 @@ def _gradients(
     found = []
     for tensor, number in [*((arriving, c) for c in channels), (answered, channel)]:
         middle = tuple(size // 2 for size in tensor.shape[2:])
-        (gradient,) = torch.autograd.grad(tensor[(0, number, *middle)], pixels, retain_graph=True)
+        with checkpoints_refused():
+            (gradient,) = torch.autograd.grad(tensor[(0, number, *middle)], pixels, retain_graph=True)
         found.append(gradient[0].double().cpu().numpy())
     return np.stack(found)
 

@@ -96,9 +96,9 @@ class Comparison:
         """What follows, in one sentence."""
         if self.best is not None:
             return f"believe {self.best.method} first: {self.best.why}"
-        few = " More images may tell." if self.images < 20 else ""
+        few = " More examples may tell." if self.images < 20 else ""
         return (
-            f"none of these explanations beats maps that know nothing in half of the measures on these {self.images} images: "
+            f"none of these explanations beats maps that know nothing in half of the measures on {self._counted}: "
             f"believe none of them yet.{few}"
         )
 
@@ -123,7 +123,11 @@ class Comparison:
         lines += ["", *(f"{place}. {j.method}: {j.why}" for place, j in enumerate(self.judgements, 1))]
         lines += [f"-  {name} can not be used here: {why}" for name, why in self.refused.items()]
         note = "* better than every map that knows nothing, by the 95 % interval of the paired difference"
-        return "\n".join([*lines, "", f"{self.images} images. {note}", self.verdict])
+        return "\n".join([*lines, "", f"{self._counted}. {note}", self.verdict])
+
+    @property
+    def _counted(self) -> str:
+        return f"{self.images} example{'' if self.images == 1 else 's'}"
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from hubel.core.random import torch_generator
 from hubel.data.preprocessing import Scaling
+from hubel.explain.checkpoints import checkpoints_refused
 from hubel.explain.layer import LayerOf, check_channels, ready
 from hubel.explain.question import as_input, layer_named, untouched
 
@@ -159,7 +160,8 @@ class _Ascent:
                 score = self._excitation(piece)
                 if not score.requires_grad:
                     raise ValueError(f"layer {self.layer} does not depend on the picture: choose another one")
-                (slope,) = torch.autograd.grad(score, piece)
+                with checkpoints_refused():
+                    (slope,) = torch.autograd.grad(score, piece)
             gradient[:, :, rows, columns] = slope
         size = gradient.abs().mean()
         if not bool(torch.isfinite(size)):

@@ -11,18 +11,21 @@ from torch import Tensor
 Fill = Literal["grey", "mean", "blur"] | float | Tensor | None
 
 
-def filled(example: Tensor, fill: Fill, *, sigma: float = 8.0) -> Tensor:
+def filled(example: Tensor, fill: Fill, *, sigma: float = 8.0, steps_first: bool = False) -> Tensor:
     """An example of the shape of `example` in which nothing is left, to be put in place of what is taken away.
 
     Of maps [C, ...] and for each channel: "grey" is halfway between its least and its greatest value (which is grey whatever the scaling of
     the inputs), "mean" its mean, "blur" the example smoothed by a Gaussian of `sigma` positions. Of features [F] and symbols [L] a number or
     values of the same shape have to be given; None means grey for maps, and 0 for features, which is their mean where they are standardized.
+    With `steps_first` an example is steps [L, F], whose features are the channels.
 
     Raises `ValueError` for another word, or values that do not fit the example; `TypeError` for symbols without a symbol to put in their place.
 
     >>> filled(torch.tensor([[0.0, 1.0, 5.0]]), "grey"), filled(torch.ones(2), None)
     (tensor([[2.5000, 2.5000, 2.5000]]), tensor([0., 0.]))
     """
+    if steps_first and (fill is None or isinstance(fill, str)):
+        return filled(example.T, fill, sigma=sigma).T.contiguous()
     symbol = isinstance(fill, (int, Tensor)) and not isinstance(fill, bool)
     if not example.is_floating_point() and not symbol:
         raise TypeError(

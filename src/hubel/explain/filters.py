@@ -50,7 +50,7 @@ def filters(net: nn.Module, layer: str | None = None) -> Filters:
     0: 8 filters of 5 × 5 over 3 channels
     """
     name = convolution_named(net, layer)
-    module = layer_named(net, name)
+    module = layer_named(net, name, answers=False)
     weight = module.weight.detach().double().cpu()  # type: ignore[union-attr, operator]
     if isinstance(module, TRANSPOSED):
         groups = module.groups
@@ -77,7 +77,7 @@ def convolution_named(net: nn.Module, layer: str | None) -> str:
                 f"the network has no convolution: name the layer whose weights are to be shown.{nearest('', having)}"
             )
         return found[0]
-    layer_named(net, layer)
+    layer_named(net, layer, answers=False)
     if layer not in having:
         raise ValueError(f"layer {layer} has no weights over channels.{nearest(layer, having)}")
     return layer

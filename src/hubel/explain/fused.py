@@ -193,11 +193,8 @@ def multi_head_attention(call: Call) -> tuple[Tensor, Tensor | None]:
     given = {name: call.argument(position, name) for position, name in enumerate(names.split())}
     if given["training"] and given["dropout_p"]:
         raise call.no_rule("with dropout that is switched on")
-    if (
-        any(given[name] is not None for name in ("bias_k", "bias_v", "static_k", "static_v"))
-        or given["add_zero_attn"]
-    ):
-        raise call.no_rule("with keys and values beside those of the sequence")
+    if given["static_k"] is not None or given["static_v"] is not None:
+        raise call.no_rule("with keys or values from outside")
     query, key, value = given["query"], given["key"], given["value"]
     single = query.ndim == 2
     with call.engine:
@@ -210,7 +207,16 @@ def multi_head_attention(call: Call) -> tuple[Tensor, Tensor | None]:
             _heads(F.linear(part, weight, bias), heads)
             for part, weight, bias in zip((query, key, value), weights, biases, strict=True)
         )
-        mixed, attended = _attend(q, k, v, _mask(given, k, heads), causal=False, scale=None)
+        mask, steps = _mask(given, k, heads), k.shape[2]
+        if given["bias_k"] is not None:  # one key and value more, which are learned
+            k, v = (
+                _with_row(part, _heads(given[name], heads)) for part, name in ((k, "bias_k"), (v, "bias_v"))
+            )
+        if given["add_zero_attn"]:
+            k, v = (_with_row(part, part.new_zeros(1, 1, 1, part.shape[3])) for part in (k, v))
+        if mask is not None:  # these may always be looked at
+            mask = F.pad(mask, (0, k.shape[2] - steps))
+        mixed, attended = _attend(q, k, v, mask, causal=False, scale=None)
         num, _, length, size = mixed.shape
         joined = mixed.permute(2, 0, 1, 3).reshape(length, num, heads * size)
         answer = F.linear(joined, given["out_proj_weight"], given["out_proj_bias"])
@@ -232,6 +238,11 @@ def _heads(x: Tensor, heads: int) -> Tensor:
     """[L, N, E] as [N, heads, L, E / heads]."""
     length, num, width = x.shape
     return x.reshape(length, num, heads, width // heads).permute(1, 2, 0, 3)
+
+
+def _with_row(x: Tensor, row: Tensor) -> Tensor:
+    """`x` [N, heads, S, E] and behind its steps `row` [1, heads or 1, 1, E], the same for every example."""
+    return torch.cat([x, row.expand(*x.shape[:2], 1, x.shape[3])], 2)
 
 
 def _mask(given: dict[str, Any], key: Tensor, heads: int) -> Tensor | None:

@@ -8,6 +8,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from hubel.explain.checkpoints import checkpoints_refused
+
 Answer = TypeVar("Answer")
 
 
@@ -34,7 +36,8 @@ def slope_at(y: Tensor, leaf: Tensor, *, keep: bool = False) -> Tensor:
     """∂ Σ y / ∂ leaf; `keep` leaves the graph for another pass. Errors as in `gradient`."""
     if not y.requires_grad:
         raise independent()
-    (slope,) = torch.autograd.grad(y, leaf, torch.ones_like(y), retain_graph=keep, allow_unused=True)
+    with checkpoints_refused():
+        (slope,) = torch.autograd.grad(y, leaf, torch.ones_like(y), retain_graph=keep, allow_unused=True)
     if slope is None:
         raise independent()
     if not bool(torch.isfinite(slope).all()):

@@ -24,11 +24,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from hubel.core.capture import entered
+from hubel.core.errors import NoRule
+from hubel.explain.checkpoints import kept
 from hubel.explain.nested import tensors_in
 from hubel.explain.operation_names import BOOKKEEPING, CHOOSING, REARRANGED, SAME, STILL
 
 _KEY = "_hubel_mark"
-UNSEEN = "that reads what came from an operation which can not be seen (a torch.autograd.Function, a scripted or compiled function, torch.func)"
+UNSEEN = "that reads what came from an operation which can not be seen (a torch.autograd.Function, a scripted or compiled function, torch.func, torch.utils.checkpoint with use_reentrant=True)"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -170,7 +172,7 @@ class Call:
         """The operation as it is, with torch's own gradient."""
         return self.function(*self.args, **self.kwargs)
 
-    def no_rule(self, why: str = "") -> ValueError:
+    def no_rule(self, why: str = "") -> NoRule:
         """The error that names the operation and the place."""
         return self.engine.no_rule(self.name, why)
 
@@ -228,6 +230,13 @@ class Interception(TorchFunctionMode):
             )
         if plain not in self.table:
             raise self.no_rule(plain)
+        with kept():
+            return self._answer(func, plain, args, kwargs, in_place=in_place)
+
+    def _answer(
+        self, func: Any, plain: str, args: tuple[Any, ...], kwargs: dict[str, Any], *, in_place: bool
+    ) -> Any:
+        """What the method's rule answers in the place of the operation `plain`."""
         if in_place or plain == "setitem" or kwargs.get("inplace"):
             return self._replace(func, plain, args, kwargs)
         kwargs = {key: value for key, value in kwargs.items() if key != "inplace"}
@@ -265,13 +274,13 @@ class Interception(TorchFunctionMode):
             self._leaf = tensor
         return tensor
 
-    def no_rule(self, operation: str, why: str = "") -> ValueError:
+    def no_rule(self, operation: str, why: str = "") -> NoRule:
         """The error for an operation without a rule. (Python takes a `TypeError` inside of an operator for a number that does not fit.)"""
         place = "the target's own function"
         if self.modules:
             name, module, _ = self.modules[-1]
             place = f"{name or 'the network'} ({type(module).__name__})"
-        return ValueError(
+        return NoRule(
             f"{self.rules.name} has no rule for the operation {operation}{' ' + why if why else ''}, which is called in {place}: "
             "write it with other operations, or use integrated_gradients or occlusion, which need no rules"
         )

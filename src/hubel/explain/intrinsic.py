@@ -26,7 +26,7 @@ def intrinsic(net: nn.Module, x: Tensor | np.ndarray, *, target: Target = None) 
     Each position's contribution is shared equally among the pixels that it stands for, so that the sum is kept; a mask is enlarged as
     the network does it, and promises no completeness.
 
-    Raises `TypeError` for a network that gives no explanation, and for a target that is not one of its outputs.
+    Raises `ValueError` for a network that gives no explanation, and `TypeError` for a target that is not one of its outputs.
 
     >>> from hubel.nets import self_explaining
     >>> net = self_explaining("class_activation", inputs=(1, 16, 16), outputs=3).eval()
@@ -36,8 +36,8 @@ def intrinsic(net: nn.Module, x: Tensor | np.ndarray, *, target: Target = None) 
     """
     began = time.perf_counter()
     if not callable(getattr(net, "explanation", None)):
-        raise TypeError(
-            f"{type(net).__name__} gives no explanation with its answer: fit hubel.nets.self_explaining(...), or choose a method that looks "
+        raise ValueError(
+            "this network gives no explanation with its answer: fit hubel.nets.self_explaining(...), or choose a method that looks "
             "for one afterwards"
         )
     with untouched(net), torch.no_grad():

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from hubel.core.errors import missing_extra
 from hubel.core.random import numpy_generator
 from hubel.core.types import Attribution
-from hubel.explain.filling import Fill, filled
+from hubel.explain.filling import Fill
 from hubel.explain.parts import Parts, parts_of
 from hubel.explain.question import Question, Scale, Target, untouched
 from hubel.explain.versions import BUDGET, Progress, rows_at_once, scores_of
@@ -45,6 +45,7 @@ def lime(
     surrogate: Literal["ridge", "lasso"] = "ridge",
     penalty: float = 1e-3,
     fill: Fill = None,
+    steps_first: bool = False,
     seed: int = 0,
     budget: int = BUDGET,
     progress: Progress = None,
@@ -52,7 +53,7 @@ def lime(
     """The weights of the parts of each example in a linear model of the network near it.
 
     Of images and volumes [N, C, ...] the parts are about `parts` superpixels (50 unless told), of signals [N, C, L] as many equal pieces (20
-    unless told), of [N, F] and [N, L] every feature or symbol; or an array of whole numbers, one a position. `surrogate` "ridge" shrinks the
+    unless told; with `steps_first` of steps [N, L, F]), of [N, F] and [N, L] every feature or symbol; or an array of whole numbers, one a position. `surrogate` "ridge" shrinks the
     weights, "lasso" leaves few; `penalty` is their strength, relative to the mean squared error. `values` share a part's weight among its
     positions and channels; `notes` have the fidelity of every example.
 
@@ -70,12 +71,13 @@ def lime(
             f"{samples}, {width}, {penalty} and {surrogate!r}"
         )
     with untouched(net):
-        question = Question(net, x, target, of=of)
+        question = Question(net, x, target, of=of, steps_first=steps_first)
+        empty = question.emptied(fill)
         at_once = rows_at_once(question, budget)
-        values, blanks, notes = [], [], []
+        values, notes = [], []
         for row, example in enumerate(question.x):
             found = superpixels(example, parts)
-            blank = filled(example, fill)
+            blank = empty[row]
             generator = numpy_generator(seed, "LIME", row)
             kept = generator.random((samples, found.count)) < 0.5
             kept[0] = True
@@ -91,16 +93,15 @@ def lime(
             near = np.exp(-(((1 - np.sqrt(kept.mean(axis=1))) / width) ** 2))
             weights, intercept, fidelity = _fitted(kept, answered, near, surrogate, penalty)
             values.append(found.spread(torch.from_numpy(weights).to(example.device, question.score.dtype)))
-            blanks.append(blank)
             notes.append(
                 f"local fidelity R² {fidelity:.3f} on {int(HELD_OUT * samples)} held-out samples, {found.count} parts, intercept {intercept:.3g}"
             )
     return Attribution(
-        values=torch.stack(values),
+        values=question.as_given(torch.stack(values)),
         method=f"LIME ({surrogate})",
         target=question.names,
         score=question.score,
-        baseline=torch.stack(blanks),
+        baseline=question.as_given(empty),
         passes=question.calls,
         seconds=time.perf_counter() - start,
         notes=tuple(notes),

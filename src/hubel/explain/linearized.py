@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from hubel.explain.checkpoints import kept
 from hubel.explain.geometry import ACTIVATIONS, SQUASHING
 from hubel.explain.tracing import name_of
 
@@ -42,7 +43,10 @@ class Linearized(TorchFunctionMode):
         self.positive = positive
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
+        with kept():
+            return self._answer(func, args, dict(kwargs or {}))
+
+    def _answer(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         name = name_of(func)
         if name in ACTIVATIONS or (self.positive and (name in NORMS or name in SQUASHING)):
             return args[0] if args else kwargs["input"]

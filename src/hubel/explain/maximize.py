@@ -32,6 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hubel.core.random import torch_generator
+from hubel.explain.checkpoints import checkpoints_refused
 from hubel.explain.layer import LayerOf, check_channels, ready
 from hubel.explain.question import Unit, untouched
 from hubel.explain.receptive_field import check_inputs
@@ -316,7 +317,8 @@ def _gradient(
         score = read(_changed(x, keep, generator))
         if not score.requires_grad:
             raise ValueError("the target does not depend on the input: choose another unit or output")
-        (gradient,) = torch.autograd.grad(score.sum(), x)
+        with checkpoints_refused():
+            (gradient,) = torch.autograd.grad(score.sum(), x)
     if not bool(torch.isfinite(gradient).all()):
         raise ValueError(
             "the gradient is NaN or infinite: lower the rate, or look at the weights of the network"

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from hubel.core.random import numpy_generator
 from hubel.core.types import Attribution
-from hubel.explain.filling import Fill, blurred, filled
+from hubel.explain.checkpoints import checkpoints_refused
+from hubel.explain.filling import Fill, blurred
 from hubel.explain.question import Question, Scale, Target, untouched
 from hubel.explain.versions import Progress
 
@@ -44,12 +45,13 @@ def meaningful_perturbation(
     power: float = 3.0,
     jitter: int = 4,
     fill: Fill = "blur",
+    steps_first: bool = False,
     seed: int = 0,
     progress: Progress = None,
 ) -> Attribution:
     """Which parts of maps [N, C, ...] have to be deleted so that the target's probability falls.
 
-    The mask has `size` cells along each axis (the example's positions where those are fewer); `area` is λ₁, `smoothness` λ₂, `power` β. Each
+    With `steps_first` `x` are steps [N, L, F]. The mask has `size` cells along each axis (the example's positions where those are fewer); `area` is λ₁, `smoothness` λ₂, `power` β. Each
     of `steps` steps moves the example by up to `jitter` positions. `values` are 1 - mask, shared among channels; `coarse` is 1 - mask as it
     was learned; `baseline` what deleted parts show. `notes` say to what the answer falls under the mask, and when all is deleted.
 
@@ -65,14 +67,14 @@ def meaningful_perturbation(
             f"size and steps must be at least 1 and jitter at least 0; received {size}, {steps} and {jitter}"
         )
     with untouched(net):
-        question = Question(net, x, target, of=of)
+        question = Question(net, x, target, of=of, steps_first=steps_first)
         examples = question.x
         if examples.ndim < 3 or not examples.is_floating_point():
             raise ValueError(
                 f"x must be maps with channels, [N, C, ...]; received {list(examples.shape)} of {examples.dtype}"
             )
         sides = tuple(examples.shape[2:])
-        blank = torch.stack([filled(e, fill, sigma=max(2.0, min(sides) / 22.4)) for e in examples])
+        blank = question.emptied(fill, sigma=max(2.0, min(sides) / 22.4))
         mask = torch.full(
             (len(examples), 1, *(min(size, side) for side in sides)),
             0.5,
@@ -90,7 +92,8 @@ def meaningful_perturbation(
                 moved, hidden = (torch.roll(t, shift, tuple(range(2, t.ndim))) for t in (examples, blank))
                 loss = question(kept * moved + (1 - kept) * hidden).sum()
                 loss = loss + area * (1 - mask).sum() + smoothness * _roughness(mask, power)
-                (gradient,) = torch.autograd.grad(loss, mask)
+                with checkpoints_refused():
+                    (gradient,) = torch.autograd.grad(loss, mask)
             mask = mask.detach()
             first = ADAM[0] * first + (1 - ADAM[0]) * gradient
             second = ADAM[1] * second + (1 - ADAM[1]) * gradient**2
@@ -102,11 +105,11 @@ def meaningful_perturbation(
             kept = enlarged(mask, sides)
             under, nothing = question(kept * examples + (1 - kept) * blank), question(blank)
     return Attribution(
-        values=((1 - kept) / examples.shape[1]).expand_as(examples).clone(),
+        values=question.as_given(((1 - kept) / examples.shape[1]).expand_as(examples)),
         method="meaningful perturbation",
         target=question.names,
         score=question.score,
-        baseline=blank,
+        baseline=question.as_given(blank),
         coarse=(1 - mask)[:, 0],
         passes=question.calls + steps * len(examples),
         seconds=time.perf_counter() - start,

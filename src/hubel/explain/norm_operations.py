@@ -170,6 +170,14 @@ def softmax(call: Call) -> Tensor:
     return call.engine.marked(call.rules.softmax(call, x, dim), gate=True, still=not torch.is_grad_enabled())
 
 
+def logcumsumexp(call: Call) -> Tensor:
+    """The logsumexp of the first 1, 2, 3 … elements along an axis."""
+    x, dim = call.args[0], call.argument(1, "dim")
+    with call.engine:
+        counts = range(1, x.shape[dim] + 1)
+        return torch.cat([x.narrow(dim, 0, n).logsumexp(dim, keepdim=True) for n in counts], dim)
+
+
 def logsumexp(call: Call) -> Tensor:
     """x₁ - (x₁ - ln Σ exp x): what log_softmax leaves."""
     x, dim = call.args[0], call.argument(1, "dim")

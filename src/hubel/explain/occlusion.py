@@ -154,7 +154,7 @@ def _placed(
     size = sizes_for(patch, usual_patch(example, axes), "patch")
     step = sizes_for(stride, [max(1, p // 2) for p in size], "stride")
     patches = patches_of(example.shape, size, step, axes=axes)
-    return patches, filled(example, fill, sigma=max(1.0, min(size) / 4))
+    return patches, filled(example, fill, sigma=max(1.0, min(size) / 4), steps_first=steps_first)
 
 
 def _coarse_to_fine(

@@ -184,6 +184,20 @@ def product_of_elements(call: Call) -> Tensor:
         return x if call.argument(2, "keepdim", False) else x.squeeze(axis)
 
 
+def cumulative_product(call: Call) -> Tensor:
+    """cumprod: the products of the first 1, 2, 3 … elements along an axis; each step multiplies products of twice as many."""
+    x, dim = call.args[0], call.argument(1, "dim")
+    if call.kwargs.get("dtype") is not None:
+        raise call.no_rule("in another type of numbers")
+    count, reach = x.shape[dim], 1
+    with call.engine:
+        while reach < count:
+            further = x.narrow(dim, reach, count - reach) * x.narrow(dim, 0, count - reach)
+            x = torch.cat([x.narrow(dim, 0, reach), further], dim)
+            reach *= 2
+        return x.clone()
+
+
 def extreme(call: Call) -> Any:
     """max, min, amax and amin: over everything, over axes, or of two tensors."""
     x, dim = call.args[0], call.argument(1, "dim", call.kwargs.get("other"))

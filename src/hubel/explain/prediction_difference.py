@@ -48,13 +48,14 @@ def prediction_difference(
     surround: int = 4,
     samples: int = 10,
     clip: bool = True,
+    steps_first: bool = False,
     seed: int = 0,
     budget: int = BUDGET,
     progress: Progress = None,
 ) -> Attribution:
     """The evidence for the target in each patch: the answer as it is against that for likely other contents of the patch.
 
-    `x` is [N, C, ...] or features [N, F]; `data` [M, ...] are examples of the same kind, from which the Gaussian is estimated. `patch` has as
+    `x` is [N, C, ...] or features [N, F], with `steps_first` steps [N, L, F]; `data` [M, ...] are examples of the same kind, from which the Gaussian is estimated. `patch` has as
     many positions along each axis (of features: 1; of maps an eighth of the side unless told, at most 8), `surround` more on every side say
     what is around it (of features all others do). `samples` contents are drawn for each patch, an even number. `measure` is "evidence" (the
     weight of evidence, in bits), "information" (log₂ p - log₂ p without), "probability" or "score" (differences of these). `clip` keeps drawn
@@ -73,8 +74,10 @@ def prediction_difference(
     if surround < 0:
         raise ValueError(f"surround must be at least 0 positions on every side; received {surround}")
     with untouched(net):
-        question = Question(net, x, target, of=asked(measure))
+        question = Question(net, x, target, of=asked(measure), steps_first=steps_first)
         data = as_input(net, data)
+        if steps_first and data.ndim == 3:
+            data = data.transpose(1, 2)
         if data.shape[1:] != question.x.shape[1:] or len(data) < 2 or not data.is_floating_point():
             raise ValueError(
                 f"data must be at least two examples of the shape of x, [M, {', '.join(map(str, question.x.shape[1:]))}]; received {list(data.shape)}"
@@ -99,7 +102,7 @@ def prediction_difference(
             coarse.append(effects.view(patches.grid))
             notes += versions.notes
     return Attribution(
-        values=torch.stack(values),
+        values=question.as_given(torch.stack(values)),
         method=f"prediction difference ({measure})",
         target=question.names,
         score=question.score,

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hubel.core.capture import branched
-from hubel.core.errors import nearest
+from hubel.core.capture import branched, is_scripted
+from hubel.core.errors import is_out_of_memory, nearest
+from hubel.explain.filling import Fill, filled
 
 Scale = Literal["score", "probability", "log_probability"]
 
@@ -76,6 +77,8 @@ class Question:
     `rows` says to which example each row of a larger batch belongs (several perturbed copies of an example), so that each is asked about
     its own target. `also` are further arguments of the network, such as lengths [N]. `calls` counts the rows that went through the network.
     With `graph` the first pass keeps its graph, which ends at a copy of `x`, and `answer` [N] is the number that was read from it.
+    With `steps_first` what is given is steps [N, L, F], as recurrent networks read them, and `x` are maps [N, F, L] of it: features are
+    channels, and the network is asked with the steps first. `as_given` brings what is found back.
 
     >>> question = Question(nn.Linear(2, 3), torch.ones(4, 2), 1)
     >>> question(question.x).shape, question.names[0], question.calls
@@ -94,13 +97,17 @@ class Question:
         of: Scale = "score",
         also: tuple[Tensor, ...] = (),
         graph: bool = False,
+        steps_first: bool = False,
     ):
         _refuse_scripted(net)
         refuse_training(net)
-        self.net, self.of, self.also, self.calls = net, of, also, 0
+        self.net, self.of, self.also, self.calls, self.steps_first = net, of, also, 0, steps_first
         if of not in ("score", "probability", "log_probability"):
             raise ValueError(f"of must be score, probability or log_probability; received {of!r}")
-        self.x = as_input(net, x)
+        given = as_input(net, x)
+        if steps_first and given.ndim != 3:
+            raise ValueError(f"steps_first is for inputs [N, L, F]; received {list(given.shape)}")
+        self.x = given.transpose(1, 2).contiguous() if steps_first else given
         if isinstance(target, Unit):
             layer_named(net, target.layer)
         self.target: Any = target
@@ -123,6 +130,21 @@ class Question:
             rows = torch.arange(len(x), device=x.device)
         return self._read(self._outputs(x, rows), rows)
 
+    def as_given(self, values: Tensor) -> Tensor:
+        """Values laid out as `x` [M, ...], as the inputs were given: a tensor of its own."""
+        laid = values.transpose(1, 2) if self.steps_first else values
+        return laid.clone(
+            memory_format=torch.contiguous_format if self.steps_first else torch.preserve_format
+        )
+
+    def emptied(self, fill: Fill, *, sigma: float = 8.0) -> Tensor:
+        """What stands in for what is taken away of each example, laid out as `x` [N, ...]; see `hubel.explain.filling.filled`."""
+        blanks = [
+            filled(one, fill, sigma=sigma, steps_first=self.steps_first) for one in self.as_given(self.x)
+        ]
+        blank = torch.stack(blanks)
+        return blank.transpose(1, 2).contiguous() if self.steps_first else blank
+
     @property
     def names(self) -> tuple[str, ...]:
         """What is explained, one an example."""
@@ -138,9 +160,14 @@ class Question:
         """The network's first answer."""
         try:
             return self._outputs(x, rows)
-        except RuntimeError as error:
-            if x.is_floating_point():
+        except (RuntimeError, IndexError) as error:
+            if is_out_of_memory(error):
                 raise
+            if x.is_floating_point():
+                raise ValueError(
+                    f"the network can not answer inputs of shape {list(self.as_given(x).shape)}: are they of the size and number of channels that it was made "
+                    f"for, [N, C, ...]? (torch said: {error})"
+                ) from error
             raise ValueError(
                 f"the network does not take whole numbers ({x.dtype}): pass real ones, scaled as in training (torch said: {error})"
             ) from error
@@ -151,10 +178,10 @@ class Question:
             value[rows] if isinstance(value, Tensor) and value.ndim else value for value in self.also
         )
         if not isinstance(self.target, Unit):
-            return self.net(x.clone(), *also)  # what a network does to its input in place stays in the copy
+            return self.net(self.as_given(x), *also)  # what a network does to its input in place stays there
         layer = self.target.layer
         with branched(self.net, layer) as answered:
-            self.net(x.clone(), *also)
+            self.net(self.as_given(x), *also)
         if not answered:
             raise ValueError(f"layer {layer} is not called when the network answers: choose another one")
         return answered[-1]
@@ -236,11 +263,19 @@ def as_input(net: nn.Module, x: Tensor | np.ndarray) -> Tensor:
     return tensor
 
 
-def layer_named(net: nn.Module, name: str) -> nn.Module:
-    """The module called `name` in the network; where there is none, an error with the nearest name and all of them."""
+def layer_named(net: nn.Module, name: str, *, answers: bool = True) -> nn.Module:
+    """The module called `name` in the network; where there is none, an error with the nearest name and all of them.
+
+    Where its `answers` are to be seen, a scripted one is refused.
+    """
     modules = dict(net.named_modules())
     if not name or name not in modules:
         raise ValueError(f"the network has no layer {name!r}.{nearest(name, [n for n in modules if n])}")
+    if answers and is_scripted(modules[name]):
+        raise ValueError(
+            f"layer {name} is scripted or traced, and what it answers can not be seen: choose another one, or put the module that it was made "
+            "from in its place"
+        )
     return modules[name]
 
 
@@ -263,7 +298,7 @@ def _mode_matters(module: nn.Module) -> bool:
 
 
 def _refuse_scripted(net: nn.Module) -> None:
-    if isinstance(net, torch.jit.ScriptModule):
+    if is_scripted(net):
         raise TypeError(
             "the network is scripted or traced: its operations can not be seen one by one. Pass the module that it was made from"
         )
@@ -282,6 +317,7 @@ def untouched(net: nn.Module) -> Iterator[None]:
     Inside, the parameters need no gradients, so that a backward pass ends at the input, and attention goes one way with gradients and without:
     torch's fast path answers zero where a sequence is padded.
     """
+    _refuse_scripted(net)
     for name, tensor in (*net.named_parameters(), *net.named_buffers()):
         if tensor.is_inference():
             raise ValueError(

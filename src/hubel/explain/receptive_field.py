@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from hubel.core.random import torch_generator
+from hubel.explain.checkpoints import checkpoints_refused
 from hubel.explain.geometry import Box, box_of_input
 from hubel.explain.layer import LayerOf
 from hubel.explain.linearized import Linearized
@@ -183,7 +184,8 @@ def _sensitivity(
                     value = answer(one)
             else:
                 value = answer(one)
-            (gradient,) = torch.autograd.grad(value[where].sum(), one, allow_unused=True)
+            with checkpoints_refused():
+                (gradient,) = torch.autograd.grad(value[where].sum(), one, allow_unused=True)
         if gradient is not None:
             total = total + gradient.detach().abs().double()[0]
     grown = np.asarray(total, np.float64)

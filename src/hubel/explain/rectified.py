@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from hubel.core.types import Attribution
+from hubel.explain.checkpoints import hidden_by_checkpoint, is_behind_checkpoint, kept
 from hubel.explain.entry import Entry
 from hubel.explain.gradient import gradient
 from hubel.explain.intercept import with_gradient
@@ -95,6 +96,8 @@ def _rectified(
             with rectifiers:
                 y = entry(point)
             if not rectifiers.count:
+                if is_behind_checkpoint(y):
+                    raise hidden_by_checkpoint()
                 raise ValueError(
                     f"the network calls no ReLU: {method} would be the plain gradient, which is `saliency`"
                 )
@@ -128,6 +131,17 @@ class _Rectifiers(TorchFunctionMode):
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         found = _rectified_at(name.strip("_"), args, kwargs)
+        with kept():
+            return self._answer(func, name, found, args, kwargs)
+
+    def _answer(
+        self,
+        func: Any,
+        name: str,
+        found: tuple[Tensor, float] | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
         if found is None or not found[0].requires_grad:
             return func(*args, **kwargs)
         self.count += 1

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from hubel.core.random import torch_generator
 from hubel.core.types import Attribution
-from hubel.explain.filling import Fill, filled
+from hubel.explain.filling import Fill
 from hubel.explain.question import Question, Scale, Target, untouched
 from hubel.explain.versions import BUDGET, Progress, rows_at_once, scores_of
 
@@ -39,13 +39,14 @@ def rise(
     cells: int = 7,
     keep: float = 0.5,
     fill: Fill = 0.0,
+    steps_first: bool = False,
     seed: int = 0,
     budget: int = BUDGET,
     progress: Progress = None,
 ) -> Attribution:
     """How much more likely the target is where each position of maps [N, C, ...] is kept, over `masks` random masks of `cells` a side.
 
-    Positions are kept with probability `keep`; what is not shows `fill`. `coarse` is S; `values` are S less the mean answer under all masks, shared
+    With `steps_first` `x` are steps [N, L, F]. Positions are kept with probability `keep`; what is not shows `fill`. `coarse` is S; `values` are S less the mean answer under all masks, shared
     among the channels, so that 0 is neutral; `notes` have that mean, and the largest standard error of S.
 
     Raises `ValueError` for inputs without spatial axes, a probability outside 0 and 1, or fewer than two masks.
@@ -61,14 +62,14 @@ def rise(
             f"cells={cells}, keep={keep}"
         )
     with untouched(net):
-        question = Question(net, x, target, of=of)
+        question = Question(net, x, target, of=of, steps_first=steps_first)
         examples = question.x
         if examples.ndim < 3 or not examples.is_floating_point():
             raise ValueError(
                 f"x must be maps with channels, [N, C, ...]; received {list(examples.shape)} of {examples.dtype}"
             )
         sides = tuple(examples.shape[2:])
-        blank = torch.stack([filled(example, fill, sigma=max(sides) / 16) for example in examples])
+        blank = question.emptied(fill, sigma=max(sides) / 16)
         maps, errors, means, at_once = [], [], [], rows_at_once(question, budget)
         for row in range(len(examples)):
             sums, total = examples.new_zeros(2, *sides, dtype=torch.float64), 0.0
@@ -94,11 +95,13 @@ def rise(
     coarse = torch.stack(maps)
     values = coarse - torch.tensor(means, dtype=torch.float64).to(coarse).view(-1, *(1,) * len(sides))
     return Attribution(
-        values=(values.to(examples.dtype) / examples.shape[1]).unsqueeze(1).expand_as(examples).clone(),
+        values=question.as_given(
+            (values.to(examples.dtype) / examples.shape[1]).unsqueeze(1).expand_as(examples)
+        ),
         method="RISE",
         target=question.names,
         score=question.score,
-        baseline=blank,
+        baseline=question.as_given(blank),
         coarse=coarse.to(examples.dtype),
         passes=question.calls,
         seconds=time.perf_counter() - start,

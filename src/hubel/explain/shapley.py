@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from hubel.core.random import numpy_generator
 from hubel.core.types import Attribution
-from hubel.explain.filling import Fill, filled
+from hubel.explain.filling import Fill
 from hubel.explain.parts import Parts, parts_of
 from hubel.explain.question import Question, Scale, Target, untouched
 from hubel.explain.versions import BUDGET, Progress, rows_at_once, scores_of
@@ -39,13 +39,14 @@ def shapley_exact(
     of: Scale = "score",
     parts: int | np.ndarray | Tensor | None = None,
     fill: Fill = None,
+    steps_first: bool = False,
     budget: int = BUDGET,
     progress: Progress = None,
 ) -> Attribution:
     """The Shapley values of at most 16 parts, from all combinations of them.
 
     `parts` divides each example, see `hubel.explain.parts.parts_of`: each feature of [N, F] and symbol of [N, L] alone, maps [N, C, ...] in 4
-    cells along each axis. What is taken away shows `fill` (see `hubel.explain.filling.filled`). `values` share a part's value among its
+    cells along each axis (with `steps_first` steps [N, L, F] in 4 pieces). What is taken away shows `fill` (see `hubel.explain.filling.filled`). `values` share a part's value among its
     positions and channels; `coarse` [N, parts] has the parts' own. `residual` is the completeness: rounding alone.
 
     Raises `ValueError` for more than 16 parts (use `shapley_sampling`).
@@ -57,7 +58,8 @@ def shapley_exact(
     """
     start = time.perf_counter()
     with untouched(net):
-        question = Question(net, x, target, of=of)
+        question = Question(net, x, target, of=of, steps_first=steps_first)
+        empty = question.emptied(fill)
         parts_found = parts_of(question.x[0], parts)
         num = parts_found.count
         if num > MOST_PARTS:
@@ -67,9 +69,9 @@ def shapley_exact(
         numbers = np.arange(2**num)
         kept = torch.from_numpy((numbers[:, None] >> np.arange(num)) & 1).bool()
         at_once = rows_at_once(question, budget)
-        effects, blanks, gaps = [], [], []
+        effects, gaps = [], []
         for row, example in enumerate(question.x):
-            blank = filled(example, fill)
+            blank = empty[row]
             scores = scores_of(
                 question,
                 row,
@@ -80,8 +82,7 @@ def shapley_exact(
             )
             effects.append(_exact(scores.double().cpu().numpy(), num))
             gaps.append(float(scores[-1].double() - scores[0].double()))
-            blanks.append(blank)
-    return _attribution("Shapley values", question, parts_found, np.stack(effects), gaps, blanks, start, ())
+    return _attribution("Shapley values", question, parts_found, np.stack(effects), gaps, empty, start, ())
 
 
 def shapley_sampling(
@@ -93,6 +94,7 @@ def shapley_sampling(
     parts: int | np.ndarray | Tensor | None = None,
     permutations: int = 100,
     fill: Fill = None,
+    steps_first: bool = False,
     seed: int = 0,
     budget: int = BUDGET,
     progress: Progress = None,
@@ -111,12 +113,13 @@ def shapley_sampling(
     if permutations < 4 or permutations % 2:
         raise ValueError(f"permutations must be an even number, at least 4; received {permutations}")
     with untouched(net):
-        question = Question(net, x, target, of=of)
+        question = Question(net, x, target, of=of, steps_first=steps_first)
+        empty = question.emptied(fill)
         parts_found = parts_of(question.x[0], parts)
         num, at_once = parts_found.count, rows_at_once(question, budget)
-        effects, blanks, gaps, errors = [], [], [], []
+        effects, gaps, errors = [], [], []
         for row, example in enumerate(question.x):
-            blank = filled(example, fill)
+            blank = empty[row]
             ends = torch.stack([blank, example])
             nothing, everything = scores_of(
                 question, row, lambda n, ends=ends: ends[torch.from_numpy(n)], 2, at_once=2
@@ -143,12 +146,11 @@ def shapley_sampling(
                     progress(k + 1, permutations)
             effects.append(gains.mean(axis=0))
             gaps.append(everything - nothing)
-            blanks.append(blank)
             pairs = gains.reshape(-1, 2, num).mean(axis=1)
             errors.append(pairs.std(axis=0, ddof=1).max() / math.sqrt(len(pairs)))
     notes = (f"{permutations} orders; standard error at most {max(errors):.2g}",)
     return _attribution(
-        "Shapley values (sampled)", question, parts_found, np.stack(effects), gaps, blanks, start, notes
+        "Shapley values (sampled)", question, parts_found, np.stack(effects), gaps, empty, start, notes
     )
 
 
@@ -180,7 +182,7 @@ def _attribution(
     parts: Parts,
     effects: np.ndarray,
     gaps: list[float],
-    blanks: list[Tensor],
+    empty: Tensor,
     start: float,
     notes: tuple[str, ...],
 ) -> Attribution:
@@ -189,11 +191,11 @@ def _attribution(
     sums = torch.from_numpy(effects).sum(1)
     largest = torch.maximum(gap.abs(), torch.from_numpy(np.abs(effects).max(axis=1))).clamp_min(1e-300)
     return Attribution(
-        values=torch.stack([parts.spread(effect) for effect in coarse]),
+        values=question.as_given(torch.stack([parts.spread(effect) for effect in coarse])),
         method=method,
         target=question.names,
         score=question.score,
-        baseline=torch.stack(blanks),
+        baseline=question.as_given(empty),
         residual=((sums - gap).abs() / largest).to(question.score),
         absorbed=torch.zeros_like(question.score),
         coarse=coarse,

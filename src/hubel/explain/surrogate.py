@@ -16,7 +16,7 @@ the sparse linear model is orthogonal matching pursuit, Y. C. Pati et al., Asilo
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,6 +30,8 @@ from hubel.data import Dataset, Series, read_like
 from hubel.explain.question import as_input, untouched
 from hubel.fitting import Run
 from hubel.metrics.intervals import bootstrap, wilson
+from hubel.objectives import SquaredLogError
+from hubel.objectives.real_values import RealValues
 
 Kind = Literal["tree", "linear"]
 
@@ -83,7 +85,7 @@ def surrogate(
 
     `x` [N, ...] are examples as they enter `net`, or, for a run, as they were stored (arrays, files, tables, a `Dataset`). The surrogate reads features
     `on` [N, F] with their `names`; by default the features of rows, of pictures and series the means of at most `patches` parts a side.
-    A `held_out` share of the examples judges it.
+    A `held_out` share of the examples judges it. Of a run that answers values, rules speak of these in their own units.
 
     Raises `ValueError` for fewer than 20 examples, another kind, or features that are not one row an example.
 
@@ -127,6 +129,7 @@ def surrogate(
         told,
         classes,
         depth if kind == "tree" else terms,
+        known.get("values"),
     )
     fidelity, chance = _fidelity(scores[test], said, scores[train], classes)
     return Surrogate(
@@ -154,8 +157,10 @@ def _answers(net: nn.Module | Run, x: Any, batch_size: int) -> tuple[np.ndarray,
             )
         stored = np.asarray(stored)
         outputs = net.outputs(stored, batch_size=batch_size)
-        scores = _checked(outputs.double().numpy(), len(stored))
-        return stored, scores, _known(net, outputs)
+        known = _known(net, outputs)
+        values: RealValues | None = known.get("values")
+        outputs = outputs if values is None else outputs[:, : values.num_values]
+        return stored, _checked(outputs.double().numpy(), len(stored)), known
     inputs = as_input(net, x)
     was = [(module, module.training) for module in net.modules()]
     with untouched(net), torch.no_grad():
@@ -181,6 +186,7 @@ def _known(run: Run, outputs: Tensor) -> dict[str, Any]:
     classes = about.get("classes")
     names = getattr(run.objective, "target_names", None)
     return {
+        "values": run.objective if isinstance(run.objective, RealValues) else None,
         "columns": columns,
         "outputs": tuple(classes or names or ()) or None,
         "classes": classes is not None and run.objective.read(outputs[:2]).values.ndim == 1,
@@ -266,32 +272,86 @@ def _tree(
     outputs: tuple[str, ...],
     classes: bool,
     depth: int,
+    values: RealValues | None,
 ) -> tuple[Any, str, tuple[str, ...], np.ndarray]:
-    """A tree, its rules, the features in it, and what it says of `new`."""
-    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, export_text
+    """A tree, its rules, the features in it, and what it says of `new` in the network's own numbers."""
+    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
     least = max(1, len(x) // 200)
+    middle, size = x.mean(axis=0), _sizes(x)  # scikit-learn takes differences below 1e-7 for none
     if classes:
         model = DecisionTreeClassifier(max_depth=depth, min_samples_leaf=least, random_state=0)
-        model.fit(x, scores.argmax(axis=1))
-        rules = export_text(
-            model,
-            feature_names=list(names),
-            class_names=[outputs[int(k)] for k in model.classes_],
-            decimals=3,
-        )
+        model.fit((x - middle) / size, scores.argmax(axis=1))
+        _joined(model.tree_)
+        _unscaled(model.tree_, middle, size)
+        said = np.asarray(model.predict(new))
+        told = [f"class: {outputs[int(k)]}" for k in model.classes_[model.tree_.value[:, 0].argmax(axis=1)]]
     else:
         model = DecisionTreeRegressor(max_depth=depth, min_samples_leaf=least, random_state=0)
-        model.fit(x, scores)
-        rules = export_text(model, feature_names=list(names), decimals=3)
-    used = sorted({int(k) for k in model.tree_.feature if k >= 0})
-    said = np.asarray(model.predict(new))
-    return (
-        model,
-        rules.rstrip(),
-        tuple(names[k] for k in used),
-        said if classes else said.reshape(len(new), -1),
-    )
+        unit = _sizes(scores)
+        model.fit((x - middle) / size, scores / unit)
+        _unscaled(model.tree_, middle, size)
+        model.tree_.value[:, :, 0] *= unit
+        said = np.asarray(model.predict(new)).reshape(len(new), -1)
+        if values is not None:
+            model.tree_.value[:, :, 0] = values.in_units(model.tree_.value[:, :, 0])
+        told = [f"value: {_listed(row, outputs)}" for row in model.tree_.value[:, :, 0]]
+    used = sorted({int(k) for k in _reached(model.tree_)})
+    return model, "\n".join(_written(model.tree_, names, told)), tuple(names[k] for k in used), said
+
+
+def _sizes(x: np.ndarray) -> np.ndarray:
+    """The standard deviations of columns; 1 of those that never differ."""
+    sizes = x.std(axis=0)
+    return np.where(sizes > 0, sizes, 1.0)
+
+
+def _unscaled(tree: Any, middle: np.ndarray, size: np.ndarray) -> None:
+    """Thresholds in units of the features."""
+    inner = tree.feature >= 0
+    tree.threshold[inner] = tree.threshold[inner] * size[tree.feature[inner]] + middle[tree.feature[inner]]
+
+
+def _written(
+    tree: Any, names: tuple[str, ...], told: list[str], node: int = 0, depth: int = 0
+) -> Iterator[str]:
+    """A line a split, and a line a leaf: what it says stands in `told` [nodes]."""
+    ahead = "|   " * depth + "|--- "
+    if tree.children_left[node] < 0:
+        yield ahead + told[node]
+        return
+    limit, name = f"{tree.threshold[node]:.4g}", names[tree.feature[node]]
+    for sign, child in (("<=", tree.children_left[node]), (">", tree.children_right[node])):
+        yield f"{ahead}{name} {sign} {limit}"
+        yield from _written(tree, names, told, child, depth + 1)
+
+
+def _listed(values: np.ndarray, outputs: tuple[str, ...]) -> str:
+    """Values in four digits, with their names where they are several."""
+    if len(values) == 1:
+        return f"{values[0]:.4g}"
+    return ", ".join(f"{name} {value:.4g}" for name, value in zip(outputs, values, strict=True))
+
+
+def _joined(tree: Any) -> None:
+    """Take away splits both of whose sides answer the same: no answer changes."""
+    for node in reversed(range(tree.node_count)):  # children have greater numbers
+        left, right = int(tree.children_left[node]), int(tree.children_right[node])
+        if left < 0 or tree.children_left[left] >= 0 or tree.children_left[right] >= 0:
+            continue
+        if tree.value[left, 0].argmax() == tree.value[right, 0].argmax() == tree.value[node, 0].argmax():
+            tree.children_left[node] = tree.children_right[node] = -1
+            tree.feature[node] = -2
+
+
+def _reached(tree: Any) -> Iterator[int]:
+    """The features by which the tree splits."""
+    waiting = [0]
+    while waiting:
+        node = waiting.pop()
+        if tree.children_left[node] >= 0:
+            yield tree.feature[node]
+            waiting += [tree.children_left[node], tree.children_right[node]]
 
 
 def _linear(
@@ -302,8 +362,11 @@ def _linear(
     outputs: tuple[str, ...],
     classes: bool,
     terms: int,
+    values: RealValues | None,
 ) -> tuple[Any, str, tuple[str, ...], np.ndarray]:
-    """A linear model of few features an output, its formulas in units of the features, those in it, and what it says of `new`."""
+    """A linear model of few features an output, its formulas in units of the features, those in it, and what it says of `new` in the
+    network's own numbers.
+    """
     from sklearn.linear_model import OrthogonalMatchingPursuit
     from sklearn.multioutput import MultiOutputRegressor
     from sklearn.pipeline import make_pipeline
@@ -318,18 +381,27 @@ def _linear(
         model.fit(x, scores)
     scaler: Any = model[0]
     fitted: Any = model[1]
+    said = np.asarray(model.predict(new)).reshape(len(new), -1)
     used: set[int] = set()
     lines = []
-    for name, one in zip(outputs, fitted.estimators_, strict=True):
+    for place, (name, one) in enumerate(zip(outputs, fitted.estimators_, strict=True)):
+        if values is not None:
+            size = 1.0 if values.scale is None else values.scale[place]
+            middle = 0.0 if values.center is None else values.center[place]
+            one.coef_, one.intercept_ = one.coef_ * size, one.intercept_ * size + middle
+        told = f"ln(1 + {name})" if isinstance(values, SquaredLogError) else name
         weights = np.ravel(one.coef_) / scaler.scale_
         constant = float(np.ravel(one.intercept_)[0] - weights @ scaler.mean_)
         chosen = [int(k) for k in np.argsort(-abs(np.ravel(one.coef_)), kind="stable") if weights[k] != 0]
         used |= set(chosen)
         parts = [f"{'+' if weights[k] >= 0 else '-'} {abs(weights[k]):.4g} × {names[k]}" for k in chosen]
-        lines.append(f"{name} = {constant:.4g} {' '.join(parts)}".rstrip())
-    said = np.asarray(model.predict(new)).reshape(len(new), -1)
-    told = tuple(names[k] for k in sorted(used))
-    return model, "\n".join(lines), told, said.argmax(axis=1) if classes else said
+        lines.append(f"{told} = {constant:.4g} {' '.join(parts)}".rstrip())
+    return (
+        model,
+        "\n".join(lines),
+        tuple(names[k] for k in sorted(used)),
+        said.argmax(axis=1) if classes else said,
+    )
 
 
 def _fidelity(

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from torch.nn.modules.module import (
     register_module_module_registration_hook,
@@ -19,6 +18,7 @@ from torch.nn.modules.module import (
 )
 
 from hubel.core.errors import DamagedRun
+from hubel.core.shapes_only import shapes_only
 
 LEAST = 2**16  # of anything, which the smallest run may ask for
 FEW = 2_048  # layers and their weights
@@ -38,7 +38,7 @@ def refuse_giant(about: Path, arguments: Any, checkpoints: Path, make: Callable[
     if entries > most:
         raise DamagedRun(f"{about} asks for a network by {entries:,} numbers, {changed}")
     with (
-        torch.device("meta"),
+        shapes_only(),
         _at_most(most, f"{about} asks for a network of more than {most:,} layers, {changed}"),
     ):
         asked = make().state_dict().values()

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from hubel.core.names import rebuild_net
+from hubel.core.shapes_only import shapes_only
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ def is_as_made(net: nn.Module) -> bool:
     made = getattr(net, "made_by", None)
     if made is None:
         return False
-    with torch.device("meta"):
+    with shapes_only():
         again = rebuild_net(made.name, dict(made.arguments))
     shapes = [{name: value.shape for name, value in n.state_dict().items()} for n in (net, again)]
     frozen = any(not p.requires_grad for p in net.parameters())

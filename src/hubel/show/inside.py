@@ -6,6 +6,7 @@ inside.filters(explain.filters(net)).savefig("filters.png")
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,7 @@ from hubel.explain.most_exciting import MostExciting
 from hubel.explain.receptive_field import ReceptiveField
 from hubel.explain.templates import Templates
 from hubel.show.code_plane import codes_map
-from hubel.show.figures import INK, RED, SOFT
+from hubel.show.figures import BLUE, INK, RED, RULE, SOFT
 from hubel.show.loss_surface import landscape
 from hubel.show.pictures import display_range
 from hubel.show.sheets import (
@@ -191,33 +192,71 @@ def receptive_field(found: ReceptiveField, *, picture: np.ndarray | None = None)
     return figure
 
 
-def gallery(found: Maximized, *, limits: tuple[np.ndarray, np.ndarray] | None = None) -> Figure:
+def gallery(
+    found: Maximized,
+    *,
+    limits: tuple[np.ndarray, np.ndarray] | None = None,
+    features: Sequence[str] | None = None,
+    steps_first: bool = False,
+) -> Figure:
     """What excites each unit most, each picture over its own range with zero, the mean of scaled inputs, as the middle grey; or from black to white of
     `limits`.
 
-    Raises `ValueError` where these are no pictures [M, C, H, W] (or signals).
+    Signals [M, C, L] (with `steps_first` [M, L, C]) are lines, rows [M, F] bars, with the names of their `features`; of volumes the planes in the
+    middle and a quarter before and behind it are drawn.
+
+    Raises `ValueError` where these are nothing of the kind.
     """
-    if found.pictures.ndim == 4:
-        names = [str(c) for c in found.channels] if found.channels is not None else list(found.names)
-        side = 1.15 if len(found) > 1 else 2.6
-        title = (
-            f"what excites units of {found.layer} most" if found.layer else "what excites each target most"
-        )
+    names = [str(c) for c in found.channels] if found.channels is not None else list(found.names)
+    title = f"what excites units of {found.layer} most" if found.layer else "what excites it most"
+    title = f"{title} ({found.steps} steps from {found.start})"
+    pictures = found.pictures
+    if pictures.ndim == 5:
+        depth = pictures.shape[2]
+        planes = sorted({depth // 4, depth // 2, depth - 1 - depth // 4})
+        names = [f"{name}, plane {plane}" for name in names for plane in planes]
+        pictures = np.stack([volume[:, plane] for volume in pictures for plane in planes])
+    if pictures.ndim == 4:
         return sheet(
-            [colours(p, "natural", limits or _around_zero(p)) for p in found.pictures],
+            [colours(p, "natural", limits or _around_zero(p)) for p in pictures],
             names,
-            title=f"{title} ({found.steps} steps from {found.start})",
-            columns=min(len(found), 8),
-            side=side,
+            title=title,
+            columns=min(len(pictures), 8) if found.pictures.ndim == 4 else len(pictures) // len(found),
+            side=1.15 if len(pictures) > 3 else 2.6,
         )
-    if found.pictures.ndim not in (2, 3):
-        raise ValueError(f"pictures have shape {list(found.pictures.shape)}: expected [M, C, H, W]")
-    figure = blank(5.2, 1.5 * len(found) + 0.4)
-    for place, picture in enumerate(found.pictures):
+    if pictures.ndim == 2:
+        return _as_bars(pictures, names, title, features)
+    if pictures.ndim != 3:
+        raise ValueError(f"pictures have shape {list(pictures.shape)}: expected [M, C, H, W]")
+    figure = blank(5.2, 1.5 * len(found) + 0.7)
+    for place, picture in enumerate(pictures):
         ax = figure.add_subplot(len(found), 1, place + 1)
-        ax.plot(np.atleast_2d(picture).T, linewidth=1.1)
-        named_axes(ax, "position" if place == len(found) - 1 else "", "value")
-        ax.set_title(found.names[place], fontsize=8, color=INK, loc="left", parse_math=False)
+        ax.plot(picture if steps_first else picture.T, linewidth=1.1, label=features)
+        named_axes(ax, "step" if place == len(found) - 1 else "", "scaled value")
+        ax.set_title(names[place], fontsize=8, color=INK, loc="left", parse_math=False)
+        if features is not None and 1 < len(features) <= 8 and place == 0:
+            ax.legend(fontsize=6.5, frameon=False)
+    head(figure, title)
+    return figure
+
+
+MOST_BARS = 24
+
+
+def _as_bars(rows: np.ndarray, names: list[str], title: str, features: Sequence[str] | None) -> Figure:
+    """A bar a feature, those that are furthest from their mean, of each row [F]."""
+    known = list(features or (f"feature {k}" for k in range(rows.shape[1])))
+    count = min(MOST_BARS, len(known))
+    figure = blank(5.2, len(rows) * (0.24 * count + 0.6) + 0.4)
+    for place, row in enumerate(rows):
+        ax = figure.add_subplot(len(rows), 1, place + 1)
+        chosen = np.sort(np.argsort(-np.abs(row), kind="stable")[:count])[::-1]
+        ax.barh(np.arange(count), row[chosen], color=BLUE, height=0.6)
+        ax.axvline(0, color=RULE, linewidth=0.8)
+        ax.set_yticks(np.arange(count), [short(known[k], 32) for k in chosen], fontsize=8, parse_math=False)
+        named_axes(ax, "scaled value: 0 is the mean" if place == len(rows) - 1 else "", "")
+        ax.set_title(names[place], fontsize=8, color=INK, loc="left", parse_math=False)
+    head(figure, title)
     return figure
 
 

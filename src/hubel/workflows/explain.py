@@ -135,7 +135,7 @@ def compare_methods(
     wanted = target_of(subject, target)
     with Display(quiet=quiet) as display:
         display.say(
-            f"comparing {len(methods)} methods on {subject.counted}{'' if len(subject.x) >= 20 else ': intervals need more, 20 or so'}"
+            f"comparing {len(methods)} method{'' if len(methods) == 1 else 's'} on {subject.counted}{'' if len(subject.x) >= 20 else ': intervals need more, 20 or so'}"
         )
         began = time.monotonic()
         usable, unusable = {}, {}

@@ -118,6 +118,11 @@ def inputs_of(known: Run | nn.Module) -> tuple[int, ...] | None:
     return tuple(shape) if isinstance(shape, (tuple, list)) else None
 
 
+def has_steps_first(run: Run) -> bool:
+    """Whether examples enter the network as steps [L, F]."""
+    return run.reading["kind"] in ("series", "forecast")
+
+
 def classes_of(known: Run | nn.Module) -> tuple[str, ...]:
     """The names of the outputs, where these are classes, or values with names."""
     if isinstance(known, Run):

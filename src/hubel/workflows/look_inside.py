@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,19 +15,20 @@ from torch import nn
 from hubel import explain
 from hubel.data import Dataset
 from hubel.data.batches import Batches
+from hubel.data.encoding import Encoding
 from hubel.explain import Surrogate
 from hubel.fitting import Run
 from hubel.fitting.evaluation import own_test
 from hubel.workflows.display import Display
 from hubel.workflows.explain import write_figure
-from hubel.workflows.layers import inputs_of, layer_of, unit_of
+from hubel.workflows.layers import classes_of, has_steps_first, inputs_of, layer_of, unit_of
 from hubel.workflows.predict import files_of
 from hubel.workflows.subject import subjects
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_CODES, MOST_FOR_LANDSCAPE, MOST_FOR_SURROGATE = 1_000, 1_024, 20_000
+MOST_CODES, MOST_FOR_LANDSCAPE, MOST_FOR_SURROGATE = 1_000, 256, 20_000
 
 
 def draw_filters(known: Run | nn.Module, layer: str | None, out: Path) -> Path:
@@ -53,13 +55,35 @@ def draw_maximized(known: Run | nn.Module, word: str, out: Path, *, steps: int =
     from hubel.show import inside
 
     net = known.net if isinstance(known, Run) else known
+    if isinstance(known, Run) and known.reading["kind"] == "text":
+        raise ValueError(
+            f"{known.folder} reads symbols, of which there are none in between: no input can be made step by step that excites a unit most. "
+            "See what its units answer over a text with --text"
+        )
     shape = inputs_of(known)
     if shape is None:
         raise ValueError(
             "the size of the network's inputs is not known: use hubel.explain.maximize(net, target, inputs=...)"
         )
-    found = explain.maximize(net, unit_of(known, word), inputs=shape, steps=steps, seed=seed)
-    return _drawn(inside.gallery(found), out, f"maximize-{word}")
+    unit = unit_of(known, word)
+    found = explain.maximize(net, unit, inputs=shape, steps=steps, seed=seed)
+    names = classes_of(known)
+    if isinstance(unit, int) and unit < len(names):
+        found = replace(found, names=(names[unit],))
+    figure = inside.gallery(
+        found, features=_entering(known), steps_first=isinstance(known, Run) and has_steps_first(known)
+    )
+    return _drawn(figure, out, f"maximize-{word}")
+
+
+def _entering(known: Run | nn.Module) -> Sequence[str] | None:
+    """The names of what enters the network, of rows and of series."""
+    if not isinstance(known, Run):
+        return None
+    columns = known.reading.get("columns")
+    if isinstance(known.scaling, Encoding) and columns:
+        return known.scaling.names(columns)
+    return known.reading.get("channels") if has_steps_first(known) else None
 
 
 def draw_codes(
@@ -110,8 +134,9 @@ def draw_text(
     units: Sequence[int] = (),
     layer: str | None = None,
     most: int = 2_000,
-) -> Path:
-    """A text whose symbols are coloured by recurrent units; without `units` by those that follow best the place in the line."""
+    quiet: bool = True,
+) -> list[Path]:
+    """A text whose symbols are coloured by a recurrent unit, a figure each; without `units` by the one that follows best the place in the line."""
     from hubel.data.text import read_text
     from hubel.show import inside
 
@@ -123,12 +148,15 @@ def draw_text(
     if not units:
         search = explain.find_units(run, text, explain.position_in_line, layer=layer, count=1)
         units, layer = search.units[:1], search.layers[0]
+        with Display(quiet=quiet) as display:
+            display.say(f"of the place in the line: {search}")
     found = explain.units_over_text(run, text, list(units), layer=layer)
-    return _drawn(inside.text_units(found), out, f"text-{Path(path).stem}-units-{'-'.join(map(str, units))}")
+    stem = f"text-{Path(path).stem}-unit"
+    return [_drawn(inside.text_units(found, unit=unit), out, f"{stem}-{unit}") for unit in found.units]
 
 
-def draw_landscape(run: Run, out: Path, *, points: int = 21, seed: int = 0, quiet: bool = True) -> Path:
-    """The loss around the fitted weights in two random directions, on the run's test part (1,024 examples of it at most)."""
+def draw_landscape(run: Run, out: Path, *, points: int = 17, seed: int = 0, quiet: bool = True) -> Path:
+    """The loss around the fitted weights in two random directions, on the run's test part (256 examples of it at most)."""
     from hubel.show import inside
 
     part = _some(own_test(run), MOST_FOR_LANDSCAPE)

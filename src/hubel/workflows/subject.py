@@ -146,7 +146,8 @@ def target_of(subject: Subject, word: TargetWord) -> Any:
         try:
             number = int(word)
         except ValueError:
-            raise ValueError(f"there is no class {word!r}.{nearest(str(word), names)}") from None
+            kind = "value" if subject.values else "class"
+            raise ValueError(f"there is no {kind} {word!r}.{nearest(str(word), names)}") from None
         if names and not 0 <= number < len(names):
             raise ValueError(
                 f"target {number} is out of range: the network has {len(names)} outputs, 0 to {len(names) - 1} ({', '.join(names[:20])})"

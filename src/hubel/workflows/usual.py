@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hubel import explain
+from hubel.core.errors import NoRule
 from hubel.core.types import Attribution
 from hubel.explain.question import Target, Unit
 from hubel.explain.trust import Explainer
@@ -84,7 +85,7 @@ def explained_by(
             if chosen is explain.occlusion:
                 _announce(subject, target, display)
             return chosen, explainer(subject.net, subject.x, target=target), why
-        except (TypeError, NotImplementedError) as error:  # an operation without a rule
+        except (NoRule, TypeError, NotImplementedError) as error:
             if place == len(tried):
                 raise
             following = word_of(tried[place])
