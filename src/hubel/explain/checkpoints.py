@@ -17,7 +17,7 @@ from torch import Tensor
 
 def kept() -> AbstractContextManager[Any]:
     """Around an operation: what it saves for the way back is kept, also inside of a checkpoint. Elsewhere it does nothing."""
-    hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
+    hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)  # pyright: ignore[reportAttributeAccessIssue]
     if hooks is None or hooks[0].__module__ != "torch.utils.checkpoint":
         return nullcontext()
     return torch.autograd.graph.saved_tensors_hooks(_with_version, _unchanged)
