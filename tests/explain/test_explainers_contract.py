@@ -297,7 +297,9 @@ def test_networks_of_pictures_are_explained(name):
         return
     relevance = explain.lrp(net, x, **asked)
     assert relevance.residual.max() <= 1e-6
-    assert explain.deeplift(net, x, baseline=0.1, **asked).residual.max() <= 1e-10
+    told = explain.deeplift(net, x, baseline=0.1, **asked)
+    rounding = 1e-14 * told.score.abs().max() / told.values.abs().max()  # of a score that hardly changes
+    assert told.residual.max() <= 1e-10 + rounding
     if any(isinstance(module, nn.Conv2d) for module in net.modules()):
         grown = explain.grad_cam(net, x, **asked)
         assert grown.values.shape == x.shape

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from hubel.nets.detector_parts import (
     Pyramid,
     Tower,
+    at_least_single,
     body_of,
     cells,
     check_strides,
@@ -109,7 +110,7 @@ class AnchorFree(Net):
         """Candidates [N, R, 8 + K]."""
         rows = []
         for stride, factor, seen in zip(self.strides, self.factors, self.maps(x), strict=True):
-            scores, said = in_rows(self.classes(seen)).float(), in_rows(self.sides(seen)).float()
+            scores, said = (at_least_single(in_rows(tower(seen))) for tower in (self.classes, self.sides))
             squares = cells(seen.shape[2], seen.shape[3], stride, scores)
             far = stride * F.softplus(factor * said)
             centre = (squares[:, :2] + squares[:, 2:]) / 2

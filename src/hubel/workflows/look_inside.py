@@ -149,7 +149,7 @@ def draw_text(
         search = explain.find_units(run, text, explain.position_in_line, layer=layer, count=1)
         units, layer = search.units[:1], search.layers[0]
         with Display(quiet=quiet) as display:
-            display.say(f"of the place in the line: {search}")
+            display.say(str(search))
     found = explain.units_over_text(run, text, list(units), layer=layer)
     stem = f"text-{Path(path).stem}-unit"
     return [_drawn(inside.text_units(found, unit=unit), out, f"{stem}-{unit}") for unit in found.units]
