@@ -49,13 +49,23 @@ def test_strange_symbols_are_said_on_stderr(place, capsys):
 
 def test_an_interruption_ends_the_line(place):
     command = [sys.executable, "-m", "hubel", "write", str(place / "run"), "--length", "100000000"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )  # fmt: skip
-    assert process.stdout is not None
-    begun = process.stdout.read(20)
-    process.send_signal(signal.SIGINT)
-    rest, said = process.communicate(timeout=60)
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a shell ignores it for what runs behind it
+    ) as process:
+        try:
+            assert process.stdout is not None
+            begun = process.stdout.read(20)
+            process.send_signal(signal.SIGINT)
+            rest, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert len(begun) == 20 and rest.endswith("\n")
     assert said.strip() == "interrupted"

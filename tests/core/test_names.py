@@ -44,6 +44,9 @@ GIVEN = {
         3, classes=("a", "b", "c"), class_weights=(1.0, 2.0, 0.5), dice=1.0
     ),
     "AnchorFreeDetection": lambda: objectives.AnchorFreeDetection(2, classes=("a", "b"), threshold=1 / 3),
+    "FasterRCNNDetection": lambda: objectives.FasterRCNNDetection(2, classes=("a", "b"), threshold=1 / 3),
+    "YOLODetection": lambda: objectives.YOLODetection(2, classes=("a", "b")),
+    "YOLOv3Detection": lambda: objectives.YOLOv3Detection(2, classes=("a", "b"), least_score=0.1),
     "Draw": None,  # a moment of a batch, never stored
 }
 KINDS = [

@@ -59,8 +59,8 @@ def outlined(
     """A drawing of a picture `shape` (H, W), whose address is `panel`, with boxes [m, 6] in the colours of their classes; what the last column
     says is written beside the names where it is a score.
 
-    >>> outlined("data:,", (8, 8), np.array([[1, 1, 4, 4, 0, 0.5]]), ("<b>",), said="found").count("&lt;b&gt; 0.50")
-    1
+    >>> outlined("data:,", (8, 8), np.array([[1, 1, 4, 4, 0, 0.5]]), ("<b>",), said="found").count("&lt;b&gt; 0.50")  # its title and its label
+    2
     """
     height, width = shape
     size = max(5.0, 0.05 * max(shape))
