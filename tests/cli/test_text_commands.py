@@ -55,9 +55,6 @@ def test_an_interruption_ends_the_line(place):
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # a shell ignores it for what runs behind it
     ) as process:
         try:
             assert process.stdout is not None
