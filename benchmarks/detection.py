@@ -12,6 +12,7 @@ speed   one picture of 640² through the default detector, as it is and compiled
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from dataclasses import replace
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from protocol import Machine, Spread, arguments, row, say, target, write
+from protocol import RESULTS, Machine, Spread, arguments, row, say, target, write
 
 import hubel
 from hubel import metrics, nets
@@ -33,13 +34,14 @@ PARTS = ("scenes", "echoes", "speed")
 
 def main() -> None:
     given = arguments(__doc__, extra=_options)
-    machine, rows, targets, notes = Machine(), [], [], []
+    machine = Machine()
+    rows, targets, notes = kept(given)
     for part in given.parts:
         say(part)
         found = {"scenes": scenes, "echoes": echoes, "speed": speed}[part](given)
-        rows += found[0]
-        targets += found[1]
-        notes += found[2]
+        rows += [one | {"part": part} for one in found[0]]
+        targets += [one | {"part": part} for one in found[1]]
+        notes += [f"{part}: {note}" for note in found[2]]
     write(
         "detection",
         {
@@ -57,6 +59,18 @@ def main() -> None:
 
 
 Found = tuple[list[dict[str, Any]], list[dict[str, Any]], list[str]]
+
+
+def kept(given: argparse.Namespace) -> Found:
+    """What was measured before of the parts that are not asked for now."""
+    path = RESULTS / "detection.json"
+    if given.quick or not path.exists():
+        return [], [], []
+    known = json.loads(path.read_text("utf-8"))
+    rows, targets = (
+        [one for one in known[name] if one.get("part") not in given.parts] for name in ("rows", "targets")
+    )
+    return rows, targets, [note for note in known["notes"] if note.partition(":")[0] not in given.parts]
 
 
 def scenes(given: argparse.Namespace) -> Found:
@@ -91,7 +105,7 @@ def scenes(given: argparse.Namespace) -> Found:
             target(f"{name}: AP[coco] ≥ 0.60", f"{np.median(mean):.3f}", np.median(mean) >= 0.6),
             target(f"{name}: within 10 minutes of training", f"{max(seconds):.0f} s", max(seconds) <= 600),
         ],
-        [f"{len(given.seeds)} seed(s); 200 test scenes each."],
+        [f"{len(given.seeds)} seed(s), {_said(given)}; 200 test scenes each."],
     )
 
 
@@ -127,7 +141,7 @@ def echoes(given: argparse.Namespace) -> Found:
                 median >= 0.8,
             )
         ],
-        intervals,
+        [_said(given), *intervals],
     )
 
 
@@ -162,13 +176,18 @@ def _some(data: Any, given: argparse.Namespace) -> Any:
     return data.select(np.sort(np.concatenate(rows)))
 
 
+def _said(given: argparse.Namespace) -> str:
+    return "epochs as hubel chooses them" if given.epochs is None else f"{given.epochs} epochs"
+
+
 def _recipe(given: argparse.Namespace, seed: int) -> hubel.Recipe:
-    return hubel.Recipe(epochs=1, seed=seed) if given.quick else hubel.Recipe(seed=seed)
+    return hubel.Recipe(epochs=1 if given.quick else given.epochs, seed=seed)
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--epochs", type=int, default=None, help="default: as many as hubel chooses")
 
 
 if __name__ == "__main__":
