@@ -26,6 +26,7 @@ ORDER = (
     "small_data",
     "generated_examples",
     "explain_zoo",
+    "detection",
 )
 HEAD = """# Benchmarks
 
