@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MOST_ROWS = 30
+LATE = 0.6  # of the width, from where on a label ends at the right side of its box
 LEGIBLE = 640  # pixels of the longest side, up to which pictures are enlarged
 MOST_NAMED = 12  # boxes of a picture whose classes are written beside them
 IGNORED_COLOUR = "#999999"
@@ -82,9 +83,11 @@ def outlined(
             f'stroke-width="2" vector-effect="non-scaling-stroke"><title>{html.escape(label)}</title></rect>'
         )
         if len(rows) <= MOST_NAMED:
+            late = x > LATE * width  # so that it is not cut off by the edge
+            at = min(right, width - 1) if late else max(x, 0)
             above = y - 0.25 * size if y > 1.2 * size else min(lower + 0.95 * size, height - 1)
             parts.append(
-                f'<text x="{min(max(x, 0), width - 1):.1f}" y="{above:.1f}" style="font: 600 {size:.1f}px sans-serif; fill: {colour}; stroke: #000; '
+                f'<text x="{at:.1f}" y="{above:.1f}" text-anchor="{"end" if late else "start"}" style="font: 600 {size:.1f}px sans-serif; fill: {colour}; stroke: #000; '
                 f'stroke-width: {0.2 * size:.2f}px; paint-order: stroke">{html.escape(label)}</text>'
             )
     return "".join([*parts, "</svg>"])
