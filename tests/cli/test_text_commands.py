@@ -49,13 +49,14 @@ def test_strange_symbols_are_said_on_stderr(place, capsys):
 
 def test_an_interruption_ends_the_line(place):
     command = [sys.executable, "-m", "hubel", "write", str(place / "run"), "--length", "100000000"]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    ) as process:
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell ignores it for what runs behind
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )  # fmt: skip
+    signal.signal(signal.SIGINT, before)
+    with process:
         try:
             assert process.stdout is not None
             begun = process.stdout.read(20)
