@@ -26,7 +26,6 @@ from protocol import RESULTS, Machine, Spread, arguments, row, say, target, writ
 
 import hubel
 from hubel import metrics, nets
-from hubel.objectives.detection import detections_of, truths_of
 
 HALF, COCO = "AP50[all-point]", "AP[coco]"
 PARTS = ("scenes", "echoes", "speed")
@@ -119,8 +118,8 @@ def echoes(given: argparse.Namespace) -> Found:
             data = hubel.data.load("light-echoes")
             run = hubel.fit(data, recipe=_recipe(given, seed), out=Path(folder) / "run", quiet=True)
             part = data.view(run.split["test"])
-            said = detections_of(run.predict(np.asarray(part.inputs)).values)
-            true, label = truths_of(np.asarray(part.targets)), (data.classes or ()).index("echo")
+            said = metrics.predictions_of(run.predict(np.asarray(part.inputs)).values)
+            true, label = metrics.truths_of(np.asarray(part.targets)), (data.classes or ()).index("echo")
             for name, rule in (("IoU > 0.5", metrics.all_point), ("any overlap", loose)):
                 point = metrics.precision_at_recall(
                     said, true, 0.7, rule=rule, label=label, groups=part.groups

@@ -132,6 +132,12 @@ def detection_average_precision(
     )
 
 
+def average_precision_alone(scenes: Scenes, matches: Matches, rule: Rule) -> float:
+    """The average precision of boxes that are matched already, without an interval; NaN where there is no truth."""
+    read = _reader(scenes, matches, np.zeros(scenes.num_images, int), rule)
+    return float(_means(read(np.ones((1, 1))))[0, 0])
+
+
 def average_precision_difference(
     first: Sequence[Mapping[str, Any]],
     second: Sequence[Mapping[str, Any]],

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from hubel.metrics.detection import ranked
+from hubel.metrics.detection import average_precision_alone
 from hubel.metrics.detection_matching import Matches, Scenes, match, scenes_of
 from hubel.metrics.detection_rules import Rule, iou
 
@@ -82,11 +82,11 @@ def error_breakdown(
     found = np.zeros(len(scenes.true_boxes), bool)
     found[matches.truth[0][matches.hit[0]]] = True
     missed = matches.wanted & ~found & ~pointed
-    value = _average_precision(scenes, matches, rule)
+    value = average_precision_alone(scenes, matches, rule)
     counts = {kind: int((kinds == kind).sum()) for kind in KINDS[:-1]} | {"missed": int(missed.sum())}
     gains = {kind: _mended(scenes, matches, kinds == kind, target, rule) - value for kind in KINDS[:-1]}
     asked = replace(matches, wanted=matches.wanted & ~missed)
-    gains["missed"] = _average_precision(scenes, asked, rule) - value
+    gains["missed"] = average_precision_alone(scenes, asked, rule) - value
     false = np.flatnonzero(kinds != "")
     rows = matches.rows[false]
     return ErrorBreakdown(
@@ -152,14 +152,4 @@ def _mended(scenes: Scenes, matches: Matches, these: np.ndarray, target: np.ndar
     mended = Matches(
         rows=matches.rows[keep], truth=truth[:, keep], void=matches.void[:, keep], wanted=matches.wanted
     )
-    return _average_precision(replace(scenes, labels=labels), mended, rule)
-
-
-def _average_precision(scenes: Scenes, matches: Matches, rule: Rule) -> float:
-    units = np.zeros(scenes.num_images, int)
-    values = [
-        ranked(scenes, matches, units, label).average_precision(np.ones((1, 1)), rule.points)[0, 0]
-        for label in range(len(scenes.names))
-    ]
-    there = [value for value in values if np.isfinite(value)]
-    return float(np.mean(there)) if there else float("nan")
+    return average_precision_alone(replace(scenes, labels=labels), mended, rule)

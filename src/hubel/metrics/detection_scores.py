@@ -6,10 +6,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from hubel.core.types import Interval
-from hubel.metrics.detection import _means, _reader, detection_average_precision
+from hubel.metrics.detection import average_precision_alone, detection_average_precision
 from hubel.metrics.detection_matching import match, scenes_of
 from hubel.metrics.detection_rules import Rule, all_point, coco
 
@@ -53,15 +51,10 @@ def average_precisions(predictions: Pictures, truths: Pictures, rules: Sequence[
     [1.0, 1.0]
     """
     scenes = scenes_of(predictions, truths)
-    units = np.arange(scenes.num_images)
-    whole = np.ones((1, scenes.num_images))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*best boxes of a class in an image.*")
         matches = [match(scenes, rule) for rule in rules]
-    return [
-        float(_means(_reader(scenes, found, units, rule)(whole))[0, 0])
-        for found, rule in zip(matches, rules, strict=True)
-    ]
+    return [average_precision_alone(scenes, *found) for found in zip(matches, rules, strict=True)]
 
 
 def _plain(score: Interval) -> Interval:

@@ -27,6 +27,7 @@ from hubel.nets.detector_parts import (
     body_of,
     cells,
     check_strides,
+    description_of,
     in_rows,
     initial_score,
 )
@@ -69,15 +70,12 @@ def anchor_free(
         shape,
         num_outputs(outputs, "anchor_free"),
     )
-    if isinstance(backbone, nn.Module):
-        of = getattr(backbone, "made_by", None)
-        backbone = None if of is None else {"name": of.name, "arguments": dict(of.arguments)}
     given = {
         "width": int(width),
         "strides": steps,
         "channels": channels,
         "depth": int(depth),
-        "backbone": backbone,
+        "backbone": description_of(backbone),
     }
     return made(net, "anchor_free", inputs=shape, outputs=int(outputs), **given)
 

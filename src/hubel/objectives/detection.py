@@ -9,7 +9,7 @@ candidates of at least a score, the best first, without those that overlap a bet
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
@@ -21,7 +21,7 @@ from hubel import metrics
 from hubel.core.boxes import nms
 from hubel.core.errors import ContractError
 from hubel.core.types import Batch, Interval, Loss, Prediction
-from hubel.data.boxes import CLASS, IGNORED, NO_OBJECT, objects_of, packed
+from hubel.data.boxes import CLASS, IGNORED, NO_OBJECT, packed
 from hubel.metrics.detection_curves import best_f1
 from hubel.metrics.detection_scores import average_precisions
 from hubel.objectives.objective import Pieces, forward
@@ -116,7 +116,9 @@ class Detection(ABC):
             found += [self._detections(one) for one in outputs]
             wanted += list(targets.cpu().numpy())
         half, mean = average_precisions(
-            detections_of(found), truths_of(wanted), (metrics.all_point, metrics.coco)
+            metrics.predictions_of(packed(found)),
+            metrics.truths_of(packed(wanted)),
+            (metrics.all_point, metrics.coco),
         )
         return {HEADLINE: half, "AP[coco]": mean, "loss": loss / max(count, 1)}
 
@@ -128,14 +130,19 @@ class Detection(ABC):
         self, prediction: Prediction, targets: np.ndarray, groups: np.ndarray | None = None
     ) -> dict[str, Interval]:
         return metrics.object_detection(
-            detections_of(prediction.values), truths_of(targets), classes=self.classes, groups=groups
+            metrics.predictions_of(prediction.values),
+            metrics.truths_of(targets),
+            classes=self.classes,
+            groups=groups,
         )
 
     def calibrated(self, outputs: Tensor, targets: Tensor) -> Self:
         """The same objective with the threshold at which precision and recall of held-out pictures have the greatest harmonic mean."""
-        found = detections_of([self._detections(one) for one in outputs])
-        wanted = truths_of(targets.cpu().numpy())
-        if not any(len(one["scores"]) for one in found) or not any((~one["ignore"]).any() for one in wanted):
+        found = metrics.predictions_of(packed([self._detections(one) for one in outputs]))
+        wanted = metrics.truths_of(targets.cpu().numpy())
+        if not any(len(one["scores"]) for one in found) or not any(
+            (one["ignore"] == 0).any() for one in wanted
+        ):
             return self
         return replace(self, threshold=round(best_f1(found, wanted, rule=metrics.all_point).threshold, 4))
 
@@ -175,18 +182,3 @@ def in_ignored(places: Tensor, objects: Tensor) -> Tensor:
     centre = ((places[..., :2] + places[..., 2:]) / 2).unsqueeze(1)
     inside = (centre > objects[:, :, None, :2]) & (centre < objects[:, :, None, 2:4])
     return (inside.all(3) & ignored.unsqueeze(2)).any(1)
-
-
-def detections_of(pictures: Sequence[np.ndarray] | np.ndarray) -> list[dict[str, np.ndarray]]:
-    """Detections [N, M, 6] as the scores of `hubel.metrics` take them."""
-    rows = [objects_of(np.asarray(picture)) for picture in pictures]
-    return [{"boxes": r[:, :4], "labels": r[:, 4].astype(np.int64), "scores": r[:, 5]} for r in rows]
-
-
-def truths_of(pictures: Sequence[np.ndarray] | np.ndarray) -> list[dict[str, np.ndarray]]:
-    """Boxes [N, M, 6] as the scores of `hubel.metrics` take them."""
-    rows = [objects_of(np.asarray(picture)) for picture in pictures]
-    return [
-        {"boxes": r[:, :4], "labels": r[:, CLASS].astype(np.int64), "ignore": r[:, IGNORED] == 1}
-        for r in rows
-    ]

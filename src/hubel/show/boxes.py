@@ -13,9 +13,9 @@ import numpy as np
 
 from hubel.core.types import Interval
 from hubel.data.boxes import CLASS, COLUMNS, IGNORED, NO_OBJECT
+from hubel.metrics import predictions_of, truths_of
 from hubel.metrics.detection_curves import froc, precision_recall, scores_at
 from hubel.metrics.detection_rules import all_point
-from hubel.objectives.detection import detections_of, truths_of
 from hubel.show import charts, wording
 from hubel.show.detection_curves import precision_against_recall, recall_against_false_alarms
 from hubel.show.downloads import csv_text, data_address
@@ -209,7 +209,7 @@ def _curves(evidence: Evidence) -> list[dict[str, str]]:
         return []
     if not _counts(evidence).any() or not (values[:, :, CLASS] != NO_OBJECT).any():
         return []
-    found, wanted = detections_of(values), truths_of(targets)
+    found, wanted = predictions_of(values), truths_of(targets)
     least = threshold(evidence)
     precision, share, *_ = scores_at(found, wanted, least, rule=all_point).values()
     recall = precision_recall(found, wanted, rule=all_point)

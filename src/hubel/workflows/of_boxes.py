@@ -17,7 +17,7 @@ from hubel.core.types import Prediction
 from hubel.data.anchors import anchors_of
 from hubel.data.boxes import CLASS, NO_OBJECT, object_counts, objects_of
 from hubel.data.dataset import Dataset
-from hubel.metrics import all_point, error_breakdown
+from hubel.metrics import all_point, error_breakdown, predictions_of, truths_of
 from hubel.objectives import (
     AnchorFreeDetection,
     FasterRCNNDetection,
@@ -26,7 +26,7 @@ from hubel.objectives import (
     YOLOv3Detection,
     lost_to_shared_cells,
 )
-from hubel.objectives.detection import Detection, detections_of, truths_of
+from hubel.objectives.detection import Detection
 from hubel.workflows.asking import Wishes
 from hubel.workflows.given_back import ids_of
 
@@ -198,7 +198,7 @@ def boxes_shown(
         "shown_rows": shown,
         "shown_pictures": np.asarray(part.inputs[shown]),
     }
-    wanted, found = truths_of(targets), detections_of(values)
+    wanted, found = truths_of(targets), predictions_of(values)
     sure = [{name: one[name][one["scores"] >= threshold] for name in one} for one in found]
     whole, counted = (error_breakdown(rows, wanted, rule=all_point) for rows in (found, sure))
     names = ids_of(part)
