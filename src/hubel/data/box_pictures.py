@@ -17,7 +17,7 @@ from hubel.data.dataset import Dataset
 from hubel.data.decoding import in_parallel, look_at_all, refuse_unreadable
 from hubel.data.images import Header
 from hubel.data.reading import Progress, pixels_of, plan_reading
-from hubel.data.sizes import Resize, fit_size, near_size
+from hubel.data.sizes import Resize, fit_boxes, fit_size
 from hubel.data.storage import room_for
 from hubel.data.targets import as_numpy
 from hubel.data.tiles import Size, corners_of, cut_pixels, cut_rows, mean_of, tile_for
@@ -89,7 +89,7 @@ def load_boxes(
     cut: list[np.ndarray] = []
     for found, size, places in zip(rows, sizes, corners, strict=True):
         if resized:
-            cut.append(_resized_rows(found, size, tile, reading["resize"]))
+            cut.append(cut_rows(fit_boxes(found, size, tile, reading["resize"]), (0, 0), tile))
         else:
             cut += [cut_rows(found, place, tile) for place in places]
     of = np.repeat(np.arange(len(pictures)), list(map(len, corners)))
@@ -268,18 +268,6 @@ def _plan(
         "resized": options.size is not None,
     }
     return {**reading, "boxes": about}
-
-
-def _resized_rows(rows: np.ndarray, shape: Size, size: Size, resize: Resize) -> np.ndarray:
-    """The rows of a picture of this `shape` that `fit_size` brings to `size`."""
-    near = near_size(shape, size, resize)
-    scale = np.array([near[1] / shape[1], near[0] / shape[0]] * 2, np.float32)
-    moved = rows.copy()
-    moved[:, :4] *= scale
-    before = [
-        (new - old) // 2 if new >= old else -((old - new) // 2) for old, new in zip(near, size, strict=True)
-    ]
-    return cut_rows(moved, (-before[0], -before[1]), size)
 
 
 def _about_tiles(sizes: Sequence[Size], tile: Size, overlap: int, num: int, resized: bool) -> tuple[str, ...]:

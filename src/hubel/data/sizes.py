@@ -96,6 +96,38 @@ def unfit_mask(mask: np.ndarray, shape: tuple[int, int], resize: Resize, *, fill
     return _nearest(_placed(mask, near, fill), shape)
 
 
+def fit_boxes(boxes: np.ndarray, shape: tuple[int, int], size: tuple[int, int], resize: Resize) -> np.ndarray:
+    """Rows [m, 6] of boxes of a picture of this `shape` where `fit_size` brings it to `size` (both H, W); they may lie beyond the edges.
+
+    >>> fit_boxes(np.array([[0.0, 0.0, 4.0, 2.0, 0, 0]]), (2, 4), (4, 4), "pad").tolist()
+    [[0.0, 1.0, 4.0, 3.0, 0.0, 0.0]]
+    """
+    scale, first = _fitting(shape, size, resize)
+    return np.concatenate([boxes[:, :4] * scale + first, boxes[:, 4:]], axis=1, dtype=boxes.dtype)
+
+
+def unfit_boxes(
+    boxes: np.ndarray, shape: tuple[int, int], size: tuple[int, int], resize: Resize
+) -> np.ndarray:
+    """The inverse of `fit_boxes`: rows [m, 6] in the pixels of a picture of this `shape` that was brought to `size`, cut at its edges.
+
+    >>> unfit_boxes(np.array([[0.0, 0.0, 4.0, 3.0, 0, 0]]), (2, 4), (4, 4), "pad").tolist()
+    [[0.0, 0.0, 4.0, 2.0, 0.0, 0.0]]
+    """
+    scale, first = _fitting(shape, size, resize)
+    corners = np.clip((boxes[:, :4] - first) / scale, 0, np.array([shape[1], shape[0]] * 2))
+    return np.concatenate([corners, boxes[:, 4:]], axis=1, dtype=boxes.dtype)
+
+
+def _fitting(shape: tuple[int, int], size: tuple[int, int], resize: Resize) -> tuple[np.ndarray, np.ndarray]:
+    """By what `fit_size` multiplies the corners (x0, y0, x1, y1) of a box, and what it then adds."""
+    near = near_size(shape, size, resize)
+    first = [
+        (new - old) // 2 if new >= old else -((old - new) // 2) for old, new in zip(near, size, strict=True)
+    ]
+    return np.array([near[1] / shape[1], near[0] / shape[0]] * 2), np.array([first[1], first[0]] * 2)
+
+
 def _nearest(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     from PIL import Image
 

@@ -18,7 +18,7 @@ from hubel.data.boxes import CLASS, objects_of
 from hubel.data.images import strict_libraries
 from hubel.data.prediction_input import ARRAYS
 from hubel.data.reading import pixels_of
-from hubel.data.sizes import fit_size
+from hubel.data.sizes import fit_size, unfit_boxes
 from hubel.data.tiles import corners_of, cut_pixels, mean_of
 from hubel.fitting import Ensemble, Run
 from hubel.objectives import Detection
@@ -117,7 +117,7 @@ def found_in(run: Run, pixels: np.ndarray, reading: Mapping[str, Any], threshold
     about = reading.get("boxes") or {}
     if about.get("resized") and size != tile:
         rows = _asked(run, fit_size(pixels, tile, reading["resize"])[None], threshold)[0]
-        return _in_its_size(rows, size, tile, reading["resize"])
+        return unfit_boxes(rows, size, tile, reading["resize"])
     overlap = int(about.get("overlap") or 0) or min(tile) // SHARE
     corners = corners_of(size, tile, min(overlap, min(tile) - 1))
     mean, together = mean_of(pixels), max(1, AT_ONCE // (len(pixels) * tile[0] * tile[1]))
@@ -154,21 +154,6 @@ def _asked(run: Run, inputs: np.ndarray, threshold: float) -> list[np.ndarray]:
     """The objects [m, 6] of each of pictures [n, C, H, W] as they were read."""
     rows = [objects_of(picture) for picture in run.predict(inputs).values]
     return [found[found[:, SCORE] >= threshold].astype(np.float32) for found in rows]
-
-
-def _in_its_size(rows: np.ndarray, size: tuple[int, int], tile: tuple[int, int], resize: Any) -> np.ndarray:
-    """Objects [m, 6] of a picture that was resized from `size` to `tile` (H, W), in the pixels that it has."""
-    from hubel.data.sizes import near_size
-
-    near = near_size(size, tile, resize)
-    before = [
-        (new - old) // 2 if new >= old else -((old - new) // 2) for old, new in zip(near, tile, strict=True)
-    ]
-    moved = rows.copy()
-    moved[:, [0, 2]] = (moved[:, [0, 2]] - before[1]) * (size[1] / near[1])
-    moved[:, [1, 3]] = (moved[:, [1, 3]] - before[0]) * (size[0] / near[0])
-    moved[:, :4] = np.clip(moved[:, :4], 0, np.array([size[1], size[0]] * 2, np.float32))
-    return moved
 
 
 def _examples(path: Path, reading: Mapping[str, Any]) -> np.ndarray | list[np.ndarray]:
