@@ -113,6 +113,15 @@ def test_answers_files_and_drawings(picture, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "lay", [lambda x: x, lambda x: x[0], lambda x: np.moveaxis(x, 0, 2)], ids=["CHW", "HW", "HWC"]
+)
+def test_an_array_of_one_large_picture_is_a_picture(picture, tmp_path, lay):
+    np.save(tmp_path / "sky.npy", lay(picture))
+    (answer,) = predict_boxes(Bright(), [tmp_path / "sky.npy"])
+    assert len(answer["objects"]) == len(PLACES)
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         ({"threshold": 1.5}, "expected a score from 0 to 1"),

@@ -13,6 +13,7 @@ from hubel import data as hubel_data
 from hubel.core import files
 from hubel.core.boxes import merge
 from hubel.core.errors import UnreadableData
+from hubel.data.archives import mapped_npy
 from hubel.data.box_writing import FORMATS, BoxFormat, write_boxes
 from hubel.data.boxes import CLASS, objects_of
 from hubel.data.images import strict_libraries
@@ -158,7 +159,7 @@ def _asked(run: Run, inputs: np.ndarray, threshold: float) -> list[np.ndarray]:
 
 def _examples(path: Path, reading: Mapping[str, Any]) -> np.ndarray | list[np.ndarray]:
     """The pictures [C, H, W] of a file: one of an image file, all of an array file."""
-    if path.suffix.lower() in ARRAYS:
+    if path.suffix.lower() in ARRAYS and not _is_one_picture(path, reading):
         rows = hubel_data.read_like(path, reading)
         assert isinstance(rows, np.ndarray)
         return rows
@@ -167,6 +168,15 @@ def _examples(path: Path, reading: Mapping[str, Any]) -> np.ndarray | list[np.nd
             return [pixels_of(path, reading)]
         except UnreadableData as error:
             raise UnreadableData(f"{path}: {error}") from error
+
+
+def _is_one_picture(path: Path, reading: Mapping[str, Any]) -> bool:
+    """Whether an array file holds one picture [C, H, W] or [H, W] of another size than the pictures of the fit, rather than many of that size."""
+    if path.suffix.lower() != ".npy":
+        return False
+    shape, (channels, *tile) = mapped_npy(path).shape, reading["shape"]
+    single = len(shape) == 2 or (len(shape) == 3 and channels in (shape[0], shape[2]))
+    return single and list(shape[-2:]) != list(tile)
 
 
 def _format(out: Path, format: BoxFormat | None) -> BoxFormat:
