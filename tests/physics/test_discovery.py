@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from hubel.physics import Problem, Solver, solve, unknown
+from hubel.physics.discovery import _factor
 from hubel.physics.ladder import EMPHASIS, Ladder
 from hubel.physics.unknown import Found
 
@@ -137,3 +138,16 @@ def test_a_rung_lasts_while_an_unknown_moves():
 )
 def test_how_a_coefficient_is_printed(value, error, text):
     assert str(Found(value=value, standard_error=error)) == text
+
+
+def test_information_that_rounding_left_indefinite_has_a_factor():
+    """Squares of columns that are nearly alike: H loses half of the digits, and its least eigenvalues may become negative."""
+    jacobian = torch.vander(torch.linspace(0, 1, 60, dtype=torch.float64), 30)
+    matrix = jacobian.t() @ jacobian
+    matrix -= 1e-12 * matrix.diagonal().mean() * torch.eye(30, dtype=torch.float64)
+    with pytest.raises(torch.linalg.LinAlgError):
+        torch.linalg.cholesky(matrix)
+    factor = _factor(matrix)
+    assert torch.linalg.matrix_norm(factor @ factor.t() - matrix) < 1e-10 * torch.linalg.matrix_norm(matrix)
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        _factor(torch.full((2, 2), math.nan, dtype=torch.float64))

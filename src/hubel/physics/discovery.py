@@ -22,7 +22,8 @@ from hubel.physics.observations import Observations
 from hubel.physics.system import System, rows_of_values
 from hubel.physics.unknown import Found
 
-RIDGE = 1e-13  # of the mean diagonal: directions of the weights that change nothing are left where they are
+RIDGES = tuple(10.0**-k for k in range(13, 2, -1))
+"""Of the mean diagonal, the least that is enough: directions of the weights that change nothing are left where they are."""
 SAME = 0.999  # of a correlation: beyond, only a combination of two unknowns is determined
 
 
@@ -74,12 +75,23 @@ def _information(system: System, theta: Tensor) -> tuple[Tensor, float, float]:
     whole = system.linearized(theta).matrix
     own = System(system.ansatz, system.parts[-1:]).linearized(theta)
     data, square = own.matrix, own.loss
-    whole.diagonal().add_(RIDGE * float(whole.diagonal().mean()))
-    factor = torch.linalg.cholesky(whole)
+    factor = _factor(whole)
     used = float(torch.cholesky_solve(data, factor).diagonal().sum())
     count = system.parts[-1].num_points * len(system.parts[-1].weights)
     freedom = max(count - used, 1.0) / count
     return factor, square / (freedom * count), freedom
+
+
+def _factor(matrix: Tensor) -> Tensor:
+    """The Cholesky factor of H [P, P] with the least ridge that rounding allows: where the equation has been weighed a lot H is nearly singular."""
+    size = float(matrix.diagonal().mean())
+    for ridge in RIDGES:
+        ridged = matrix.clone()
+        ridged.diagonal().add_(ridge * size)
+        factor, failed = torch.linalg.cholesky_ex(ridged)
+        if not int(failed):
+            return factor
+    raise ValueError("the Jacobian at the solution has entries that are NaN or infinite")
 
 
 def _own(system: System, theta: Tensor, place: int) -> Tensor:
