@@ -1,23 +1,23 @@
 """All detectors on the same scenes: average precision, proposals, seconds of fitting and of one picture, from the sliding window to the default.
 
-    python benchmarks/detectors.py [--scenes 1600] [--few 300] [--epochs 20] [--data fashion-scenes] [--only yolo r-cnn]
+    python benchmarks/detectors.py --threads 1 --clock processor [--scenes 1600] [--few 300] [--epochs 20] [--only yolo r-cnn]
 
 The networks (`anchor_free`, `yolo`, `yolo_v3`, `faster_rcnn`, and Fast R-CNN on selective search) are fitted to `--scenes` pictures. Those that
 cut out every proposal (the classifier at sliding windows, at the proposals of selective search, and R-CNN) share one classifier of crops and are fitted to
-`--few`. All are scored on the same test part. Seconds are processor time of this process with one thread; those of a picture include its proposals.
+`--few`. All are scored on the same test part. Seconds of a picture include its proposals.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import torch
+from protocol import RESULTS, Machine, Spread, arguments, clock, row, say, target, write
 from torch import Tensor
 
 import hubel
@@ -27,10 +27,10 @@ from hubel.data import Dataset, anchors_of
 from hubel.fitting import AdamW, Backprop, OneCycle, Progress, steps
 
 CROP = (32, 32)
-WINDOW_PICTURES = 50  # of the test part, for the classifier at all windows
 AT_ONCE = 16
 NETWORKS = ("anchor_free", "yolo", "yolo_v3", "faster_rcnn")
 WITH_CROPS = ("windows", "selective-search", "r-cnn")
+EVERY = (*WITH_CROPS, "fast-r-cnn", *NETWORKS)
 
 
 def entering(pictures: np.ndarray, like: np.ndarray) -> Tensor:
@@ -40,15 +40,15 @@ def entering(pictures: np.ndarray, like: np.ndarray) -> Tensor:
 
 
 def fitted(net: torch.nn.Module, question: Any, batches: Iterator[Batch], total: int, rate: float) -> float:
-    """Seconds of processor time of `total` steps."""
-    cycle, began = OneCycle(), time.process_time()
+    """Seconds of `total` steps."""
+    cycle, began = OneCycle(), clock()
     rule = Backprop(AdamW(learning_rate=rate, weight_decay=0.02).build(net))
     for _ in steps(
         net, question, batches, rule=rule, schedule=lambda s: cycle.factor(Progress(step=s, total=total))
     ):
         pass
     net.eval()
-    return time.process_time() - began
+    return clock() - began
 
 
 def shuffled(inputs: Tensor, targets: Tensor, size: int, epochs: int, *, flips: bool) -> Iterator[Batch]:
@@ -68,39 +68,44 @@ def shuffled(inputs: Tensor, targets: Tensor, size: int, epochs: int, *, flips: 
 
 def answered(ask: Callable[[Tensor], Tensor], pictures: Tensor) -> tuple[Tensor, float]:
     """Candidates of all, and seconds a picture."""
-    began = time.process_time()
+    began = clock()
     with torch.no_grad():
         found = torch.cat([ask(part) for part in pictures.split(AT_ONCE)])
-    return found, (time.process_time() - began) / len(pictures)
+    return found, (clock() - began) / len(pictures)
 
 
-def compare(data: Dataset, scenes: int, few: int, epochs: int, only: tuple[str, ...]) -> list[dict[str, Any]]:
-    """A row for each detector."""
+def compare(data: Dataset, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """A row for each detector that is asked for."""
     assert data.part is not None and data.classes is not None
+    scenes, few, epochs, only = given.scenes, given.few, given.epochs, given.only or EVERY
     train, test = (data.select(np.flatnonzero(data.part == part)) for part in ("train", "test"))
-    train = train.select(np.arange(min(scenes, len(train))))
+    train, test = (
+        train.select(np.arange(min(scenes, len(train)))),
+        test.select(np.arange(min(given.tests, len(test)))),
+    )
     num, truth = len(data.classes), np.asarray(test.targets)
     x, y = entering(train.inputs, train.inputs), torch.from_numpy(np.asarray(train.targets))
     fresh = entering(test.inputs, train.inputs)
     read = objectives.FasterRCNNDetection(num)
     sizes = anchors_of(np.asarray(train.targets), 6).sizes
-    rows: list[dict[str, Any]] = []
 
     def score(
-        name: str, found: Tensor, pictures: int, fit: float, seconds: float, proposals: float | None
-    ) -> None:
-        scores = read.metrics(read.read(found), truth[:pictures])
-        row = {name_: round(scores[name_].value, 4) for name_ in ("AP50[all-point]", "AP[coco]")}
-        rows.append(
-            {
-                "detector": name,
-                **row,
-                "proposals": proposals,
-                "fit": round(fit, 1),
-                "picture": round(seconds, 4),
-            }
-        )
-        print(json.dumps(rows[-1]), flush=True)
+        name: str, found: Tensor, fit: float, seconds: float, proposals: float | None
+    ) -> dict[str, Any]:
+        scores = read.metrics(read.read(found), truth[: len(found)])
+        half, coco = scores["AP50[all-point]"], scores["AP[coco]"]
+        asked = "" if proposals is None else f"{proposals:.0f} proposals; "
+        fitted_to = few if name in WITH_CROPS else len(train)
+        note = f"AP[coco] {coco.value:.3f}; {asked}{seconds:.3g} s a picture; {fit:.0f} s of fitting to {fitted_to} pictures"
+        say(f"{name}: AP50 {half.value:.3f}; {note}")
+        more = {
+            "interval": [half.low, half.high],
+            "coco": coco.value,
+            "proposals": proposals,
+            "fit": fit,
+            "picture": seconds,
+        }
+        return row(name, Spread.of([half.value]), "AP50[all-point]", note=note, pictures=len(found), **more)
 
     chosen: dict[str, dict[str, Any]] = {
         "anchor_free": {},
@@ -120,20 +125,20 @@ def compare(data: Dataset, scenes: int, few: int, epochs: int, only: tuple[str, 
         total = epochs * (len(x) // min(32, len(x)))
         seconds = fitted(net, question, shuffled(x, y, min(32, len(x)), epochs, flips=True), total, 2e-3)
         found, each = answered(net, fresh)
-        score(name, found, len(fresh), seconds, each, net.proposals if name == "faster_rcnn" else None)
+        yield score(name, found, seconds, each, net.proposals if name == "faster_rcnn" else None)
 
     search = detection.SelectiveSearch()
     if "fast-r-cnn" in only:
         proposals = detection.propose_all(x, search, objects=y.numpy())
         torch.manual_seed(0)
         net = nets.faster_rcnn(32, **chosen["faster_rcnn"], inputs=train.shape, outputs=num)
-        began = time.process_time()
+        began = clock()
         for _ in detection.fit_fast_rcnn(net, x, y.numpy(), proposals, read, epochs=epochs, batch_size=32):
             pass
-        seconds = time.process_time() - began
+        seconds = clock() - began
         fast = detection.FastRCNN(net, search)
         found, each = answered(lambda part: fast.candidates(part, detection.propose_all(part, search)), fresh)
-        score("fast-r-cnn", found, len(fresh), seconds, each, np.mean([len(p) for p in proposals]).item())
+        yield score("fast-r-cnn", found, seconds, each, np.mean([len(p) for p in proposals]).item())
     if any(name in only for name in WITH_CROPS):
         small = Dataset(inputs=x[:few].numpy(), targets=y[:few].numpy(), classes=data.classes, name="scenes")
         proposals = detection.propose_all(x[:few], search, objects=y[:few].numpy())
@@ -148,36 +153,74 @@ def compare(data: Dataset, scenes: int, few: int, epochs: int, only: tuple[str, 
         if "windows" in only:
             windows = detection.SlidingWindow(sizes, 0.25)
             oldest = detection.WindowDetector(classifier, windows, CROP)
-            found, each = answered(oldest.candidates, fresh[:WINDOW_PICTURES])
-            score("windows", found, len(found), base, each, len(windows(x[0].numpy())))
+            found, each = answered(oldest.candidates, fresh[: given.window_tests])
+            yield score("windows", found, base, each, len(windows(x[0].numpy())))
         if "selective-search" in only:
             found, each = answered(detection.WindowDetector(classifier, search, CROP).candidates, fresh)
-            score("selective-search", found, len(fresh), base, each, mean)
+            yield score("selective-search", found, base, each, mean)
         if "r-cnn" in only:
-            began = time.process_time()
+            began = clock()
             rcnn = detection.fit_rcnn(classifier, x[:few], y[:few].numpy(), search, CROP, num_classes=num)
-            seconds = base + time.process_time() - began
+            seconds = base + clock() - began
             found, each = answered(rcnn.candidates, fresh)
-            score("r-cnn", found, len(fresh), seconds, each, mean)
-    return rows
+            yield score("r-cnn", found, seconds, each, mean)
+
+
+def kept() -> dict[str, dict[str, Any]]:
+    """What was measured before, by the name of the detector."""
+    path = RESULTS / "detectors.json"
+    return {one["name"]: one for one in json.loads(path.read_text("utf-8"))["rows"]} if path.exists() else {}
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", default="fashion-scenes")
+    parser.add_argument("--scenes", type=int, default=1_600)
+    parser.add_argument(
+        "--few", type=int, default=300, help="of them for those that cut out proposals (default 300)"
+    )
+    parser.add_argument("--tests", type=int, default=200)
+    parser.add_argument(
+        "--window-tests", type=int, default=50, help="of them for the classifier at all windows (default 50)"
+    )
+    parser.add_argument("--epochs", type=int, default=20)
 
 
 def main() -> None:
-    every = (*WITH_CROPS, "fast-r-cnn", *NETWORKS)
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", default="fashion-scenes")
-    parser.add_argument("--scenes", type=int, default=1_600)
-    parser.add_argument("--few", type=int, default=300)
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--only", nargs="+", choices=every, default=every)
-    parser.add_argument("--out", type=Path, help="a file for the rows as JSON")
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    rows = compare(hubel.data.load(given.data), given.scenes, given.few, given.epochs, tuple(given.only))
-    if given.out is not None:
-        given.out.write_text(json.dumps({"torch": torch.__version__, "rows": rows}, indent=1))
+    given = arguments(__doc__, extra=options)
+    if given.quick:  # data that need no download
+        given.data, given.scenes, given.few, given.tests, given.epochs = "light-echoes", 8, 4, 2, 1
+        given.only = given.only or [name for name in EVERY if name != "windows"]  # 45,000 crops a picture
+    torch.set_num_threads(given.threads)
+    machine = Machine()
+    rows = {} if given.quick else kept()
+    rows |= {one["name"]: one for one in compare(hubel.data.load(given.data), given)}
+    written = {
+        "id": "detectors",
+        "title": "Detectors, from the sliding window to the default",
+        "work": f"{given.data}: {given.scenes} pictures, {given.epochs} epochs of the networks; those that cut out proposals learn from {given.few}. "
+        f"Average precision on {given.tests} test pictures ({given.window_tests} for windows)",
+        "machine": machine.as_json(given.threads),
+        "versions": {"hubel": version("hubel"), "torch": torch.__version__},
+        "rows": [rows[name] for name in EVERY if name in rows],
+        "targets": [] if given.quick else targets(rows),
+        "notes": [
+            "The same mirrored pictures, steps, AdamW and one cycle of the learning rate for all networks, nothing searched."
+        ],
+    }
+    write("detectors", written, given)
+
+
+def targets(rows: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    if not {"yolo", "faster_rcnn"} <= rows.keys():
+        return []
+    ours, theirs = (rows[name]["value"]["median"] for name in ("faster_rcnn", "yolo"))
+    return [
+        target(
+            "Faster R-CNN and YOLO within 5 points of AP50",
+            f"{ours:.3f} and {theirs:.3f}",
+            abs(ours - theirs) <= 0.05,
+        )
+    ]
 
 
 if __name__ == "__main__":

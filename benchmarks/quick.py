@@ -33,6 +33,7 @@ SCRIPTS = (
     "dream",
     "explain_zoo",
     "detection",
+    "detectors",
 )
 
 
