@@ -102,6 +102,8 @@ ENTRIES_OF_EQUATION: dict[str, Any] = {
     "problem.time": str | None,
     "problem.ranges": Mapping[str, Sequence[float]],
     "problem.parameters": Mapping[str, float | None],
+    "problem.functions": Mapping[str, Sequence[str]],
+    "problem.units": Mapping[str, str],
     "asked": Mapping[str, Any],
     "asked.tol": float,
     "asked.seed": int,

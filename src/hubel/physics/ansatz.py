@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -19,6 +19,7 @@ from hubel.physics.jets import Jet
 from hubel.physics.mirror import Mirror
 from hubel.physics.network import SmallNetwork, Tape, with_cosines
 from hubel.physics.problem import Problem
+from hubel.physics.splines import Basis
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,15 @@ class Prepared:
     distance: Mapping[str, Tensor | None]
     coordinates: Mapping[str, Tensor]
     weight: Tensor | None = None
+    unknowns: Mapping[str, Basis] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.points)
+
+    @cached_property
+    def bases(self) -> dict[str, Tensor]:
+        """Taylor coefficients [M, B, N] of those functions."""
+        return {name: basis.series(self.points) for name, basis in self.unknowns.items()}
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,8 @@ class Ansatz:
         coordinates = dict(zip(self.problem.coordinates, at, strict=True))
         within = self.problem.conditions.within
         weight = None if within is None else within.distance(*at).clamp(0, 1)
-        return Prepared(jet, points, features, given, distance, coordinates, weight)
+        bases = self.problem.bases
+        return Prepared(jet, points, features, given, distance, coordinates, weight, bases)
 
     def _features(self, at: list[Tensor], jet: Jet) -> tuple[Tensor, Tensor]:
         """Their Taylor coefficients [M, F, N], and the signs [F] that they take in the mirror."""

@@ -187,6 +187,12 @@ class Jet:
         )
 
 
+def exponential(z: Tensor, order: int) -> list[Tensor]:
+    """Taylor coefficients of the exponential function."""
+    e = torch.exp(z)
+    return [e / math.factorial(k) for k in range(order + 1)]
+
+
 def sine(z: Tensor, order: int) -> list[Tensor]:
     """Taylor coefficients of the sine."""
     s, c = torch.sin(z), torch.cos(z)

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from hubel.core.random import key
 from hubel.physics.ansatz import Ansatz, inputs_of, scales_of
-from hubel.physics.discovery import Judgement, inner_errors, judged
+from hubel.physics.discovery import Judgement, judged, standing
 from hubel.physics.estimate import Amplification
+from hubel.physics.functions import BEGIN as ROUGH
 from hubel.physics.ladder import Ladder
 from hubel.physics.levenberg import LevenbergMarquardt
 from hubel.physics.mirror import mirror_of
@@ -185,9 +186,10 @@ class Solver:
         )
         self.ansatz = Ansatz(problem, network, mirror, scales, exact)
         self.sizes = sizes_of(problem, scales)
+        self.smoothing = dict.fromkeys(problem.functions, ROUGH)
         self.method = _method_for(network.size) if method is None else method
         self.amplification = Amplification()
-        self.theta = torch.cat([network.weights(), torch.zeros(len(problem.unknowns), dtype=torch.float64)])
+        self.theta = self._fresh()
         self.best, self.best_estimate = self.theta, None
         self.fixed = points
         self.num_points = points or self._enough(network.size)
@@ -252,9 +254,8 @@ class Solver:
             self._draw()
         estimate = self.best_estimate
         if self.observed is not None:
-            judgement = judged(
-                System(ansatz, self.system.parts), theta, self.observed, self.checked[0].points
-            )
+            system = System(ansatz, self.system.parts, self.system.smoothing)
+            judgement = judged(system, theta, self.observed, self.checked[0].points)
             estimate = judgement.error
         residual = self._unused(ansatz, theta)
         return Solution(
@@ -268,6 +269,7 @@ class Solver:
             history=tuple(self.history),
             seconds=self.seconds,
             parameters=judgement.parameters,
+            functions=judgement.functions,
             warnings=judgement.warnings,
             noise=judgement.noise,
             violations=violations(ansatz, theta, FACE, self.seed),
@@ -275,6 +277,11 @@ class Solver:
         )
 
     # ---- points, measurements, growth
+
+    def _fresh(self) -> Tensor:
+        """The weights of the network as it is, and unknowns at their start."""
+        inner = sum(basis.size for basis in self.problem.bases.values())
+        return torch.cat([self.ansatz.network.weights(), torch.zeros(inner, dtype=torch.float64)])
 
     def _begin(self) -> None:
         """What depends on the network's shape and not on its weights."""
@@ -318,7 +325,7 @@ class Solver:
         parts = [equation(self.ansatz, self.points, self.sizes, self.ladder.emphasis), *self.faces]
         if self.observed is not None:
             parts.append(of_data(self.ansatz, self.observed))
-        self.system = System(self.ansatz, parts)
+        self.system = System(self.ansatz, parts, self.smoothing)
 
     def _measure(self, loss: float) -> None:
         """The residual at points that are not used, the estimate of the error, and what follows for the size of things."""
@@ -360,9 +367,7 @@ class Solver:
                 seed=key(self.seed, "network", self.watch.beginning) % 2**31,
             )
         )
-        self.theta = torch.cat(
-            [self.ansatz.network.weights(), torch.zeros(len(self.problem.unknowns), dtype=torch.float64)]
-        )
+        self.theta = self._fresh()
         self.method, self.amplification = type(self.method)(), Amplification()
         self.best, self.best_estimate, self.until = self.theta, None, self.iteration
 
@@ -386,14 +391,17 @@ class Solver:
 
     def _weigh(self) -> None:
         """With data: the next rung, a wider network, or the end."""
-        unknowns = self.theta[self.ansatz.network.size :]
-        errors = inner_errors(self.system, self.theta)
-        verdict = self.ladder.next(self._misfit(-1), unknowns, errors)
+        now = standing(self.system, self.theta)
+        self.smoothing = dict(now.smoothing)
+        fit = now.fit if self.problem.functions else None
+        verdict = self.ladder.next(self._misfit(-1), now.values, now.errors, fit)
         if verdict == "up":
             self.best = self.theta
             relative = [
-                abs(float(error * unknown.slope(inner) / unknown.value(inner)))
-                for unknown, inner, error in zip(self.system.unknowns.values(), unknowns, errors, strict=True)
+                unknown.relative(values, errors)
+                for unknown, values, errors in zip(
+                    self.system.unknowns.values(), now.values, now.errors, strict=True
+                )
             ]
             if relative and max(relative) <= self.tol:
                 self.stopped = "tolerance"
@@ -470,9 +478,9 @@ class Solver:
             raise ValueError(f"the state is of seed {numbers['seed']}; this solver has seed {self.seed}")
         old = self.ansatz.network
         network = SmallNetwork(old.inputs, old.outputs, width=numbers["width"], depth=numbers["depth"])
-        if tensors["theta"].shape != (network.size + len(self.problem.unknowns),):
-            raise ValueError("the state belongs to another problem: its weights do not fit")
         self.ansatz = self.ansatz.with_network(network)
+        if tensors["theta"].shape != self._fresh().shape:
+            raise ValueError("the state belongs to another problem: its weights do not fit")
         # copies lie in memory as the originals did: sums of unaligned numbers round otherwise
         self.theta, self.best, self.points = (tensors[name].clone() for name in ("theta", "best", "points"))
         self.amplification.read(_under("amplification.", tensors), numbers["amplification"])
@@ -502,6 +510,7 @@ def _method_for(size: int) -> Method:
 
 
 COUNTED = (
+    "smoothing",
     "seed",
     "iteration",
     "round",

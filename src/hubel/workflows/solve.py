@@ -363,6 +363,8 @@ def _about(folder: Path, what: Posed, asked: Mapping[str, Any]) -> dict[str, Any
                 name: None if name in problem.unknowns else float(value)  # type: ignore[arg-type]
                 for name, value in problem.parameters.items()
             },
+            "functions": {name: list(problem.bases[name].names) for name in problem.functions},
+            "units": dict(problem.units),
         },
         "asked": dict(asked),
         "data": None,
@@ -375,7 +377,8 @@ def _show(display: Display, what: Posed, asked: Mapping[str, Any], table: Any, s
     equation, problem = what.equation, what.equation.problem
     rows = {"equation": equation.formula} if equation.formula else {}
     rows["domain"] = ", ".join(
-        f"{name} from {low:g} to {high:g}" for name, (low, high) in problem.ranges.items()
+        f"{name} from {low:g} to {high:g}{_unit(problem, name)}"
+        for name, (low, high) in problem.ranges.items()
     )
     if problem.conditions.within is not None:
         rows["within"] = str(problem.conditions.within.shape)
@@ -383,12 +386,17 @@ def _show(display: Display, what: Posed, asked: Mapping[str, Any], table: Any, s
         f"{name} (complex)" if name in problem.complex else name for name in problem.fields
     )
     given = [
-        f"{name} = {value:g}" for name, value in problem.parameters.items() if name not in problem.unknowns
+        f"{name} = {value:g}{_unit(problem, name)}"
+        for name, value in problem.parameters.items()
+        if name not in problem.unknowns
     ]
     if given:
         rows["numbers"] = ", ".join(given)
     if problem.unknowns:
-        rows["unknown"] = ", ".join(problem.unknowns)
+        rows["unknown"] = ", ".join(
+            f"{name}({', '.join(problem.bases[name].names)})" if name in problem.functions else name
+            for name in problem.unknowns
+        )
     if table is not None:
         rows["data"] = f"{len(next(iter(table.values()))):,} rows of {', '.join(table)} ({source})"
     if equation.reference is not None:
@@ -403,6 +411,10 @@ def _show(display: Display, what: Posed, asked: Mapping[str, Any], table: Any, s
             f"{'; '.join(found)}. A network is smooth: the error of what it finds can not be estimated"
         )
     display.facts(f"To solve: {equation.title}", rows)
+
+
+def _unit(problem: Problem, name: str) -> str:
+    return f" {problem.units[name]}" if name in problem.units else ""
 
 
 def _finite(value: Any) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 
 from hubel.core import files
 from hubel.physics.equations import Equation
+from hubel.physics.functions import FoundFunction
 from hubel.physics.references import Reference
 from hubel.physics.solution import Solution
 from hubel.physics.solver import Solver
@@ -116,6 +117,8 @@ def conclude(
     content |= {
         f"residual_{k}": np.asarray(values) for k, values in enumerate(solution.residuals(**points), start=1)
     }
+    for name, function in solution.functions.items():
+        content |= _on_its_grid(name, function, axes, equation)
     changes: dict[str, Any] = {
         "status": "finished",
         "stopped": _why(solution),
@@ -189,6 +192,18 @@ def _unknowns(solution: Solution, equation: Equation) -> dict[str, Any]:
     return found
 
 
+def _on_its_grid(
+    name: str, function: FoundFunction, axes: Mapping[str, np.ndarray], equation: Equation
+) -> dict[str, np.ndarray]:
+    """An unknown function, its band, and the truth where it is known, on the grid of its own coordinates."""
+    own = [axes[x] for x in function.spline.names]
+    at = dict(zip(function.spline.names, np.meshgrid(*own, indexing="ij"), strict=True))
+    low, high = function.interval(**at)
+    found = {f"function_{name}": function(**at), f"low_{name}": low, f"high_{name}": high}
+    truth = equation.truth.get(name)
+    return found | {f"truth_{name}": np.asarray(truth(**at), dtype=float)} if callable(truth) else found
+
+
 def _score(value: float, measured: Measured) -> dict[str, Any]:
     count = math.prod(len(axis) for axis in measured.axes.values())
     return {
@@ -243,6 +258,8 @@ def _rows(solution: Solution, changes: Mapping[str, Any]) -> dict[str, str]:
         rows[name] = (
             f"{value} (95 % interval {low:.6g} to {high:.6g}{'' if truth is None else f'; true: {truth:.6g}'})"
         )
+    for name, function in solution.functions.items():
+        rows[f"{name}({', '.join(function.spline.names)})"] = f"{function} (typical standard error)"
     for name, value in solution.noise.items():
         rows[f"noise of {name}"] = f"{value:.3g}"
     for name, value in solution.violations.items():
