@@ -113,16 +113,16 @@ def untold(name: str, found: FoundFunction) -> str | None:
     what = "its standard error is larger than its value"
     if bool(lost.all()):
         return f"{name} is not determined: {what}"
-    if len(found.spline.names) > 1:
+    x, *others = found.spline.names
+    if others:
         return f"{name} is not determined at {float(lost.double().mean()):.0%} of its points: there {what}"
-    ((low, high),) = found.spline.ranges
-    axis = torch.linspace(low, high, len(lost), dtype=torch.float64)
+    axis = torch.linspace(*found.spline.ranges[0], steps=len(lost), dtype=torch.float64)
     edges = torch.diff(lost.int(), prepend=torch.zeros(1), append=torch.zeros(1)).nonzero()[:, 0].tolist()
     parts = [
         f"{float(axis[first]):.3g} to {float(axis[last - 1]):.3g}"
         for first, last in zip(edges[::2], edges[1::2], strict=True)
     ]
-    return f"{name} is not determined for {found.spline.names[0]} from {' and '.join(parts)}: there {what}"
+    return f"{name} is not determined for {x} from {' and '.join(parts)}: there {what}"
 
 
 def unseen(name: str, spline: Spline, points: Tensor) -> list[str]:

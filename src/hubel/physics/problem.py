@@ -7,6 +7,7 @@ needs is known before anything is solved, and what is wrong is said then.
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -129,6 +130,12 @@ class Problem:
     def coordinates(self) -> tuple[str, ...]:
         """Their names, in the order of the domain."""
         return tuple(self.ranges)
+
+    def with_values(self, values: Mapping[str, float]) -> Problem:
+        """The same with other values of some numbers."""
+        found = copy.copy(self)
+        object.__setattr__(found, "parameters", dict(self.parameters) | dict(values))
+        return found
 
     def inside(self, points: Tensor) -> Tensor | None:
         """Which of the points [N, D] of the box are inside of the domain; None where it is the box itself."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,8 @@ from torch import Tensor
 
 from hubel.core.random import key
 from hubel.physics.ansatz import Ansatz, inputs_of, scales_of
+from hubel.physics.causal import Causal
+from hubel.physics.continuation import NEAR, Continuation
 from hubel.physics.discovery import Judgement, judged, standing
 from hubel.physics.estimate import Amplification
 from hubel.physics.functions import BEGIN as ROUGH
@@ -26,14 +28,22 @@ from hubel.physics.levenberg import LevenbergMarquardt
 from hubel.physics.mirror import mirror_of
 from hubel.physics.network import SmallNetwork
 from hubel.physics.observations import Observations
-from hubel.physics.parts import equation, learnt_conditions, of_data, residual_sizes, violations
+from hubel.physics.parts import (
+    causally,
+    equation,
+    learnt_conditions,
+    of_data,
+    residual_sizes,
+    sizes_on,
+    violations,
+)
 from hubel.physics.problem import Problem
 from hubel.physics.quasi_newton import LARGEST_DENSE, LimitedMemory, SelfScaledBroyden
 from hubel.physics.sampling import drawn, sobol
 from hubel.physics.smoothness import kinks
 from hubel.physics.solution import Record, Solution
 from hubel.physics.system import Part, System, prepared_blocks, sizes_of
-from hubel.physics.watch import Watch
+from hubel.physics.watch import BEGINNINGS, Watch
 
 CHECKED = 3000  # points at which the residual is measured and that are never used to lower it
 FEWEST = 500  # points on which the equation is asked to hold
@@ -64,6 +74,8 @@ def solve(
     method: Method | None = None,
     exact: bool = True,
     points: int | None = None,
+    continuation: Mapping[str, Sequence[float]] | None = None,
+    causal: bool | float = False,
     progress: Callable[[int, float, float | None, float], None] | None = None,
     save: Callable[[dict[str, Any]], None] | None = None,
     save_every: float = 10.0,
@@ -75,7 +87,9 @@ def solve(
     work ends when their relative standard errors are below `tol`, or the data tell no more. `seconds` limits the time. `width` and `depth` are the network's at the beginning: 10 and 4,
     with data 12 and 3. `method` is `LevenbergMarquardt()`, `SelfScaledBroyden()` or
     `LimitedMemory()`; by default the first one that the size of the network allows. Where not `exact`, values at the faces are learnt as
-    well. So they are where the beginning has a kink that the equation takes away. `points` fixes the number of points, which are then drawn once and stay. `progress(iteration, loss, estimate, seconds)` is called after every
+    well. So they are where the beginning has a kink that the equation takes away. `points` fixes the number of points, which are then drawn once and stay. `continuation`, such as {"nu": (0.1, 0.03)}, are values of
+    numbers of the equation that are walked through before their own, the network carried along. With `causal` (True, or the epsilon of the
+    weights) later times count when earlier ones are solved. `progress(iteration, loss, estimate, seconds)` is called after every
     iteration, `save(state)` every `save_every` seconds, with what `state=` takes to go on as if nothing had happened. A Ctrl-C ends the
     work and answers what was reached, `stopped="interrupted"`.
 
@@ -98,6 +112,8 @@ def solve(
         method=method,
         exact=exact,
         points=points,
+        continuation=continuation,
+        causal=causal,
         state=state,
     )
     saved = solver.seconds
@@ -141,6 +157,8 @@ class Solver:
         method: Method | None = None,
         exact: bool = True,
         points: int | None = None,
+        continuation: Mapping[str, Sequence[float]] | None = None,
+        causal: bool | float = False,
         state: Mapping[str, Any] | None = None,
     ):
         if isinstance(tol, bool) or not isinstance(tol, (int, float)) or not 0 < tol < 1:
@@ -166,7 +184,13 @@ class Solver:
             raise ValueError("an initial speed can only be fulfilled exactly: leave out exact=False")
         if not exact and problem.conditions.around:
             raise ValueError("values around a shape can only be fulfilled exactly: leave out exact=False")
+        self.continuation, self.stage = Continuation.of(continuation, problem), 0
+        self.causal = Causal.of(causal, problem)
+        if self.observed is not None and (continuation or self.causal is not None):
+            raise ValueError("continuation and causal weights are for problems without data")
         mirror = mirror_of(problem) if self.observed is None and exact else None
+        if any(mirror_of(easier) != mirror for easier in self.continuation.stages[:-1]):
+            mirror = None
         if (
             exact
             and self.observed is None
@@ -184,8 +208,8 @@ class Solver:
             depth=depth,
             seed=key(self.seed, "network") % 2**31,
         )
-        self.ansatz = Ansatz(problem, network, mirror, scales, exact)
-        self.sizes = sizes_of(problem, scales)
+        self.ansatz = Ansatz(self.continuation.stages[0], network, mirror, scales, exact)
+        self.sizes = sizes_of(self.ansatz.problem, scales)
         self.smoothing = dict.fromkeys(problem.functions, ROUGH)
         self.method = _method_for(network.size) if method is None else method
         self.amplification = Amplification()
@@ -248,11 +272,11 @@ class Solver:
         theta = self.best if self.observed is None and self.watch.best is not None else self.theta
         network = self.ansatz.network.widened(self.ansatz.network.width, 0)
         network.read(theta[: network.size])
-        ansatz = self.ansatz.with_network(network)
+        ansatz = replace(self.ansatz, network=network, problem=self.problem)
         judgement = Judgement()
         if not self.round:
             self._draw()
-        estimate = self.best_estimate
+        estimate = self.best_estimate if self.stage == len(self.continuation.stages) - 1 else None
         if self.observed is not None:
             system = System(ansatz, self.system.parts, self.system.smoothing)
             judgement = judged(system, theta, self.observed, self.checked[0].points)
@@ -310,7 +334,7 @@ class Solver:
             )
         else:
             self.points = drawn(
-                self.ansatz.region,
+                self._region(),
                 self.num_points,
                 self.seed,
                 self.round,
@@ -321,14 +345,26 @@ class Solver:
         self.until = self.iteration + (ROUND if self.observed is None else DATA_ROUND)
         self._assemble()
 
+    def _region(self) -> dict[str, tuple[float, float]]:
+        """Where points are drawn."""
+        if self.causal is None or self.problem.time is None:
+            return self.ansatz.region
+        return self.ansatz.region | {self.problem.time: (self.causal.begin, self.causal.front)}
+
     def _assemble(self) -> None:
-        parts = [equation(self.ansatz, self.points, self.sizes, self.ladder.emphasis), *self.faces]
+        rows = equation(self.ansatz, self.points, self.sizes, self.ladder.emphasis)
+        if self.causal is not None and self.problem.time is not None and not self.causal.done:
+            rows = causally(rows, self.causal, self.problem.time)
+        parts = [rows, *self.faces]
         if self.observed is not None:
             parts.append(of_data(self.ansatz, self.observed))
         self.system = System(self.ansatz, parts, self.smoothing)
 
     def _measure(self, loss: float) -> None:
         """The residual at points that are not used, the estimate of the error, and what follows for the size of things."""
+        if self.causal is not None and not self.causal.done:
+            self._go_on_in_time(self.causal)
+            return
         residual, before = self._unused(self.ansatz, self.theta), self.watch.best
         verdict = self.watch.next(residual, loss)
         if self.observed is not None:
@@ -337,7 +373,11 @@ class Solver:
         self.amplification.note(residual, values)
         if before is None or residual < before:
             self.best, self.best_estimate = self.theta, self.amplification.error(residual, values)
-        if self.best_estimate is not None and self.best_estimate <= self.tol:
+        if self.stage < len(self.continuation.stages) - 1:
+            if verdict == "wider" or (self.best_estimate is not None and self.best_estimate <= NEAR):
+                self._next_stage()
+                return
+        elif self.best_estimate is not None and self.best_estimate <= self.tol:
             self.stopped = "tolerance"
         elif residual < ROUNDING:
             self.stopped = "rounding"
@@ -354,6 +394,36 @@ class Solver:
             if not self._widen():
                 self.stopped = "stagnation" if self.watch.largest else ""
                 self.watch.largest = True
+
+    def _go_on_in_time(self, causal: Causal) -> None:
+        """New causal weights; where they do not grow any more a wider network, and where there is none all times at once."""
+        self.amplification.note(self._unused(self.ansatz, self.theta), self._values())
+        assert self.problem.time is not None
+        rows = Part(self.checked, tuple(1 / size for size in self.sizes))
+        times = torch.cat([block.coordinates[self.problem.time] for block in self.checked])
+        front = causal.front
+        verdict = causal.learn(times, sizes_on(self.ansatz, self.theta, rows).square())
+        self.best, self.best_estimate = self.theta, None
+        if verdict == "stuck":
+            causal.since = 0
+            if not self._widen():
+                causal.finish()
+        if causal.front != front:
+            self.until = self.iteration
+        self._assemble()
+
+    def _next_stage(self) -> None:
+        """To the next values of the numbers, with the network that was best at these."""
+        self.stage += 1
+        self.theta, self.best_estimate, self.until = self.best, None, self.iteration
+        self._pose()
+        self.watch = Watch(beginning=BEGINNINGS - 1, largest=self.watch.largest)
+        self.amplification = Amplification()
+
+    def _pose(self) -> None:
+        """The problem of this stage in place of the one before."""
+        self.ansatz = replace(self.ansatz, problem=self.continuation.stages[self.stage])
+        self.sizes = sizes_of(self.ansatz.problem, self.ansatz.scales)
 
     def _begin_again(self) -> None:
         """Another network from the start."""
@@ -443,6 +513,10 @@ class Solver:
             return "the tolerance was reached"
         if self.observed is not None:
             return "the data" if self.stopped == "data" else "the optimizer: the fit was still moving"
+        if self.stage < len(self.continuation.stages) - 1:
+            return f"the continuation: it came to {self.continuation.told(self.stage)}"
+        if self.causal is not None and not self.causal.done:
+            return f"the way through time: the weights reached {self.causal.reached:.0%} of it"
         if self.stopped == "rounding":
             return "rounding: the residual is at the end of double precision"
         if self.watch.too_few_points:
@@ -464,6 +538,7 @@ class Solver:
                 "amplification": seen[1],
                 "method": method[1] | {"name": type(self.method).__name__},
                 "ladder": asdict(self.ladder),
+                "causal": None if self.causal is None else self.causal.state(),
                 "watch": asdict(self.watch),
                 "width": self.ansatz.network.width,
                 "depth": self.ansatz.network.depth,
@@ -493,6 +568,15 @@ class Solver:
         self.history = [Record(**record) for record in numbers["history"]]
         for name in COUNTED:
             setattr(self, name, numbers[name])
+        if (numbers["causal"] is None) != (self.causal is None) or self.stage >= len(
+            self.continuation.stages
+        ):
+            raise ValueError(
+                "the state is of another continuation or other causal weights: pass the same ones"
+            )
+        if self.causal is not None:
+            self.causal.read(numbers["causal"])
+        self._pose()
         self._begin()
         if len(self.points):
             self._assemble()
@@ -510,6 +594,7 @@ def _method_for(size: int) -> Method:
 
 
 COUNTED = (
+    "stage",
     "smoothing",
     "seed",
     "iteration",
