@@ -64,6 +64,14 @@ def test_the_road(tmp_path, monkeypatch, capsys):
     [
         (["solve", "burger"], "there is no equation 'burger'. Did you mean \"burgers\"?"),
         (["solve", "heat", "--tol", "0"], "--tol is 0; expected a relative error between 0 and 1"),
+        (
+            ["solve", "heat", "--continuation", "k:0.1"],
+            "--continuation is 'k:0.1'; expected a name and its values",
+        ),
+        (
+            ["solve", "heat", "--continuation", "k=a"],
+            "--continuation is 'k=a'; expected a name and its values",
+        ),
         (["solve", "heat", "--budget", "soon"], "a duration of 'soon' is not understood"),
         (["resume", "nowhere", "--equation", "a.py"], "--equation is for the run of an equation"),
     ],
@@ -82,6 +90,11 @@ def test_work_that_can_not_be_done(tmp_path, monkeypatch, capsys):
         (["solve", "mine.py"], "mine.py does not exist"),
         (["solve", "heat", "--data", "points.csv"], "data has no column 't'; it has x, u"),
         (["solve", "burgers-discovery", "--noise", "-1"], "noise is -1.0"),
+        (
+            ["solve", "heat", "--continuation", "nu=1"],
+            "continuation has 'nu', which is no number of the problem; there are k",
+        ),
+        (["solve", "poisson", "--causal"], "causal weights go on from the beginning of time"),
     ):
         assert run(arguments, monkeypatch) == 1
         assert said in capsys.readouterr().err
@@ -90,6 +103,6 @@ def test_work_that_can_not_be_done(tmp_path, monkeypatch, capsys):
 
 def test_the_list(monkeypatch, capsys):
     assert run(["solve"], monkeypatch) == 0
-    assert "burgers            Burgers: u_t + u u_x = 0.0031831 u_xx" in capsys.readouterr().out
+    assert "burgers              Burgers: u_t + u u_x = 0.0031831 u_xx" in capsys.readouterr().out
     assert run(["solve", "--json"], monkeypatch) == 0
     assert {"heat", "allen-cahn", "taylor-green"} <= set(json.loads(capsys.readouterr().out))

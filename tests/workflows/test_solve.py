@@ -119,6 +119,45 @@ class TestOfAProblem:
         with pytest.raises(FileExistsError, match="is a run already"):
             hubel.solve(problem(), out=tmp_path / "run", quiet=True)
 
+    def test_an_unknown_function_and_units_stand_in_the_evidence(self, tmp_path, capsys):
+        rate = Problem(
+            lambda u, k: u.t + k * u,
+            domain={"t": (0, 1)},
+            k=unknown(of="t"),
+            units={"t": "s", "k": "1/s"},
+        )
+        t = np.linspace(0, 1, 80)
+        u = np.exp(-t - t**2) + 0.002 * np.random.default_rng(0).normal(size=80)
+        solution = hubel.solve(rate, data={"t": t, "u": u}, budget=3, out=tmp_path / "run")
+        said = " ".join(capsys.readouterr().err.split())
+        assert "unknown k(t)" in said and "t from 0 to 1 s" in said and "k(t) " in said
+        about = json.loads((tmp_path / "run" / "run.json").read_text())
+        assert about["problem"]["functions"] == {"k": ["t"]}
+        assert about["problem"]["units"] == {"t": "s", "k": "1/s"}
+        assert (
+            "k (1/s)" not in said
+            and "The functions that were unknown" in (tmp_path / "run" / "report.html").read_text()
+        )
+        content = np.load(tmp_path / "run" / "solution.npz")
+        np.testing.assert_array_equal(content["function_k"], solution.k(t=content["axis_t"]))
+        np.testing.assert_array_equal(content["high_k"], solution.k.interval(t=content["axis_t"])[1])
+        again = hubel.open_solution(tmp_path / "run", equation=rate)
+        np.testing.assert_array_equal(again.k.interval(t=t), solution.k.interval(t=t))
+        assert np.abs(again.k(t=t) - 1 - 2 * t).max() < 0.3
+
+    def test_a_walk_goes_on_where_it_was_interrupted(self, tmp_path, monkeypatch):
+        walk = {"k": (0.5, 1.0)}
+        whole = hubel.solve(
+            problem(), tol=1e-3, out=tmp_path / "whole", quiet=True, continuation=walk, causal=5.0
+        )
+        with monkeypatch.context() as patch:
+            interrupt_at(3, patch)
+            hubel.solve(problem(), tol=1e-3, out=tmp_path / "run", quiet=True, continuation=walk, causal=5.0)
+        asked = json.loads((tmp_path / "run" / "run.json").read_text())["asked"]
+        assert asked["continuation"] == {"k": [0.5, 1.0]} and asked["causal"] == 5.0
+        found = resume_solution(tmp_path / "run", equation=problem(), quiet=True)
+        assert torch.equal(found.network.weights(), whole.network.weights()) and found.reached
+
     def test_a_tolerance_that_can_not_be_reached_is_said(self, tmp_path, capsys):
         solution = hubel.solve(problem(), tol=1e-15, budget=0.6, out=tmp_path / "run")
         assert not solution.reached

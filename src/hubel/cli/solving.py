@@ -37,6 +37,15 @@ def solve(
         float,
         typer.Option(help="Of data that a named equation makes itself: a share of their standard deviation."),
     ] = 0.0,
+    continuation: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Values of a number of the equation that are walked through before its own: nu=0.1,0.03 (repeatable)."
+        ),
+    ] = None,
+    causal: Annotated[
+        bool, typer.Option("--causal", help="Later times count when earlier ones are solved.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Run folder to make (default: runs/DATE-NAME-N).")
@@ -62,6 +71,8 @@ def solve(
         seed=seed,
         budget=seconds,
         noise=noise,
+        continuation=words.walk(continuation or []),
+        causal=causal,
         out=out,
         quiet=quiet,
         checkpoint_seconds=checkpoint_seconds,

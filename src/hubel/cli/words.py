@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -296,6 +296,28 @@ def equation(word: str) -> str | Path:
         also = " A file of your own has to end in .py." if Path(word).exists() else ""
         raise WrongWords(f"there is no equation {word!r}.{nearest(name, NAMES)}{also}")
     return name
+
+
+def walk(given: Sequence[str]) -> dict[str, tuple[float, ...]] | None:
+    """Values of numbers that an equation is walked through, by name.
+
+    >>> walk(["nu=0.1,0.03"]), walk([])
+    ({'nu': (0.1, 0.03)}, None)
+
+    Raises `WrongWords` for what is no name with numbers.
+    """
+    found = {}
+    for word in given:
+        name, equals, values = word.partition("=")
+        try:
+            found[name.strip()] = tuple(float(value) for value in values.split(","))
+        except ValueError:
+            equals = ""
+        if not equals or not name.strip():
+            raise WrongWords(
+                f"--continuation is {word!r}; expected a name and its values, such as nu=0.1,0.03"
+            )
+    return found or None
 
 
 def load_options(

@@ -109,6 +109,8 @@ ENTRIES_OF_EQUATION: dict[str, Any] = {
     "asked.seed": int,
     "asked.budget": float | None,
     "asked.threads": int,
+    "asked.continuation": Mapping[str, Sequence[float]] | None,
+    "asked.causal": bool | float,
     "data": Mapping[str, Any] | None,
     "data.sha256": str,
     "data.rows": int,

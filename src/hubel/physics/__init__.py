@@ -2,6 +2,7 @@
 
 from hubel.physics import equations, references, shapes
 from hubel.physics.equations import Equation
+from hubel.physics.functions import FoundFunction
 from hubel.physics.levenberg import LevenbergMarquardt
 from hubel.physics.problem import Problem
 from hubel.physics.quasi_newton import LimitedMemory, SelfScaledBroyden
@@ -14,6 +15,7 @@ from hubel.physics.unknown import Found, Unknown, unknown
 __all__ = [
     "Equation",
     "Found",
+    "FoundFunction",
     "LevenbergMarquardt",
     "LimitedMemory",
     "Problem",

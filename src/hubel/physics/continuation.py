@@ -38,8 +38,12 @@ class Continuation:
 
         Raises `ValueError` or `TypeError` for names that are no numbers of the problem, and for values that are none.
         """
-        if not given:
+        if given is None:
             return Continuation((problem,))
+        if not isinstance(given, Mapping) or not given:
+            raise TypeError(
+                f'continuation is {given!r}; expected values by names of numbers, {{"nu": (0.1, 0.03)}}'
+            )
         numbers = tuple(name for name in problem.parameters if name not in problem.unknowns)
         walks = {name: _values(name, values, numbers) for name, values in given.items()}
         if len({len(values) for values in walks.values()}) > 1:
@@ -66,9 +70,7 @@ def _values(name: Any, values: Any, numbers: Sequence[str]) -> tuple[float, ...]
             else "it has none"
         )
         raise ValueError(f"continuation has {name!r}, which is no number of the problem; {known}")
-    if isinstance(values, (int, float)):
-        values = (values,)
-    if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+    if not isinstance(values, (list, tuple)) or not values:
         raise TypeError(
             f'continuation of {name} is {values!r}; expected its values before its own, {{"{name}": (0.1, 0.03)}}'
         )

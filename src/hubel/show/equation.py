@@ -69,17 +69,13 @@ def _verdict(solved: Solved) -> list[str]:
     about = solved.about
     tol = about["asked"]["tol"]
     sentences = []
-    if about.get("unknowns") or solved.functions:
-        told = [
-            *(["numbers"] if about.get("unknowns") else []),
-            *(
-                [", ".join(f"{name}({', '.join(f.of)})" for name, f in solved.functions.items())]
-                if solved.functions
-                else []
-            ),
-        ]
+    if solved.functions:
+        named = ", ".join(f"{name}({', '.join(found.of)})" for name, found in solved.functions.items())
+        also = " The table has the numbers, with their intervals." if about.get("unknowns") else ""
+        sentences.append(f"What was unknown of the equation was found from data: {named}.{also}")
+    elif about.get("unknowns"):
         sentences.append(
-            f"The unknowns of the equation were found from data ({' and '.join(told)}); below are their intervals."
+            "The numbers of the equation were found from data; the table below has their intervals."
         )
     elif about.get("estimate") is None:
         sentences.append(

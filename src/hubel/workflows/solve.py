@@ -8,7 +8,7 @@ import math
 import os
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,8 @@ def solve(
     seed: int = 0,
     budget: float | None = None,
     noise: float = 0.0,
+    continuation: Mapping[str, Sequence[float]] | None = None,
+    causal: bool | float = False,
     out: Path | str | None = None,
     quiet: bool = False,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
@@ -59,6 +61,10 @@ def solve(
     its solution is known, a function `reference`). Where it has unknown numbers, `data` are what they are found from: a mapping of columns, a
     DataFrame, or the path of a table (.csv, .tsv, .npz) with a column for every coordinate and for one field or more. A named equation with
     unknowns makes its own data where none are given, with normal noise of `noise` times their standard deviation.
+
+    `continuation`, such as {"nu": (0.1, 0.03)}, are values of numbers of the equation that are walked through before their own, the network
+    carried along: for fronts and layers that are not found at once. With `causal=True` (or the epsilon of the weights) later times count
+    when earlier ones are solved: for long times.
 
     `budget` is the time in seconds (345); where it ends, or nothing improves any more, before the tolerance is reached, the best that was
     found is answered, with its estimated error and what limits it. `out` is the folder of the run, new or empty (runs/DATE-NAME-1). A Ctrl-C
@@ -89,9 +95,11 @@ def solve(
             "seed": seed,
             "budget": float(choices.DEFAULT_BUDGET if budget is None else budget),
             "threads": THREADS,
+            "continuation": _walk(continuation),
+            "causal": causal,
         }
         solver = Solver(
-            what.equation.problem, data=table, tol=tol, seed=seed
+            what.equation.problem, data=table, tol=tol, seed=seed, continuation=continuation, causal=causal
         )  # raises for what does not fit: before there is a folder
         folder = folders.new_folder(out, what.name)
         with files.locked(folder):
@@ -146,7 +154,13 @@ def resume_solution(
             state = found.trees["state"]
         try:
             solver = Solver(
-                what.equation.problem, data=table, tol=asked["tol"], seed=asked["seed"], state=state
+                what.equation.problem,
+                data=table,
+                tol=asked["tol"],
+                seed=asked["seed"],
+                continuation=asked.get("continuation"),
+                causal=asked.get("causal", False),
+                state=state,
             )
         except (LookupError, TypeError, AttributeError, RuntimeError, ValueError) as error:
             raise DamagedRun(
@@ -277,6 +291,15 @@ def _page(folder: Path, display: Display) -> None:
         display.say(f"Report: {folder / 'report.html'}")
 
 
+def _walk(continuation: Mapping[str, Sequence[float]] | None) -> dict[str, list[float]] | None:
+    """The values that are walked through, as plain lists; `Continuation.of` says what is wrong with others."""
+    if not isinstance(continuation, Mapping) or not all(
+        isinstance(values, (list, tuple)) for values in continuation.values()
+    ):
+        return None
+    return {name: list(values) for name, values in continuation.items()}
+
+
 def _table(what: Posed, data: Any, noise: float, seed: int) -> tuple[Mapping[str, np.ndarray] | None, str]:
     """The columns of the data and where they come from."""
     if not (isinstance(noise, (int, float)) and 0 <= noise < math.inf):
@@ -401,6 +424,10 @@ def _show(display: Display, what: Posed, asked: Mapping[str, Any], table: Any, s
         rows["data"] = f"{len(next(iter(table.values()))):,} rows of {', '.join(table)} ({source})"
     if equation.reference is not None:
         rows["reference"] = equation.reference.how
+    for name, values in (asked["continuation"] or {}).items():
+        rows[f"walk of {name}"] = f"{', '.join(f'{value:g}' for value in values)}, then its own"
+    if asked["causal"] is not False:
+        rows["causal"] = "later times count when earlier ones are solved"
     rows["asked"] = f"a relative error of {asked['tol']:.1g} within {choices.duration(asked['budget'])}"
     if found := kinks(problem):
         rows["note"] = (
