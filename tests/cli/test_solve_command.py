@@ -92,7 +92,7 @@ def test_work_that_can_not_be_done(tmp_path, monkeypatch, capsys):
         (["solve", "burgers-discovery", "--noise", "-1"], "noise is -1.0"),
         (
             ["solve", "heat", "--continuation", "nu=1"],
-            "continuation has 'nu', which is no number of the problem; there are k",
+            "continuation has 'nu', which is no number of the problem. There are: k.",
         ),
         (["solve", "poisson", "--causal"], "causal weights go on from the beginning of time"),
     ):

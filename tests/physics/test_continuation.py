@@ -86,7 +86,7 @@ def test_it_is_resumed_as_if_never_stopped():
         (
             {"nu": (0.1,)},
             ValueError,
-            "continuation has 'nu', which is no number of the problem; there are eps",
+            "continuation has 'nu', which is no number of the problem. There are: eps.",
         ),
         ({"eps": "0.1"}, TypeError, "continuation of eps is '0.1'; expected its values before its own"),
         ({"eps": ()}, TypeError, "expected its values before its own"),

@@ -269,7 +269,7 @@ def test_the_residual_of_a_solution_is_made_with_the_function():
     [
         (
             {"k": lambda: unknown(of="y")},
-            "k is an unknown function of 'y', which is no coordinate; the domain has t, x",
+            "k is an unknown function of 'y', which is no coordinate. There are: t, x.",
         ),
         ({"k": lambda: unknown(of=("x", "x"))}, "expected names of coordinates, each once"),
         ({"k": lambda: unknown(of=("t", "x", "y", "z"))}, "expected 3 coordinates at most"),

@@ -64,12 +64,9 @@ class Continuation:
 
 def _values(name: Any, values: Any, numbers: Sequence[str]) -> tuple[float, ...]:
     if name not in numbers:
-        known = (
-            f"there are {', '.join(numbers)}.{nearest(str(name), tuple(numbers))}"
-            if numbers
-            else "it has none"
+        raise ValueError(
+            f"continuation has {name!r}, which is no number of the problem.{nearest(str(name), numbers)}"
         )
-        raise ValueError(f"continuation has {name!r}, which is no number of the problem; {known}")
     if not isinstance(values, (list, tuple)) or not values:
         raise TypeError(
             f'continuation of {name} is {values!r}; expected its values before its own, {{"{name}": (0.1, 0.03)}}'

@@ -267,7 +267,7 @@ def _parameters(
             for x in value.of:
                 if x not in ranges:
                     raise ValueError(
-                        f"{name} is an unknown function of {x!r}, which is no coordinate; the domain has {', '.join(ranges)}.{nearest(x, tuple(ranges))}"
+                        f"{name} is an unknown function of {x!r}, which is no coordinate.{nearest(x, tuple(ranges))}"
                     )
             found[name] = value
             continue
@@ -320,7 +320,7 @@ def _units(given: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
     for name, unit in given.items():
         if name not in names:
             raise ValueError(
-                f"units has {name!r}, which is no coordinate, field or parameter; there are {', '.join(names)}.{nearest(str(name), tuple(names))}"
+                f"units has {name!r}, which is no coordinate, field or parameter.{nearest(str(name), tuple(names))}"
             )
         if not isinstance(unit, str) or not unit.strip():
             raise TypeError(f'the unit of {name} is {unit!r}; expected a word, such as "m/s"')

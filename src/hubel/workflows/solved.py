@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,8 +56,9 @@ class Watch:
         """The relative L2 error of all fields together, at some points of the grid."""
         assert self._some is not None
         self._next = solver.seconds * GROWTH + 0.2
-        found = on_grid(solver.solution(), self._some.axes)
-        self.latest = together(errors_of(found, self._some.values, self.equation))
+        solution = solver.solution()
+        found = on_grid(solution, self._some.axes)
+        self.latest = together(errors_of(found, self._some.values, self.equation, solution.noise))
         return self.latest
 
 
@@ -75,13 +76,18 @@ def on_grid(solution: Solution, axes: Mapping[str, np.ndarray]) -> dict[str, np.
 
 
 def errors_of(
-    found: Mapping[str, np.ndarray], known: Mapping[str, np.ndarray], equation: Equation
+    found: Mapping[str, np.ndarray],
+    known: Mapping[str, np.ndarray],
+    equation: Equation,
+    seen: Collection[str] = (),
 ) -> dict[str, tuple[float, float, float]]:
-    """For every field its L2 error, the L2 norm of the truth, and the largest error; the mean of undetermined fields is taken off."""
+    """For every field its L2 error, the L2 norm of the truth, and the largest error; the mean of undetermined fields is taken off,
+    except of those of which data have `seen` values.
+    """
     answers = {}
     for name, truth in known.items():
-        error = levelled(found[name], name, equation) - levelled(truth, name, equation)
-        size = np.abs(levelled(truth, name, equation))
+        error = levelled(found[name], name, equation, seen) - levelled(truth, name, equation, seen)
+        size = np.abs(levelled(truth, name, equation, seen))
         answers[name] = (
             float(np.sqrt(np.nanmean(np.abs(error) ** 2))),
             float(np.sqrt(np.nanmean(size**2))),
@@ -90,9 +96,9 @@ def errors_of(
     return answers
 
 
-def levelled(values: np.ndarray, name: str, equation: Equation) -> np.ndarray:
-    """A field that is known up to a number (at every time) without its mean; others as they are."""
-    if name not in equation.problem.undetermined:
+def levelled(values: np.ndarray, name: str, equation: Equation, seen: Collection[str] = ()) -> np.ndarray:
+    """A field that is known up to a number (at every time) without its mean; others, and those that data have `seen`, as they are."""
+    if name not in equation.problem.undetermined or name in seen:
         return values
     time = equation.problem.time
     others = tuple(place for place, x in enumerate(equation.problem.coordinates) if x != time)
@@ -113,7 +119,9 @@ def conclude(
     found = on_grid(solution, axes)
     points = dict(zip(axes, np.meshgrid(*axes.values(), indexing="ij"), strict=True))
     content = {f"axis_{name}": axis for name, axis in axes.items()}
-    content |= {f"field_{name}": levelled(values, name, equation) for name, values in found.items()}
+    content |= {
+        f"field_{name}": levelled(values, name, equation, solution.noise) for name, values in found.items()
+    }
     content |= {
         f"residual_{k}": np.asarray(values) for k, values in enumerate(solution.residuals(**points), start=1)
     }
@@ -139,9 +147,10 @@ def conclude(
     }
     if measured is not None and equation.reference is not None:
         content |= {
-            f"reference_{name}": levelled(values, name, equation) for name, values in measured.values.items()
+            f"reference_{name}": levelled(values, name, equation, solution.noise)
+            for name, values in measured.values.items()
         }
-        errors = errors_of(found, measured.values, equation)
+        errors = errors_of(found, measured.values, equation, solution.noise)
         changes["test"] = {
             f"relative error of {name}": _score(error / size if size else error, measured)
             for name, (error, size, _) in errors.items()
@@ -259,7 +268,8 @@ def _rows(solution: Solution, changes: Mapping[str, Any]) -> dict[str, str]:
             f"{value} (95 % interval {low:.6g} to {high:.6g}{'' if truth is None else f'; true: {truth:.6g}'})"
         )
     for name, function in solution.functions.items():
-        rows[f"{name}({', '.join(function.spline.names)})"] = f"{function} (typical standard error)"
+        unit = f" {solution.problem.units[name]}" if name in solution.problem.units else ""
+        rows[f"{name}({', '.join(function.spline.names)})"] = f"{function}{unit} (typical standard error)"
     for name, value in solution.noise.items():
         rows[f"noise of {name}"] = f"{value:.3g}"
     for name, value in solution.violations.items():
