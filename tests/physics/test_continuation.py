@@ -53,9 +53,11 @@ def test_the_network_is_carried_to_the_last_value():
 
 
 def test_on_the_way_nothing_is_estimated_and_it_is_said_how_far_it_came():
-    solver = Solver(problem(), width=3, depth=1, continuation={"eps": (0.1, 0.03)})
+    made = problem()
+    solver = Solver(made, width=3, depth=1, continuation={"eps": (0.1, 0.03)})
     next(iter(solver.steps()))
     found = solver.solution()
+    assert found.problem is made and found.ansatz.problem is made
     assert found.estimate is None and found.limit == "the continuation: it came to eps = 0.1"
     x = np.linspace(0, 1, 5)
     expected = EPSILON * found.u.xx(x=x) + found(x=x) * found.u.x(x=x) - found(x=x)

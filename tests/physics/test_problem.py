@@ -136,7 +136,7 @@ def test_units_are_words_of_names_that_there_are():
     assert (made.labelled("t"), made.labelled("x")) == ("t (s)", "x")
     with pytest.raises(
         ValueError,
-        match=r"units has 'tt', which is no coordinate, field or parameter\. There are: t, x, u, nu\.",
+        match=r"units has 'tt', which is no coordinate, field or parameter\. Did you mean .t.\? There are: t, x, u, nu\.",
     ):
         Problem(burgers, domain=BOX, nu=0.1, units={"tt": "s"})
     with pytest.raises(TypeError, match="the unit of t is 1; expected a word"):
