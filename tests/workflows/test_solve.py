@@ -139,6 +139,11 @@ class TestOfAProblem:
             and "The functions that were unknown" in (tmp_path / "run" / "report.html").read_text()
         )
         content = np.load(tmp_path / "run" / "solution.npz")
+        assert about["functions"]["k"]["of"] == ["t"]
+        assert about["functions"]["k"]["highest"] == pytest.approx(solution.k(t=t).max(), rel=0.05)
+        assert about["functions"]["k"]["standard_error"] == pytest.approx(
+            np.sqrt(np.mean(solution.k.standard_error(t=np.linspace(0, 1, 41)) ** 2))
+        )
         np.testing.assert_array_equal(content["field_u"], solution(t=content["axis_t"]))
         np.testing.assert_array_equal(content["function_k"], solution.k(t=content["axis_t"]))
         np.testing.assert_array_equal(content["high_k"], solution.k.interval(t=content["axis_t"])[1])

@@ -114,7 +114,17 @@ def _end(solution: Solution, as_json: bool, quiet: bool) -> None:
 
         assert solution.folder is not None
         about = read_equation(solution.folder)
-        entries = ("status", "stopped", "estimate", "reached", "limit", "seconds", "unknowns", "test")
+        entries = (
+            "status",
+            "stopped",
+            "estimate",
+            "reached",
+            "limit",
+            "seconds",
+            "unknowns",
+            "functions",
+            "test",
+        )
         print(json.dumps({"run": str(solution.folder), **{name: about.get(name) for name in entries}}))
     if solution.stopped == "interrupted":
         sys.exit(130)

@@ -124,6 +124,7 @@ ENTRIES_OF_EQUATION: dict[str, Any] = {
     "limit": str,
     "warnings": Sequence[str],
     "unknowns": Mapping[str, Any],
+    "functions": Mapping[str, Any],
     "noise": Mapping[str, float],
     "violations": Mapping[str, float],
     "residual": float | None,

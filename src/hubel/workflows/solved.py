@@ -141,6 +141,7 @@ def conclude(
         "weights": solution.network.size,
         "iterations": len(solution.history),
         "unknowns": _unknowns(solution, equation),
+        "functions": {name: _summary(function) for name, function in solution.functions.items()},
         "test": {},
         "reference": None,
         "classical": None,
@@ -211,6 +212,19 @@ def _on_its_grid(
     found = {f"function_{name}": function(**at), f"low_{name}": low, f"high_{name}": high}
     truth = equation.truth.get(name)
     return found | {f"truth_{name}": np.asarray(truth(**at), dtype=float)} if callable(truth) else found
+
+
+def _summary(function: FoundFunction) -> dict[str, Any]:
+    """An unknown function in a few numbers, from a grid of its coordinates."""
+    values, errors = function.on_grid()
+    told = {
+        "lowest": float(values.min()),
+        "highest": float(values.max()),
+        "standard_error": float(errors.square().mean().sqrt()),
+    }
+    return {"of": list(function.spline.names)} | {
+        key: number if math.isfinite(number) else None for key, number in told.items()
+    }
 
 
 def _score(value: float, measured: Measured) -> dict[str, Any]:
