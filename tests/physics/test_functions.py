@@ -186,7 +186,7 @@ def test_a_number_that_acts_like_a_function_is_named():
         k=unknown(positive=True, of="t"),
     )
     t = np.linspace(0, 1, 60)
-    found = solve(problem, data={"t": t, "u": -t - t**2}, width=4, depth=1, seconds=2)
+    found = solve(problem, data={"t": t, "u": -t - t**2}, width=4, depth=1, seconds=1)
     assert any("k and a can not be told apart" in text for text in found.warnings)
 
 

@@ -172,7 +172,8 @@ def test_a_folder_that_is_damaged(change, said, tmp_path):
 
 def with_functions(folder, *, of=("x",), truth=True, **changes):
     made(folder, **changes)
-    content = dict(np.load(folder / "solution.npz"))
+    with np.load(folder / "solution.npz") as opened:
+        content = dict(opened)
     grid = np.meshgrid(*[content[f"axis_{x}"] for x in of], indexing="ij")
     values = 1 + sum(grid)
     content |= {"function_k": values, "low_k": values - 0.1, "high_k": values + 0.3}
@@ -242,7 +243,8 @@ def test_axes_have_their_units(tmp_path):
 
 def test_a_function_that_is_damaged(tmp_path):
     folder = with_functions(tmp_path / "run")
-    content = dict(np.load(folder / "solution.npz"))
+    with np.load(folder / "solution.npz") as opened:
+        content = dict(opened)
     np.savez(folder / "solution.npz", **(content | {"low_k": np.zeros(3)}))
     with pytest.raises(DamagedRun, match="the arrays of the function k are not of the size of its axes"):
         equation.functions(folder)

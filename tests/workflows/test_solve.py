@@ -128,7 +128,7 @@ class TestOfAProblem:
         )
         t = np.linspace(0, 1, 80)
         u = np.exp(-t - t**2) + 0.002 * np.random.default_rng(0).normal(size=80)
-        solution = hubel.solve(rate, data={"t": t, "u": u}, budget=3, out=tmp_path / "run")
+        solution = hubel.solve(rate, data={"t": t, "u": u}, tol=0.1, out=tmp_path / "run")
         said = " ".join(capsys.readouterr().err.split())
         assert "unknown k(t)" in said and "t from 0 to 1 s" in said and "k(t) " in said
         about = json.loads((tmp_path / "run" / "run.json").read_text())
@@ -138,7 +138,8 @@ class TestOfAProblem:
             "k (1/s)" not in said
             and "The functions that were unknown" in (tmp_path / "run" / "report.html").read_text()
         )
-        content = np.load(tmp_path / "run" / "solution.npz")
+        with np.load(tmp_path / "run" / "solution.npz") as opened:
+            content = dict(opened)
         assert about["functions"]["k"]["of"] == ["t"]
         assert about["functions"]["k"]["highest"] == pytest.approx(solution.k(t=t).max(), rel=0.05)
         assert about["functions"]["k"]["standard_error"] == pytest.approx(
@@ -154,11 +155,11 @@ class TestOfAProblem:
     def test_a_walk_goes_on_where_it_was_interrupted(self, tmp_path, monkeypatch):
         walk = {"k": (0.5, 1.0)}
         whole = hubel.solve(
-            problem(), tol=1e-3, out=tmp_path / "whole", quiet=True, continuation=walk, causal=5.0
+            problem(), tol=1e-2, out=tmp_path / "whole", quiet=True, continuation=walk, causal=5.0
         )
         with monkeypatch.context() as patch:
             interrupt_at(3, patch)
-            hubel.solve(problem(), tol=1e-3, out=tmp_path / "run", quiet=True, continuation=walk, causal=5.0)
+            hubel.solve(problem(), tol=1e-2, out=tmp_path / "run", quiet=True, continuation=walk, causal=5.0)
         asked = json.loads((tmp_path / "run" / "run.json").read_text())["asked"]
         assert asked["continuation"] == {"k": [0.5, 1.0]} and asked["causal"] == 5.0
         found = resume_solution(tmp_path / "run", equation=problem(), quiet=True)
