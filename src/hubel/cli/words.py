@@ -75,6 +75,14 @@ SCHEDULES = {
     "plateau": "Plateau",
     "constant": "Constant",
 }
+METHODS_OF_EQUATIONS = {
+    "levenberg-marquardt": "LevenbergMarquardt",
+    "broyden": "SelfScaledBroyden",
+    "lbfgs": "LimitedMemory",
+    "adam": "Adam",
+    "soap": "SOAP",
+    "muon": "Muon",
+}
 METHODS: dict[str, tuple[str, ...]] = {
     "backpropagation": (
         "saliency", "gradient_times_input", "smoothgrad", "integrated_gradients", "expected_gradients", "deconvnet", "guided_backprop",
@@ -296,6 +304,33 @@ def equation(word: str) -> str | Path:
         also = " A file of your own has to end in .py." if Path(word).exists() else ""
         raise WrongWords(f"there is no equation {word!r}.{nearest(name, NAMES)}{also}")
     return name
+
+
+def architecture(
+    *, width: int | None, depth: int | None, activation: str, residual: bool, fourier: int
+) -> Any:
+    """The network for an equation; None where nothing was chosen.
+
+    Raises `WrongWords` for an activation that there is not.
+    """
+    from hubel.physics import Architecture
+
+    try:
+        chosen = Architecture(
+            width=width, depth=depth, activation=activation, residual=residual, fourier=fourier
+        )
+    except ValueError as error:
+        raise WrongWords(str(error)) from error
+    return None if chosen == Architecture() else chosen
+
+
+def method_of_equations(word: str) -> Any:
+    """The method of this name for `hubel solve`."""
+    from hubel import physics
+
+    if word not in METHODS_OF_EQUATIONS:
+        raise WrongWords(f"there is no method {word!r}.{nearest(word, tuple(METHODS_OF_EQUATIONS))}")
+    return getattr(physics, METHODS_OF_EQUATIONS[word])()
 
 
 def load_options(

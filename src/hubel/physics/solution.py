@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hubel.core.errors import nearest
-from hubel.physics.ansatz import Ansatz, inputs_of
+from hubel.physics.ansatz import Ansatz, features_of
 from hubel.physics.field import index_of
 from hubel.physics.jets import Index, Jet
 from hubel.physics.mirror import Mirror
-from hubel.physics.network import SmallNetwork
+from hubel.physics.networks import Network, rebuilt, under
 from hubel.physics.problem import Problem
 from hubel.physics.unknown import Found
 
@@ -73,7 +73,7 @@ class Solution:
         return self.estimate is not None and self.estimate <= self.tol
 
     @property
-    def network(self) -> SmallNetwork:
+    def network(self) -> Network:
         """The network N of the ansatz u = g + d s N."""
         return self.ansatz.network
 
@@ -117,7 +117,7 @@ class Solution:
         """Everything numeric: tensors (for a safetensors file) and plain numbers (for JSON). `Solution.built` reads them."""
         mirror = self.ansatz.mirror
         numbers = {
-            "network": _shape_of(self.network),
+            "network": self.network.described(),
             "mirror": None if mirror is None else asdict(mirror) | {"parities": dict(mirror.parities)},
             "scales": dict(self.ansatz.scales),
             "exact": self.ansatz.exact,
@@ -133,28 +133,38 @@ class Solution:
             "noise": dict(self.noise),
             "violations": dict(self.violations),
         }
-        return {"weights": self.network.weights()}, numbers
+        fixed = {f"network.{name}": value for name, value in self.network.fixed().items()}
+        return {"weights": self.network.weights()} | fixed, numbers
 
     @staticmethod
-    def built(problem: Problem, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> Solution:
-        """A solution again, from the problem and what `saved()` answered.
+    def built(
+        problem: Problem,
+        tensors: Mapping[str, Tensor],
+        numbers: Mapping[str, Any],
+        network: nn.Module | None = None,
+    ) -> Solution:
+        """A solution again, from the problem and what `saved()` answered; a `network` of your own is passed again.
 
-        Raises `ValueError` where the numbers belong to another problem.
+        Raises `ValueError` where the numbers belong to another problem, or the network is lacking or another one.
         """
         mirror = None if numbers["mirror"] is None else Mirror(**numbers["mirror"])
-        network = SmallNetwork(**numbers["network"])
-        expected = (inputs_of(problem, mirror), len(problem.components))
-        if (network.inputs, network.outputs) != expected or set(numbers["scales"]) != set(problem.components):
+        features = features_of(problem, mirror)
+        expected = (len(features), len(problem.components))
+        known = numbers["network"]
+        if (known["inputs"], known["outputs"]) != expected or set(numbers["scales"]) != set(
+            problem.components
+        ):
             raise ValueError(
-                f"this network reads {network.inputs} features and answers {', '.join(numbers['scales'])}; the problem needs "
+                f"this network reads {known['inputs']} features and answers {', '.join(numbers['scales'])}; the problem needs "
                 f"{expected[0]} features and {', '.join(problem.components)}: it is the solution of another problem"
             )
-        if tensors["weights"].shape != (network.size,):
-            raise ValueError(f"expected {network.size} weights; received {list(tensors['weights'].shape)}")
-        network.read(tensors["weights"])
+        own = rebuilt(known, under("network.", tensors), given=network, features=features)
+        if tensors["weights"].shape != (own.size,):
+            raise ValueError(f"expected {own.size} weights; received {list(tensors['weights'].shape)}")
+        own.read(tensors["weights"])
         return Solution(
             problem=problem,
-            ansatz=Ansatz(problem, network, mirror, dict(numbers["scales"]), numbers["exact"]),
+            ansatz=Ansatz(problem, own, mirror, dict(numbers["scales"]), numbers["exact"]),
             tol=numbers["tol"],
             estimate=numbers["estimate"],
             residual=numbers["residual"],
@@ -268,13 +278,3 @@ def _points(problem: Problem, coordinates: Mapping[str, Any]) -> tuple[Tensor, t
     shape = arrays[0].shape
     points = torch.stack([a.reshape(-1) for a in arrays], dim=1)
     return points, shape, (lambda values: values) if torches else (lambda values: values.numpy()[()])
-
-
-def _shape_of(network: SmallNetwork) -> dict[str, Any]:
-    return {
-        "inputs": network.inputs,
-        "outputs": network.outputs,
-        "width": network.width,
-        "depth": network.depth,
-        "activation": network.activation,
-    }

@@ -17,7 +17,6 @@ from torch import Tensor
 from hubel.physics.ansatz import Ansatz, Prepared
 from hubel.physics.conditions import Soft
 from hubel.physics.jets import Jet
-from hubel.physics.network import Tape, gradient, rows
 from hubel.physics.problem import Problem
 from hubel.physics.unknown import Unknown
 
@@ -78,7 +77,12 @@ class System:
         }
         self.size = ansatz.network.size + len(self.unknowns)
         self._room: Tensor | None = None
-        self._tape = Tape()
+        self._tape = ansatz.network.tape()
+
+    @property
+    def shapes(self) -> list[torch.Size]:
+        """Those of the arrays that theta is made of, one after the other; an unknown is a number."""
+        return [*self.ansatz.network.shapes, *(torch.Size(()) for _ in self.unknowns)]
 
     def residuals(self, theta: Tensor) -> Tensor:
         """R [R] itself."""
@@ -124,7 +128,7 @@ class System:
                     float(value.detach() @ pull) for value, pull in zip(found.values, pulled, strict=True)
                 )
                 slopes, others = found.slopes(found.values, pulled)
-                own = gradient(self._tape, self.ansatz.back(prepared, slopes))
+                own = self._tape.gradient(self.ansatz.back(prepared, slopes))
                 slope[: len(own)] += own
                 for place_of_other, other in enumerate(others, start=len(own)):
                     slope[place_of_other] += other.sum()
@@ -168,8 +172,8 @@ class System:
             share = weight / part.num_points**0.5
             into = self._room[:, begin : begin + len(value)]
             slopes, others = found.slopes([value], [torch.full_like(value, share)])
-            rows(
-                self._tape, self.ansatz.back(prepared, slopes), images=self.ansatz.images, into=into[:weights]
+            self._tape.rows(
+                self.ansatz.back(prepared, slopes), images=self.ansatz.images, into=into[:weights]
             )
             for column, other in enumerate(others, start=weights):
                 into[column] = other
@@ -210,13 +214,13 @@ def rows_of_values(ansatz: Ansatz, theta: Tensor, points: Tensor) -> Iterator[tu
     ansatz.network.read(theta[: ansatz.network.size])
     jet = Jet(((0,) * points.shape[1],))
     for block in prepared_blocks(ansatz, points, jet):
-        tape = Tape()
+        tape = ansatz.network.tape()
         series = ansatz.series(block, tape)
         for name, scale in ansatz.scales.items():
             slopes = {other: torch.zeros_like(values) for other, values in series.items()}
             slopes[name] += 1 / scale
             found = torch.empty(ansatz.network.size, len(block), dtype=torch.float64)
-            rows(tape, ansatz.back(block, slopes), images=ansatz.images, into=found)
+            tape.rows(ansatz.back(block, slopes), images=ansatz.images, into=found)
             yield series[name][0] / scale, found.t()
 
 

@@ -1,0 +1,65 @@
+"""The methods that lower a residual, by name, and which one a network of some size is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from hubel.core.errors import nearest
+from hubel.physics.first_order import Adam
+from hubel.physics.levenberg import LevenbergMarquardt
+from hubel.physics.muon import Muon
+from hubel.physics.quasi_newton import LARGEST_DENSE, LimitedMemory, SelfScaledBroyden
+from hubel.physics.soap import SOAP
+
+Method = LevenbergMarquardt | SelfScaledBroyden | LimitedMemory | Adam | SOAP | Muon
+METHODS: dict[str, type[Method]] = {
+    kind.__name__: kind for kind in (LevenbergMarquardt, SelfScaledBroyden, LimitedMemory, Adam, SOAP, Muon)
+}
+LARGEST = 3000  # weights; beyond, J^T J costs more than it brings
+
+
+def method_for(size: int) -> Method:
+    """The best method that so many weights allow."""
+    if size <= LARGEST:
+        return LevenbergMarquardt()
+    return SelfScaledBroyden() if size <= LARGEST_DENSE else LimitedMemory()
+
+
+def described(method: Method) -> dict[str, Any]:
+    """A method that has not begun, as a file holds it: its name and its settings.
+
+    >>> described(LimitedMemory(memory=20))
+    {'is': 'LimitedMemory', 'memory': 20}
+    """
+    refuse_other(method)
+    given = {item.name: getattr(method, item.name) for item in fields(method)}
+    plain = {name: value for name, value in given.items() if isinstance(value, (int, float, tuple))}
+    return {"is": type(method).__name__} | {
+        name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()
+    }
+
+
+def refuse_other(method: Any) -> None:
+    """Raises `TypeError` for what is no method, such as its name or its class."""
+    if isinstance(method, tuple(METHODS.values())):
+        return
+    received = method.__name__ if isinstance(method, type) else repr(method)
+    raise TypeError(
+        f"method is {received}; expected one of {', '.join(f'{name}()' for name in METHODS)} of hubel.physics"
+    )
+
+
+def rebuilt(about: Mapping[str, Any]) -> Method:
+    """A method again. Raises `ValueError` for a name or settings that there are not."""
+    settings = dict(about)
+    name = settings.pop("is", None)
+    if name not in METHODS:
+        raise ValueError(f"there is no method {name!r}.{nearest(str(name), tuple(METHODS))}")
+    known = described(METHODS[name]())
+    if set(settings) - set(known) or any(
+        type(value) is not type(known[key]) for key, value in settings.items()
+    ):
+        raise ValueError(f"{name} can not be made of {settings}; expected {known}")
+    return METHODS[name](**settings)
