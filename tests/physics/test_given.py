@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from hubel.physics import LevenbergMarquardt, LimitedMemory, Problem, Solution, Solver, solve
-from hubel.physics.ansatz import Ansatz
+from hubel.physics.ansatz import Ansatz, features_of
 from hubel.physics.given import GivenNetwork
+from hubel.physics.mirror import Mirror
 from hubel.physics.network import SmallNetwork
 from hubel.physics.parts import equation
 from hubel.physics.system import System, rows_of_values
@@ -21,6 +22,7 @@ def burgers():
         lambda u, v: (u.t + u * u.x - 0.1 * u.xxx, v.t - u * v.xx),
         domain={"t": (0, 1), "x": (-1, 1)},
         initial={"u": lambda x: -torch.sin(math.pi * x), "v": 0.0},
+        boundary={"x": "periodic"},
     )
 
 
@@ -41,14 +43,15 @@ def perceptron(inputs=2, width=6, outputs=1, seed=0):
         ).double()
 
 
-def test_derivatives_gradient_and_rows_are_those_of_the_same_perceptron():
-    problem, module = burgers(), perceptron(outputs=2)
-    small = SmallNetwork(2, 2, width=6, depth=2, activation="tanh")
-    given = GivenNetwork(module, ("t", "x"), 2)
+@pytest.mark.parametrize("mirror", [None, Mirror("x", {"u": -1, "v": 1})])
+def test_derivatives_gradient_and_rows_are_those_of_the_same_perceptron(mirror):
+    problem, module = burgers(), perceptron(3, outputs=2)
+    small = SmallNetwork(3, 2, width=6, depth=2, activation="tanh")
+    given = GivenNetwork(module, features_of(problem), 2)
     points = torch.rand(45, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     found = []
     for network in (small, given):
-        ansatz = Ansatz(problem, network, None, {"u": 1.0, "v": 2.0})
+        ansatz = Ansatz(problem, network, mirror, {"u": 1.0, "v": 2.0})
         system = System(ansatz, [equation(ansatz, points, (1.0, 0.5))])
         theta = given.weights()
         linear = system.linearized(theta)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from hubel.core.errors import nearest
 from hubel.physics.jets import Jet, silu_and_slope, sine_and_slope, tanh_and_slope
@@ -68,3 +69,21 @@ class Architecture:
             or not 0 < frequency < math.inf
         ):
             raise ValueError(f"frequency is {frequency!r}; expected a positive number of waves, such as 0.5")
+
+
+def sized(
+    network: Architecture | nn.Module | None, width: int | None, depth: int | None
+) -> Architecture | nn.Module | None:
+    """The choice with a width and a depth that were given beside it. Raises `ValueError` where they are given twice."""
+    given: dict[str, Any] = {
+        name: value for name, value in {"width": width, "depth": depth}.items() if value is not None
+    }
+    if not given:
+        return network
+    if network is None:
+        return Architecture(**given)
+    if not isinstance(network, Architecture) or any(getattr(network, name) is not None for name in given):
+        raise ValueError(
+            f"{' and '.join(given)} of the network {'are' if len(given) > 1 else 'is'} given twice: leave it out beside network="
+        )
+    return replace(network, **given)

@@ -44,7 +44,7 @@ class FirstOrder(ABC):
     memory: list[dict[str, Tensor]] = field(default_factory=list)
 
     grows: ClassVar[bool] = False
-    every: ClassVar[int] = 200
+    every: ClassVar[int] = 100
 
     def __post_init__(self) -> None:
         self.betas = (self.betas[0], self.betas[1])

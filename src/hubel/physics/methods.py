@@ -1,4 +1,7 @@
-"""The methods that lower a residual, by name, and which one a network of some size is given."""
+"""The methods that lower a residual, by name, and which one a network of some size is given.
+
+MEASURED
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ def method_for(size: int) -> Method:
     """The best method that so many weights allow."""
     if size <= LARGEST:
         return LevenbergMarquardt()
-    return SelfScaledBroyden() if size <= LARGEST_DENSE else LimitedMemory()
+    return SelfScaledBroyden() if size <= LARGEST_DENSE else SOAP()
 
 
 def described(method: Method) -> dict[str, Any]:

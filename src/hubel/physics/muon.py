@@ -21,8 +21,8 @@ from hubel.physics.first_order import FirstOrder
 class Muon(FirstOrder):
     """The method and its state. `momentum` is mu, `learning_rate` that of the inner matrices, `other_learning_rate` that of the rest."""
 
-    learning_rate: float = 1e-2
-    other_learning_rate: float = 1e-3
+    learning_rate: float = 2e-2
+    other_learning_rate: float = 5e-3
     momentum: float = 0.95
     iterations: int = 5
 

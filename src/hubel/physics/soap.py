@@ -27,9 +27,10 @@ from hubel.physics.first_order import FirstOrder
 class SOAP(FirstOrder):
     """The method and its state. `refresh` counts the iterations between two turns of the bases; the rest as of `Adam`."""
 
-    learning_rate: float = 3e-3
-    betas: tuple[float, float] = (0.95, 0.95)
-    refresh: int = 10
+    learning_rate: float = 1e-2
+    warm_up: int = 20
+    betas: tuple[float, float] = (0.99, 0.99)
+    refresh: int = 2
 
     def _steps(self, gradients: list[Tensor]) -> list[Tensor]:
         if self.count == 1:

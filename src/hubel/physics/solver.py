@@ -10,7 +10,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from hubel.core.random import key
 from hubel.physics.ansatz import Ansatz, features_of, scales_of
-from hubel.physics.architecture import Architecture
+from hubel.physics.architecture import Architecture, sized
 from hubel.physics.discovery import Judgement, inner_errors, judged
 from hubel.physics.estimate import Amplification
 from hubel.physics.ladder import Ladder
@@ -38,6 +38,7 @@ from hubel.physics.watch import Watch
 
 CHECKED = 3000  # points at which the residual is measured and that are never used to lower it
 FEWEST = 500  # points on which the equation is asked to hold
+FRESH = 1000  # the same for methods of gradients, which see others before they have learnt these by heart
 FACE = 256  # points of every condition that is learnt
 ROUND = 30  # iterations on one set of points
 DATA_ROUND = 12  # the same where there are data: then the weights change as well
@@ -69,8 +70,9 @@ def solve(
 
     `data` is a table (a mapping of columns, or a DataFrame) with a column for every coordinate and for one field or more; with unknowns the
     work ends when their relative standard errors are below `tol`, or the data tell no more. `seconds` limits the time. `width` and `depth` are the network's at the beginning: 10 and 4,
-    with data 12 and 3. `method` is `LevenbergMarquardt()`, `SelfScaledBroyden()` or
-    `LimitedMemory()`; by default the first one that the size of the network allows. Where not `exact`, values at the faces are learnt as
+    with data 12 and 3. `network` is an `Architecture`, or any `torch.nn.Module` of your own that maps features [N, F] (`features_of`) to
+    answers [N, K] in float64; a copy of it is fitted. `method` is one of `methods.METHODS`, by default the one that the size of the
+    network allows (`method_for`). Where not `exact`, values at the faces are learnt as
     well. So they are where the beginning has a kink that the equation takes away. `points` fixes the number of points, which are then drawn once and stay. `progress(iteration, loss, estimate, seconds)` is called after every
     iteration, `save(state)` every `save_every` seconds, with what `state=` takes to go on as if nothing had happened. A Ctrl-C ends the
     work and answers what was reached, `stopped="interrupted"`.
@@ -149,7 +151,7 @@ class Solver:
             raise ValueError(f"points is {points!r}; expected a whole number, at least 1")
         if method is not None:
             refuse_other(method)
-        network = _sized(network, width, depth)
+        network = sized(network, width, depth)
         own = network if isinstance(network, nn.Module) else None
         self.problem, self.tol, self.seed = problem, float(tol), int(seed)
         self.observed = None if data is None else Observations.of(data, problem)
@@ -298,7 +300,9 @@ class Solver:
 
     def _enough(self, size: int) -> int:
         """Points to begin with for so many weights; without data they become more when the residual between them tells so."""
-        return max(FEWEST, size if self.observed is None else 4 * size)
+        if self.observed is not None:
+            return max(FEWEST, 4 * size)
+        return max(FEWEST, size if self.method.grows else min(size, FRESH))
 
     def _draw(self) -> None:
         """A new set of points, and the system on it."""
@@ -346,7 +350,8 @@ class Solver:
             self.stopped = "rounding"
         if self.stopped:
             return
-        most = min(6 * len(self.theta), MEMORY // len(self.theta))
+        size = len(self.theta)
+        most = min(6 * size, MEMORY // size) if self.method.grows else 6 * size
         if self.watch.too_few_points and self.num_points < most and self.fixed is None:
             self.num_points = min(int(1.5 * self.num_points), most)
             self.until = self.iteration
@@ -490,24 +495,6 @@ class Solver:
         self._begin()
         if len(self.points):
             self._assemble()
-
-
-def _sized(
-    network: Architecture | nn.Module | None, width: int | None, depth: int | None
-) -> Architecture | nn.Module | None:
-    """The choice with a width and a depth that were given beside it."""
-    given: dict[str, Any] = {
-        name: value for name, value in {"width": width, "depth": depth}.items() if value is not None
-    }
-    if not given:
-        return network
-    if network is None:
-        return Architecture(**given)
-    if not isinstance(network, Architecture) or any(getattr(network, name) is not None for name in given):
-        raise ValueError(
-            f"{' and '.join(given)} of the network {'are' if len(given) > 1 else 'is'} given twice: leave it out beside network="
-        )
-    return replace(network, **given)
 
 
 COUNTED = (

@@ -81,8 +81,9 @@ class System:
 
     @property
     def shapes(self) -> list[torch.Size]:
-        """Those of the arrays that theta is made of, one after the other; an unknown is a number."""
-        return [*self.ansatz.network.shapes, *(torch.Size(()) for _ in self.unknowns)]
+        """Those of the arrays that theta is made of, one after the other; the numbers behind the unknowns are one."""
+        shapes, others = self.ansatz.network.shapes, self.size - self.ansatz.network.size
+        return [*shapes, torch.Size((others,))] if others else shapes
 
     def residuals(self, theta: Tensor) -> Tensor:
         """R [R] itself."""
