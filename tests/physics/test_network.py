@@ -42,7 +42,7 @@ def test_the_frequencies_have_the_standard_deviation_that_was_asked_for():
     [
         ({"width": 0}, "width is 0; expected a whole number, at least 1"),
         ({"depth": 2.0}, "depth is 2.0"),
-        ({"activation": "tan"}, r"no activation 'tan'; expected one of tanh, sine, silu\. Did you mean"),
+        ({"activation": "tan"}, r"no activation 'tan'\. Did you mean \"tanh\"\? There are: tanh, sine, silu"),
         ({"residual": 1}, "residual is 1; expected True or False"),
         ({"fourier": -1}, "fourier is -1; expected a whole number, at least 0"),
         ({"fourier": True}, "fourier is True"),

@@ -57,7 +57,7 @@ class Architecture:
                 raise ValueError(f"{name} is {value!r}; expected a whole number, at least {least}")
         if self.activation not in ACTIVATIONS:
             raise ValueError(
-                f"there is no activation {self.activation!r}; expected one of {', '.join(ACTIVATIONS)}."
+                f"there is no activation {self.activation!r}."
                 f"{nearest(str(self.activation), tuple(ACTIVATIONS))}"
             )
         if not isinstance(self.residual, bool):

