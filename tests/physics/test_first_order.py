@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hubel.fitting.uncompiled import uncompiled
-from hubel.physics import SOAP, Adam, Muon, Problem, Solver
+from hubel.physics import SOAP, Adam, Muon, Problem, Solver, unknown
 from hubel.physics.methods import METHODS, described, method_for, rebuilt
 
 SHAPES = [torch.Size(shape) for shape in ((5, 2), (5,), (5, 5), (5,), (1, 5), (1,), ())]
@@ -192,6 +192,14 @@ def test_refused(make, text):
 def test_what_is_no_method(given, text):
     with pytest.raises(TypeError, match=text):
         Solver(Problem(lambda u: u.t + u, domain={"t": (0, 1)}, initial=1.0), method=given)
+
+
+def test_with_data_methods_that_never_rest_are_neither_taken_nor_chosen():
+    decay = Problem(lambda u, k: u.t + k * u, domain={"t": (0, 1)}, k=unknown())
+    data = {"t": torch.linspace(0, 1, 9), "u": torch.linspace(1, 0.5, 9)}
+    with pytest.raises(ValueError, match=r"SOAP does not come to rest.*leave out method="):
+        Solver(decay, data=data, method=SOAP())
+    assert type(method_for(10_001, from_data=True)).__name__ == "LimitedMemory"
 
 
 def test_every_method_is_made_again_from_its_description():

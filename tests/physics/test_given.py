@@ -2,13 +2,14 @@
 
 import json
 import math
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from hubel.physics import LevenbergMarquardt, LimitedMemory, Problem, Solution, Solver, solve
+from hubel.physics import LevenbergMarquardt, LimitedMemory, Problem, Solution, Solver, solve, unknown
 from hubel.physics.ansatz import Ansatz, features_of
 from hubel.physics.given import GivenNetwork
 from hubel.physics.mirror import Mirror
@@ -169,6 +170,26 @@ def test_refused_before_the_first_step(name):
     module, text = REFUSED[name]
     with pytest.raises(ValueError, match=text):
         Solver(rod(), network=module)
+
+
+def test_numbers_are_found_from_data_with_a_network_of_ones_own():
+    generator = np.random.default_rng(0)
+    t = generator.uniform(0, 2, 40)
+    data = {"t": t, "u": np.exp(-2 * t) + 0.01 * generator.normal(size=40)}
+    problem = Problem(lambda u, k: u.t + k * u, domain={"t": (0, 2)}, k=unknown())
+    found, ours = (
+        solve_quietly(problem, data=data, tol=1e-2, points=60, **choice)
+        for choice in ({"network": perceptron(1)}, {"width": 6, "depth": 2})
+    )
+    assert abs(found.k.value - 2) < 4 * found.k.standard_error < 0.4
+    assert found.k.value == pytest.approx(ours.k.value, rel=0.02)
+    assert found.k.standard_error == pytest.approx(ours.k.standard_error, rel=0.3)
+
+
+def solve_quietly(*arguments, **more):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*by nested differentiation")
+        return solve(*arguments, **more)
 
 
 def test_dropout_and_running_statistics_are_those_of_evaluation():

@@ -11,7 +11,7 @@ from dataclasses import fields
 from typing import Any
 
 from hubel.core.errors import nearest
-from hubel.physics.first_order import Adam
+from hubel.physics.first_order import Adam, FirstOrder
 from hubel.physics.levenberg import LevenbergMarquardt
 from hubel.physics.muon import Muon
 from hubel.physics.quasi_newton import LARGEST_DENSE, LimitedMemory, SelfScaledBroyden
@@ -24,11 +24,13 @@ METHODS: dict[str, type[Method]] = {
 LARGEST = 3000  # weights; beyond, J^T J costs more than it brings
 
 
-def method_for(size: int) -> Method:
-    """The best method that so many weights allow."""
+def method_for(size: int, *, from_data: bool = False) -> Method:
+    """The best method that so many weights allow; with data one that comes to rest."""
     if size <= LARGEST:
         return LevenbergMarquardt()
-    return SelfScaledBroyden() if size <= LARGEST_DENSE else SOAP()
+    if size <= LARGEST_DENSE:
+        return SelfScaledBroyden()
+    return LimitedMemory() if from_data else SOAP()
 
 
 def described(method: Method) -> dict[str, Any]:
@@ -45,8 +47,12 @@ def described(method: Method) -> dict[str, Any]:
     }
 
 
-def refuse_other(method: Any) -> None:
-    """Raises `TypeError` for what is no method, such as its name or its class."""
+def refuse_other(method: Any, *, from_data: bool = False) -> None:
+    """Raises `TypeError` for what is no method, such as its name or its class, `ValueError` with data for one that never rests."""
+    if from_data and isinstance(method, FirstOrder):
+        raise ValueError(
+            f"{type(method).__name__} does not come to rest, and standard errors hold where the fit rests: leave out method= where there are data"
+        )
     if isinstance(method, tuple(METHODS.values())):
         return
     received = method.__name__ if isinstance(method, type) else repr(method)

@@ -150,7 +150,7 @@ class Solver:
         if points is not None and (isinstance(points, bool) or not isinstance(points, int) or points < 1):
             raise ValueError(f"points is {points!r}; expected a whole number, at least 1")
         if method is not None:
-            refuse_other(method)
+            refuse_other(method, from_data=data is not None)
         network = sized(network, width, depth)
         own = network if isinstance(network, nn.Module) else None
         self.problem, self.tol, self.seed = problem, float(tol), int(seed)
@@ -186,7 +186,7 @@ class Solver:
         )
         self.ansatz = Ansatz(problem, net, mirror, scales, exact)
         self.sizes = sizes_of(problem, scales)
-        self.method = method_for(net.size) if method is None else method
+        self.method = method_for(net.size, from_data=data is not None) if method is None else method
         self.amplification = Amplification()
         self.theta = torch.cat([net.weights(), torch.zeros(len(problem.unknowns), dtype=torch.float64)])
         self.best, self.best_estimate = self.theta, None
