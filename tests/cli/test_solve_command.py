@@ -72,6 +72,9 @@ def test_the_road(tmp_path, monkeypatch, capsys):
             ["solve", "heat", "--continuation", "k=a"],
             "--continuation is 'k=a'; expected a name and its values",
         ),
+        (["solve", "heat", "--activation", "tan"], "there is no activation 'tan'. Did you mean"),
+        (["solve", "heat", "--method", "sopa"], "there is no method 'sopa'. Did you mean \"soap\"?"),
+        (["solve", "heat", "--fourier", "-2"], "Invalid value for '--fourier': Input should be greater"),
         (["solve", "heat", "--budget", "soon"], "a duration of 'soon' is not understood"),
         (["resume", "nowhere", "--equation", "a.py"], "--equation is for the run of an equation"),
     ],
@@ -81,6 +84,23 @@ def test_wrong_words(arguments, said, tmp_path, monkeypatch, capsys):
     assert run(arguments, monkeypatch) == 2
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_the_network_and_the_method_are_chosen(tmp_path, monkeypatch, capsys):
+    path, place = tmp_path / "decay.py", tmp_path / "run"
+    path.write_text(FILE)
+    words = "--width 6 --depth 2 --activation sine --residual --fourier 3 --method broyden --tol 1e-2"
+    assert run(["solve", path, *words.split(), "-o", place], monkeypatch) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "network 2 layers of 6, sine, residual, 3 Fourier features at the beginning" in said
+    about = json.loads((place / "run.json").read_text())
+    assert (about["method"], about["network"]) == (
+        "SelfScaledBroyden",
+        "2 layers of 6, sine, residual, 3 Fourier features",
+    )
+    solution = hubel.open_solution(place, equation=path)
+    assert solution.network.label == about["network"]
+    assert solution(t=1.0) == pytest.approx(0.3679, abs=0.01)
 
 
 def test_work_that_can_not_be_done(tmp_path, monkeypatch, capsys):

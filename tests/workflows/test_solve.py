@@ -13,7 +13,7 @@ import hubel
 from hubel.core.errors import DamagedRun, RunBusy, UnreadableData
 from hubel.core.files import locked
 from hubel.fitting import Checkpoints
-from hubel.physics import Problem, posing, unknown
+from hubel.physics import SOAP, Architecture, Problem, posing, unknown
 from hubel.workflows.solve import resume_solution
 from hubel.workflows.solved import errors_of, together
 from hubel.workflows.table_of_points import read_points
@@ -313,6 +313,94 @@ class TestGoingOn:
             (tmp_path / "run" / "run.json").write_text(json.dumps(about | {"equation": {"named": name}}))
             with pytest.raises(ValueError, match="no equation"):
                 hubel.open_solution(tmp_path / "run")
+
+
+class Own(torch.nn.Module):
+    def __init__(self, width=6):
+        super().__init__()
+        self.inner, self.last = (torch.nn.Linear(*shape).double() for shape in ((1, width), (width, 1)))
+
+    def forward(self, v):
+        return self.last(torch.sin(self.inner(v)))
+
+
+class TestOfAChosenNetwork:
+    def test_choices_are_resumed_to_the_same_bits(self, tmp_path, monkeypatch):
+        chosen = {
+            "network": Architecture(width=7, depth=2, activation="sine", residual=True, fourier=2),
+            "method": SOAP(learning_rate=5e-3, warm_up=3),
+        }
+        with monkeypatch.context() as patch:
+            interrupt_at(9, patch)
+            hubel.solve(problem(), tol=1e-9, out=tmp_path / "run", quiet=True, budget=99, **chosen)
+        asked = json.loads((tmp_path / "run" / "run.json").read_text())["asked"]
+        assert asked["network"]["fourier"] == 2 and asked["method"]["warm_up"] == 3
+        monkeypatch.setattr(module.Solver, "steps", stopping_at(25, module.Solver.steps))
+        again = resume_solution(tmp_path / "run", equation=problem(), quiet=True)
+        whole = hubel.solve(
+            problem(),
+            tol=1e-9,
+            out=tmp_path / "whole",
+            quiet=True,
+            **chosen | {"method": SOAP(learning_rate=5e-3, warm_up=3)},
+        )
+        assert torch.equal(again.network.weights(), whole.network.weights())
+        assert again.network.label == "2 layers of 7, sine, residual, 2 Fourier features"
+
+    def test_a_network_of_ones_own_is_passed_again(self, tmp_path, monkeypatch, capsys):
+        with monkeypatch.context() as patch:
+            interrupt_at(3, patch)
+            hubel.solve(problem(), network=Own(), tol=1e-2, out=tmp_path / "run")
+        said = " ".join(capsys.readouterr().err.split())
+        assert said.count("Own (your own) by nested differentiation, which is slow") == 1
+        assert f"hubel.resume_solution('{tmp_path / 'run'}', network=...)" in said
+        for network, text in (
+            (None, "has a network of your own, Own, which a folder does not hold"),
+            (Own(5), r"'inner.weight': \[6, 1\]"),
+        ):
+            with pytest.raises(ValueError, match=text):
+                resume_solution(tmp_path / "run", equation=problem(), network=network, quiet=True)
+        solution = resume_solution(tmp_path / "run", equation=problem(), network=Own(), quiet=True)
+        again = hubel.open_solution(tmp_path / "run", equation=problem(), network=Own())
+        t = np.linspace(0, 1, 7)
+        assert (again(t=t) == solution(t=t)).all() and solution.reached
+        np.testing.assert_allclose(again(t=t), np.exp(-2 * t), atol=0.02)
+        with pytest.raises(ValueError, match="pass it again"):
+            hubel.open_solution(tmp_path / "run", equation=problem())
+        hubel.solve(problem(), tol=1e-2, out=tmp_path / "plain", quiet=True)
+        with pytest.raises(ValueError, match=r"leave out network=Own"):
+            hubel.open_solution(tmp_path / "plain", equation=problem(), network=Own())
+
+    def test_refused_before_there_is_a_folder(self, tmp_path):
+        for wrong, kind, text in (
+            ({"network": "mlp"}, TypeError, "network is str"),
+            ({"method": "soap"}, TypeError, "method is 'soap'"),
+            ({"network": Own().float()}, ValueError, "float32"),
+        ):
+            with pytest.raises(kind, match=text):
+                hubel.solve(problem(), out=tmp_path / "run", quiet=True, **wrong)
+        assert not list(tmp_path.iterdir())
+
+    def test_a_stranger_names_no_other_method(self, tmp_path, monkeypatch):
+        interrupt_at(2, monkeypatch)
+        hubel.solve(problem(), tol=1e-9, out=tmp_path / "run", quiet=True, method=SOAP())
+        about = json.loads((tmp_path / "run" / "run.json").read_text())
+        for entry in ({"method": {"is": "os.system"}}, {"network": {"width": 10**30}}, {"network": {"x": 1}}):
+            (tmp_path / "run" / "run.json").write_text(json.dumps(about | {"asked": about["asked"] | entry}))
+            with pytest.raises(DamagedRun, match="is none of this equation"):
+                resume_solution(tmp_path / "run", equation=problem(), quiet=True)
+
+
+def stopping_at(number, steps):
+    """The steps of a solver that ends after this iteration, as if the time were over."""
+
+    def until(self, seconds=None):
+        for record in steps(self, seconds):
+            if record.iteration >= number:
+                self.stopped = "time"
+            yield record
+
+    return until
 
 
 class TestOfAFile:

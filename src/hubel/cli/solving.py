@@ -46,6 +46,24 @@ def solve(
     causal: Annotated[
         bool, typer.Option("--causal", help="Later times count when earlier ones are solved.")
     ] = False,
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Units of a layer at the beginning (default: 10; with data 12).")
+    ] = None,
+    depth: Annotated[int | None, typer.Option(min=1, help="Hidden layers (default: 4; with data 3).")] = None,
+    activation: Annotated[str, typer.Option(help='"tanh", "sine" or "silu".')] = "tanh",
+    residual: Annotated[
+        bool, typer.Option("--residual", help="Layers add their answer to what they received.")
+    ] = False,
+    fourier: Annotated[
+        int,
+        typer.Option(min=0, help="Cosines and sines of so many random directions before the first layer."),
+    ] = 0,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help='"levenberg-marquardt", "broyden", "lbfgs", "adam", "soap" or "muon" (default: by the number of weights).'
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Run folder to make (default: runs/DATE-NAME-N).")
@@ -62,6 +80,10 @@ def solve(
         raise words.WrongWords(f"--tol is {tol:g}; expected a relative error between 0 and 1, such as 1e-4")
     named = words.equation(equation)
     seconds = None if budget is None else words.seconds(budget)
+    network = words.architecture(
+        width=width, depth=depth, activation=activation, residual=residual, fourier=fourier
+    )
+    chosen = None if method is None else words.method_of_equations(method)
     from hubel import workflows
 
     solution = workflows.solve(  # pyright: ignore[reportCallIssue] - the function, not the file
@@ -69,6 +91,8 @@ def solve(
         data=data,
         tol=tol,
         seed=seed,
+        network=network,
+        method=chosen,
         budget=seconds,
         noise=noise,
         continuation=words.walk(continuation or []),

@@ -75,6 +75,14 @@ SCHEDULES = {
     "plateau": "Plateau",
     "constant": "Constant",
 }
+METHODS_OF_EQUATIONS = {
+    "levenberg-marquardt": "LevenbergMarquardt",
+    "broyden": "SelfScaledBroyden",
+    "lbfgs": "LimitedMemory",
+    "adam": "Adam",
+    "soap": "SOAP",
+    "muon": "Muon",
+}
 METHODS: dict[str, tuple[str, ...]] = {
     "backpropagation": (
         "saliency", "gradient_times_input", "smoothgrad", "integrated_gradients", "expected_gradients", "deconvnet", "guided_backprop",
@@ -318,6 +326,33 @@ def walk(given: Sequence[str]) -> dict[str, tuple[float, ...]] | None:
                 f"--continuation is {word!r}; expected a name and its values, such as nu=0.1,0.03"
             )
     return found or None
+
+
+def architecture(
+    *, width: int | None, depth: int | None, activation: str, residual: bool, fourier: int
+) -> Any:
+    """The network for an equation; None where nothing was chosen.
+
+    Raises `WrongWords` for an activation that there is not.
+    """
+    from hubel.physics import Architecture
+
+    try:
+        chosen = Architecture(
+            width=width, depth=depth, activation=activation, residual=residual, fourier=fourier
+        )
+    except ValueError as error:
+        raise WrongWords(str(error)) from error
+    return None if chosen == Architecture() else chosen
+
+
+def method_of_equations(word: str) -> Any:
+    """The method of this name for `hubel solve`."""
+    from hubel import physics
+
+    if word not in METHODS_OF_EQUATIONS:
+        raise WrongWords(f"there is no method {word!r}.{nearest(word, tuple(METHODS_OF_EQUATIONS))}")
+    return getattr(physics, METHODS_OF_EQUATIONS[word])()
 
 
 def load_options(

@@ -17,7 +17,8 @@ from torch import Tensor
 from hubel.physics.conditions import Conditions
 from hubel.physics.jets import Jet
 from hubel.physics.mirror import Mirror
-from hubel.physics.network import SmallNetwork, Tape, with_cosines
+from hubel.physics.network import with_cosines
+from hubel.physics.networks import Network, Noted
 from hubel.physics.problem import Problem
 from hubel.physics.splines import Basis
 
@@ -52,7 +53,7 @@ class Ansatz:
     """How numbers of a network become values of the components of all fields; where not `exact`, g = 0 and d = 1."""
 
     problem: Problem
-    network: SmallNetwork
+    network: Network
     mirror: Mirror | None
     scales: Mapping[str, float]
     exact: bool = True
@@ -80,7 +81,7 @@ class Ansatz:
             found[self.mirror.coordinate] = ((low + high) / 2, high)
         return found
 
-    def with_network(self, network: SmallNetwork) -> Ansatz:
+    def with_network(self, network: Network) -> Ansatz:
         """The same with another network."""
         return replace(self, network=network)
 
@@ -125,7 +126,7 @@ class Ansatz:
                 signs.append(-1.0 if mirrored else 1.0)
         return torch.stack(found, dim=1), torch.tensor(signs, dtype=torch.float64)
 
-    def series(self, prepared: Prepared, tape: Tape | None = None) -> dict[str, Tensor]:
+    def series(self, prepared: Prepared, tape: Noted | None = None) -> dict[str, Tensor]:
         """Taylor coefficients [M, N] of every component."""
         jet, found = prepared.jet, {}
         answered = self.network.series(prepared.features, jet, tape)
@@ -164,10 +165,22 @@ class Ansatz:
         return torch.stack([series[name][0] for name in self.problem.components])
 
 
+def features_of(problem: Problem, mirror: Mirror | None = None) -> list[str]:
+    """The names of what the network reads: coordinates mapped to [-1, 1]; cosine and sine where the coordinate is periodic.
+
+    >>> features_of(Problem(lambda u: u.t + u.x, domain=dict(t=(0, 1), x=(0, 2)), boundary={"x": "periodic"}))
+    ['t', 'cos x', 'sin x']
+    """
+    continued = {mirror.coordinate} if mirror is not None and mirror.continues else set()
+    turning = set(problem.conditions.periodic) | continued
+    return [
+        name for x in problem.coordinates for name in ((f"cos {x}", f"sin {x}") if x in turning else (x,))
+    ]
+
+
 def inputs_of(problem: Problem, mirror: Mirror | None) -> int:
     """The number of features that the network reads."""
-    continued = {mirror.coordinate} if mirror is not None and mirror.continues else set()
-    return len(problem.coordinates) + len(set(problem.conditions.periodic) | continued)
+    return len(features_of(problem, mirror))
 
 
 def scales_of(problem: Problem) -> dict[str, float]:

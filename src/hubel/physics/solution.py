@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hubel.core.errors import nearest
-from hubel.physics.ansatz import Ansatz, inputs_of
+from hubel.physics.ansatz import Ansatz, features_of
 from hubel.physics.field import index_of
 from hubel.physics.functions import FoundFunction
 from hubel.physics.jets import Index, Jet
 from hubel.physics.mirror import Mirror
-from hubel.physics.network import SmallNetwork
+from hubel.physics.networks import Network, rebuilt, under
 from hubel.physics.points import points_of
 from hubel.physics.problem import Problem
 from hubel.physics.splines import Spline
@@ -77,7 +77,7 @@ class Solution:
         return self.estimate is not None and self.estimate <= self.tol
 
     @property
-    def network(self) -> SmallNetwork:
+    def network(self) -> Network:
         """The network N of the ansatz u = g + d s N."""
         return self.ansatz.network
 
@@ -124,7 +124,7 @@ class Solution:
         """Everything numeric: tensors (for a safetensors file) and plain numbers (for JSON). `Solution.built` reads them."""
         mirror = self.ansatz.mirror
         numbers = {
-            "network": _shape_of(self.network),
+            "network": self.network.described(),
             "mirror": None if mirror is None else asdict(mirror) | {"parities": dict(mirror.parities)},
             "scales": dict(self.ansatz.scales),
             "exact": self.ansatz.exact,
@@ -141,31 +141,41 @@ class Solution:
             "violations": dict(self.violations),
         }
         tensors = {"weights": self.network.weights()}
+        tensors |= {f"network.{name}": value for name, value in self.network.fixed().items()}
         for name, function in self.functions.items():
             tensors |= {f"{name}.numbers": function.numbers, f"{name}.covariance": function.covariance}
         return tensors, numbers
 
     @staticmethod
-    def built(problem: Problem, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> Solution:
-        """A solution again, from the problem and what `saved()` answered.
+    def built(
+        problem: Problem,
+        tensors: Mapping[str, Tensor],
+        numbers: Mapping[str, Any],
+        network: nn.Module | None = None,
+    ) -> Solution:
+        """A solution again, from the problem and what `saved()` answered; a `network` of your own is passed again.
 
-        Raises `ValueError` where the numbers belong to another problem.
+        Raises `ValueError` where the numbers belong to another problem, or the network is lacking or another one.
         """
         mirror = None if numbers["mirror"] is None else Mirror(**numbers["mirror"])
-        network = SmallNetwork(**numbers["network"])
-        expected = (inputs_of(problem, mirror), len(problem.components))
-        if (network.inputs, network.outputs) != expected or set(numbers["scales"]) != set(problem.components):
+        features = features_of(problem, mirror)
+        expected = (len(features), len(problem.components))
+        known = numbers["network"]
+        if (known["inputs"], known["outputs"]) != expected or set(numbers["scales"]) != set(
+            problem.components
+        ):
             raise ValueError(
-                f"this network reads {network.inputs} features and answers {', '.join(numbers['scales'])}; the problem needs "
+                f"this network reads {known['inputs']} features and answers {', '.join(numbers['scales'])}; the problem needs "
                 f"{expected[0]} features and {', '.join(problem.components)}: it is the solution of another problem"
             )
-        if tensors["weights"].shape != (network.size,):
-            raise ValueError(f"expected {network.size} weights; received {list(tensors['weights'].shape)}")
-        network.read(tensors["weights"])
+        own = rebuilt(known, under("network.", tensors), given=network, features=features)
+        if tensors["weights"].shape != (own.size,):
+            raise ValueError(f"expected {own.size} weights; received {list(tensors['weights'].shape)}")
+        own.read(tensors["weights"])
         functions = {name: _function(problem, name, tensors) for name in problem.functions}
         return Solution(
             problem=problem,
-            ansatz=Ansatz(problem, network, mirror, dict(numbers["scales"]), numbers["exact"]),
+            ansatz=Ansatz(problem, own, mirror, dict(numbers["scales"]), numbers["exact"]),
             tol=numbers["tol"],
             estimate=numbers["estimate"],
             residual=numbers["residual"],
@@ -258,13 +268,3 @@ def _function(problem: Problem, name: str, tensors: Mapping[str, Tensor]) -> Fou
             f"expected {spline.size} numbers of {name}; received {list(numbers.shape)} and {list(covariance.shape)}"
         )
     return FoundFunction(unknown=unknown, spline=spline, numbers=numbers, covariance=covariance)
-
-
-def _shape_of(network: SmallNetwork) -> dict[str, Any]:
-    return {
-        "inputs": network.inputs,
-        "outputs": network.outputs,
-        "width": network.width,
-        "depth": network.depth,
-        "activation": network.activation,
-    }

@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 from threadpoolctl import ThreadpoolController
-from torch import Tensor
+from torch import Tensor, nn
 
 from hubel.core.random import key
-from hubel.physics.ansatz import Ansatz, inputs_of, scales_of
+from hubel.physics.ansatz import Ansatz, features_of, scales_of
+from hubel.physics.architecture import Architecture, sized
 from hubel.physics.causal import Causal
 from hubel.physics.continuation import NEAR, Continuation
 from hubel.physics.discovery import Judgement, judged, standing
 from hubel.physics.estimate import Amplification
 from hubel.physics.functions import BEGIN as ROUGH
 from hubel.physics.ladder import Ladder
-from hubel.physics.levenberg import LevenbergMarquardt
+from hubel.physics.methods import LARGEST, Method, method_for, refuse_other
 from hubel.physics.mirror import mirror_of
-from hubel.physics.network import SmallNetwork
+from hubel.physics.networks import network_for, under
 from hubel.physics.observations import Observations
 from hubel.physics.parts import (
     causally,
@@ -38,7 +40,7 @@ from hubel.physics.parts import (
     violations,
 )
 from hubel.physics.problem import Problem
-from hubel.physics.quasi_newton import LARGEST_DENSE, LimitedMemory, SelfScaledBroyden
+from hubel.physics.quasi_newton import LimitedMemory
 from hubel.physics.sampling import drawn, sobol
 from hubel.physics.smoothness import kinks
 from hubel.physics.solution import Record, Solution
@@ -47,19 +49,14 @@ from hubel.physics.watch import BEGINNINGS, Watch
 
 CHECKED = 3000  # points at which the residual is measured and that are never used to lower it
 FEWEST = 500  # points on which the equation is asked to hold
+FRESH = 1000  # the same for methods of gradients, which see others before they have learnt these by heart
 FACE = 256  # points of every condition that is learnt
-EVERY = 5  # iterations between two measurements
-EVERY_OF_MANY = 50  # the same for methods whose iterations are many and cheap
 ROUND = 30  # iterations on one set of points
 DATA_ROUND = 12  # the same where there are data: then the weights change as well
 ROUNDING = 1e-13  # of a scaled residual: nothing is to be gained below
 MEMORY = 30_000_000  # numbers in J: 240 MB
 WIDER = 1.3  # by which the layers of the network grow
 BEGIN, BEGIN_WITH_DATA = (10, 4), (12, 3)  # width and depth
-LARGEST = 3000  # weights; beyond, J^T J costs more than it brings
-
-
-Method = LevenbergMarquardt | SelfScaledBroyden | LimitedMemory
 
 
 def solve(
@@ -71,6 +68,7 @@ def solve(
     seconds: float | None = None,
     width: int | None = None,
     depth: int | None = None,
+    network: Architecture | nn.Module | None = None,
     method: Method | None = None,
     exact: bool = True,
     points: int | None = None,
@@ -85,8 +83,9 @@ def solve(
 
     `data` is a table (a mapping of columns, or a DataFrame) with a column for every coordinate and for one field or more; with unknowns the
     work ends when their relative standard errors are below `tol`, or the data tell no more. `seconds` limits the time. `width` and `depth` are the network's at the beginning: 10 and 4,
-    with data 12 and 3. `method` is `LevenbergMarquardt()`, `SelfScaledBroyden()` or
-    `LimitedMemory()`; by default the first one that the size of the network allows. Where not `exact`, values at the faces are learnt as
+    with data 12 and 3. `network` is an `Architecture`, or any `torch.nn.Module` of your own that maps features [N, F] (`features_of`) to
+    answers [N, K] in float64; a copy of it is fitted. `method` is one of `methods.METHODS`, by default the one that the size of the
+    network allows (`method_for`). Where not `exact`, values at the faces are learnt as
     well. So they are where the beginning has a kink that the equation takes away. `points` fixes the number of points, which are then drawn once and stay. `continuation`, such as {"nu": (0.1, 0.03)}, are values of
     numbers of the equation that are walked through before their own, the network carried along. With `causal` (True, or the epsilon of the
     weights) later times count when earlier ones are solved. `progress(iteration, loss, estimate, seconds)` is called after every
@@ -109,6 +108,7 @@ def solve(
         seed=seed,
         width=width,
         depth=depth,
+        network=network,
         method=method,
         exact=exact,
         points=points,
@@ -116,6 +116,8 @@ def solve(
         causal=causal,
         state=state,
     )
+    if (notice := solver.notice) is not None:
+        warnings.warn(notice, UserWarning, stacklevel=2)
     saved = solver.seconds
     try:
         for record in solver.steps(seconds):
@@ -154,6 +156,7 @@ class Solver:
         seed: int = 0,
         width: int | None = None,
         depth: int | None = None,
+        network: Architecture | nn.Module | None = None,
         method: Method | None = None,
         exact: bool = True,
         points: int | None = None,
@@ -163,15 +166,12 @@ class Solver:
     ):
         if isinstance(tol, bool) or not isinstance(tol, (int, float)) or not 0 < tol < 1:
             raise ValueError(f"tol is {tol!r}; expected a relative error between 0 and 1, such as 1e-4")
-        begin = BEGIN if data is None else BEGIN_WITH_DATA
-        width, depth = begin[0] if width is None else width, begin[1] if depth is None else depth
-        for name, value in {
-            "width": width,
-            "depth": depth,
-            "points": 1 if points is None else points,
-        }.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}; expected a whole number, at least 1")
+        if points is not None and (isinstance(points, bool) or not isinstance(points, int) or points < 1):
+            raise ValueError(f"points is {points!r}; expected a whole number, at least 1")
+        if method is not None:
+            refuse_other(method, from_data=data is not None)
+        network = sized(network, width, depth)
+        own = network if isinstance(network, nn.Module) else None
         self.problem, self.tol, self.seed = problem, float(tol), int(seed)
         self.observed = None if data is None else Observations.of(data, problem)
         if problem.unknowns and self.observed is None:
@@ -188,7 +188,7 @@ class Solver:
         self.causal = Causal.of(causal, problem)
         if self.observed is not None and (continuation or self.causal is not None):
             raise ValueError("continuation and causal weights are for problems without data")
-        mirror = mirror_of(problem) if self.observed is None and exact else None
+        mirror = mirror_of(problem) if self.observed is None and exact and own is None else None
         if any(mirror_of(easier) != mirror for easier in self.continuation.stages[:-1]):
             mirror = None
         if (
@@ -201,25 +201,26 @@ class Solver:
         scales = scales_of(problem)
         if self.observed is not None:
             scales |= self.observed.scales
-        network = SmallNetwork(
-            inputs_of(problem, mirror),
+        net = network_for(
+            network,
+            features_of(problem, mirror),
             len(problem.components),
-            width=width,
-            depth=depth,
+            begin=BEGIN if data is None else BEGIN_WITH_DATA,
+            jet=problem.jet,
             seed=key(self.seed, "network") % 2**31,
         )
-        self.ansatz = Ansatz(self.continuation.stages[0], network, mirror, scales, exact)
+        self.ansatz = Ansatz(self.continuation.stages[0], net, mirror, scales, exact)
         self.sizes = sizes_of(self.ansatz.problem, scales)
         self.smoothing = dict.fromkeys(problem.functions, ROUGH)
-        self.method = _method_for(network.size) if method is None else method
+        self.method = method_for(net.size) if method is None else method
         self.amplification = Amplification()
         self.theta = self._fresh()
         self.best, self.best_estimate = self.theta, None
         self.fixed = points
-        self.num_points = points or self._enough(network.size)
+        self.num_points = points or self._enough(net.size)
         self.iteration, self.round, self.until = 0, 0, 0
-        self.watch, self.ladder = Watch() if self.method.grows else Watch.of_one_network(), Ladder()
-        self.every = EVERY if self.method.grows else EVERY_OF_MANY
+        self.watch = Watch() if self.method.grows and net.grows else Watch.of_one_network()
+        self.ladder = Ladder()
         self.points = torch.empty(0, len(problem.coordinates), dtype=torch.float64)
         self.history: list[Record] = []
         self.seconds, self.stopped = 0.0, ""
@@ -250,7 +251,7 @@ class Solver:
                 self.iteration += 1
                 if not found:
                     self.until = self.iteration
-                if self.iteration % self.every == 0:
+                if self.iteration % self.method.every == 0:
                     self._measure(loss)
             self.seconds = time.perf_counter() - begin
             if seconds is not None and self.seconds >= seconds and not self.stopped:
@@ -266,11 +267,22 @@ class Solver:
             self.history.append(record)
             yield record
 
+    @property
+    def notice(self) -> str | None:
+        """What has to be said of the network before it works, if anything."""
+        network = self.ansatz.network
+        if network.in_one_pass:
+            return None
+        return (
+            f"the derivatives of {network.label} by nested differentiation, which is slow; those of "
+            "hubel.physics.Architecture travel in one pass"
+        )
+
     def solution(self) -> Solution:
         """The best that was found so far, with its error and what limits it."""
         state = self.state()
         theta = self.best if self.observed is None and self.watch.best is not None else self.theta
-        network = self.ansatz.network.widened(self.ansatz.network.width, 0)
+        network = self.ansatz.network.copied()
         network.read(theta[: network.size])
         ansatz = replace(self.ansatz, network=network, problem=self.problem)
         judgement = Judgement()
@@ -319,7 +331,9 @@ class Solver:
 
     def _enough(self, size: int) -> int:
         """Points to begin with for so many weights; without data they become more when the residual between them tells so."""
-        return max(FEWEST, size if self.observed is None else 4 * size)
+        if self.observed is not None:
+            return max(FEWEST, 4 * size)
+        return max(FEWEST, size if self.method.grows else min(size, FRESH))
 
     def _draw(self) -> None:
         """A new set of points, and the system on it."""
@@ -383,7 +397,8 @@ class Solver:
             self.stopped = "rounding"
         if self.stopped:
             return
-        most = min(6 * len(self.theta), MEMORY // len(self.theta))
+        size = len(self.theta)
+        most = min(6 * size, MEMORY // size) if self.method.grows else 6 * size
         if self.watch.too_few_points and self.num_points < most and self.fixed is None:
             self.num_points = min(int(1.5 * self.num_points), most)
             self.until = self.iteration
@@ -427,16 +442,8 @@ class Solver:
 
     def _begin_again(self) -> None:
         """Another network from the start."""
-        old = self.ansatz.network
-        self.ansatz = self.ansatz.with_network(
-            SmallNetwork(
-                old.inputs,
-                old.outputs,
-                width=old.width,
-                depth=old.depth,
-                seed=key(self.seed, "network", self.watch.beginning) % 2**31,
-            )
-        )
+        seed = key(self.seed, "network", self.watch.beginning) % 2**31
+        self.ansatz = self.ansatz.with_network(self.ansatz.network.another(seed))
         self.theta = self._fresh()
         self.method, self.amplification = type(self.method)(), Amplification()
         self.best, self.best_estimate, self.until = self.theta, None, self.iteration
@@ -444,14 +451,15 @@ class Solver:
     def _widen(self) -> bool:
         """Whether the network could become wider; its answers stay as they are."""
         old = self.ansatz.network
-        width, seed = math.ceil(WIDER * old.width), key(self.seed, "widened", old.width) % 2**31
+        if not (self.method.grows and old.grows) or self.fixed is not None:
+            return False
 
         def wider(theta: Tensor) -> Tensor:
             old.read(theta[: old.size])
-            return torch.cat([old.widened(width, seed).weights(), theta[old.size :]])
+            return torch.cat([old.wider(WIDER, self.seed).weights(), theta[old.size :]])
 
-        wide = old.widened(width, seed)
-        if wide.size > LARGEST or not self.method.grows or self.fixed is not None:
+        wide = old.wider(WIDER, self.seed)
+        if wide.size > LARGEST:
             return False
         self.theta, self.best = wider(self.theta), wider(self.best)
         self.ansatz = self.ansatz.with_network(wide)
@@ -532,6 +540,7 @@ class Solver:
         seen, method = self.amplification.state(), self.method.state()
         return {
             "tensors": {"theta": self.theta, "best": self.best, "points": self.points}
+            | {f"network.{name}": value for name, value in self.ansatz.network.fixed().items()}
             | {f"amplification.{name}": value for name, value in seen[0].items()}
             | {f"method.{name}": value for name, value in method[0].items()},
             "numbers": {
@@ -540,8 +549,7 @@ class Solver:
                 "ladder": asdict(self.ladder),
                 "causal": None if self.causal is None else self.causal.state(),
                 "watch": asdict(self.watch),
-                "width": self.ansatz.network.width,
-                "depth": self.ansatz.network.depth,
+                "network": self.ansatz.network.described(),
                 "history": [asdict(record) for record in self.history],
             }
             | {name: getattr(self, name) for name in COUNTED},
@@ -551,19 +559,18 @@ class Solver:
         tensors, numbers = state["tensors"], state["numbers"]
         if numbers["seed"] != self.seed:
             raise ValueError(f"the state is of seed {numbers['seed']}; this solver has seed {self.seed}")
-        old = self.ansatz.network
-        network = SmallNetwork(old.inputs, old.outputs, width=numbers["width"], depth=numbers["depth"])
+        network = self.ansatz.network.restored(numbers["network"], under("network.", tensors))
         self.ansatz = self.ansatz.with_network(network)
         if tensors["theta"].shape != self._fresh().shape:
             raise ValueError("the state belongs to another problem: its weights do not fit")
         # copies lie in memory as the originals did: sums of unaligned numbers round otherwise
         self.theta, self.best, self.points = (tensors[name].clone() for name in ("theta", "best", "points"))
-        self.amplification.read(_under("amplification.", tensors), numbers["amplification"])
+        self.amplification.read(under("amplification.", tensors), numbers["amplification"])
         if numbers["method"]["name"] != type(self.method).__name__:
             raise ValueError(
                 f"the state is of {numbers['method']['name']}; this solver has {type(self.method).__name__}: pass the same method="
             )
-        self.method.read(_under("method.", tensors), numbers["method"])
+        self.method.read(under("method.", tensors), numbers["method"])
         self.ladder, self.watch = Ladder(**numbers["ladder"]), Watch(**numbers["watch"])
         self.history = [Record(**record) for record in numbers["history"]]
         for name in COUNTED:
@@ -580,17 +587,6 @@ class Solver:
         self._begin()
         if len(self.points):
             self._assemble()
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _method_for(size: int) -> Method:
-    """The best method that so many weights allow."""
-    if size <= LARGEST:
-        return LevenbergMarquardt()
-    return SelfScaledBroyden() if size <= LARGEST_DENSE else LimitedMemory()
 
 
 COUNTED = (

@@ -17,7 +17,6 @@ from torch import Tensor
 from hubel.physics.ansatz import Ansatz, Prepared
 from hubel.physics.conditions import Soft
 from hubel.physics.jets import Jet
-from hubel.physics.network import Tape, gradient, rows
 from hubel.physics.problem import Problem
 from hubel.physics.unknown import Unknown
 
@@ -85,7 +84,13 @@ class System:
             self.places[name] = slice(self.size, self.size + basis.size)
             self.size += basis.size
         self._room: Tensor | None = None
-        self._tape = Tape()
+        self._tape = ansatz.network.tape()
+
+    @property
+    def shapes(self) -> list[torch.Size]:
+        """Those of the arrays that theta is made of, one after the other; the numbers behind the unknowns are one."""
+        shapes, others = self.ansatz.network.shapes, self.size - self.ansatz.network.size
+        return [*shapes, torch.Size((others,))] if others else shapes
 
     def residuals(self, theta: Tensor) -> Tensor:
         """R [R] itself."""
@@ -137,7 +142,7 @@ class System:
                     float(value.detach() @ pull) for value, pull in zip(found.values, pulled, strict=True)
                 )
                 slopes, others = found.slopes(found.values, pulled)
-                own = gradient(self._tape, self.ansatz.back(prepared, slopes))
+                own = self._tape.gradient(self.ansatz.back(prepared, slopes))
                 slope[: len(own)] += own
                 for name, of_unknown in others.items():
                     for basis, other in zip(prepared.bases[name], of_unknown, strict=True):
@@ -197,8 +202,8 @@ class System:
             share = weight / part.num_points**0.5
             into = self._room[:, begin : begin + len(value)]
             slopes, others = found.slopes([value], [torch.full_like(value, share)])
-            rows(
-                self._tape, self.ansatz.back(prepared, slopes), images=self.ansatz.images, into=into[:weights]
+            self._tape.rows(
+                self.ansatz.back(prepared, slopes), images=self.ansatz.images, into=into[:weights]
             )
             for name, of_unknown in others.items():
                 column = into[self.places[name]]
@@ -245,13 +250,13 @@ def rows_of_values(ansatz: Ansatz, theta: Tensor, points: Tensor) -> Iterator[tu
     ansatz.network.read(theta[: ansatz.network.size])
     jet = Jet(((0,) * points.shape[1],))
     for block in prepared_blocks(ansatz, points, jet):
-        tape = Tape()
+        tape = ansatz.network.tape()
         series = ansatz.series(block, tape)
         for name, scale in ansatz.scales.items():
             slopes = {other: torch.zeros_like(values) for other, values in series.items()}
             slopes[name] += 1 / scale
             found = torch.empty(ansatz.network.size, len(block), dtype=torch.float64)
-            rows(tape, ansatz.back(block, slopes), images=ansatz.images, into=found)
+            tape.rows(ansatz.back(block, slopes), images=ansatz.images, into=found)
             yield series[name][0] / scale, found.t()
 
 

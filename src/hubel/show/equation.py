@@ -133,6 +133,7 @@ def _numbers(solved: Solved) -> list[tuple[str, str]]:
     rows.append(("time", duration(about.get("seconds"))))
     rows.append(("iterations", wording.number(about.get("iterations"))))
     rows.append(("weights", wording.number(about.get("weights"))))
+    rows += [(name, str(about[name])) for name in ("network", "method") if about.get(name)]
     return rows
 
 

@@ -139,6 +139,8 @@ def conclude(
         "noise": dict(solution.noise),
         "violations": dict(solution.violations),
         "weights": solution.network.size,
+        "network": solution.network.label,
+        "method": solution.state["numbers"]["method"]["name"],
         "iterations": len(solution.history),
         "unknowns": _unknowns(solution, equation),
         "functions": {name: _summary(function) for name, function in solution.functions.items()},
