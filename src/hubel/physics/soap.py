@@ -50,7 +50,7 @@ class SOAP(FirstOrder):
         matrix = gradient.flatten(1)
         for side, product in (("left", matrix @ matrix.t()), ("right", matrix.t() @ matrix)):
             kept[side] = (1 - self.betas[1]) * product
-            kept[f"{side} basis"] = torch.linalg.eigh(product).eigenvectors.flip(1).contiguous()
+            kept[f"{side} basis"] = torch.linalg.eigh(product).eigenvectors
 
     def _turned(self, gradient: Tensor, kept: dict[str, Tensor], num: int) -> Tensor:
         """The direction in the eigenbases after `num` steps, turned back."""
