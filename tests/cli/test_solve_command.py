@@ -64,6 +64,17 @@ def test_the_road(tmp_path, monkeypatch, capsys):
     [
         (["solve", "burger"], "there is no equation 'burger'. Did you mean \"burgers\"?"),
         (["solve", "heat", "--tol", "0"], "--tol is 0; expected a relative error between 0 and 1"),
+        (
+            ["solve", "heat", "--continuation", "k:0.1"],
+            "--continuation is 'k:0.1'; expected a name and its values",
+        ),
+        (
+            ["solve", "heat", "--continuation", "k=a"],
+            "--continuation is 'k=a'; expected a name and its values",
+        ),
+        (["solve", "heat", "--activation", "tan"], "there is no activation 'tan'. Did you mean"),
+        (["solve", "heat", "--method", "sopa"], "there is no method 'sopa'. Did you mean \"soap\"?"),
+        (["solve", "heat", "--fourier", "-2"], "Invalid value for '--fourier': Input should be greater"),
         (["solve", "heat", "--budget", "soon"], "a duration of 'soon' is not understood"),
         (["resume", "nowhere", "--equation", "a.py"], "--equation is for the run of an equation"),
     ],
@@ -75,6 +86,23 @@ def test_wrong_words(arguments, said, tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_the_network_and_the_method_are_chosen(tmp_path, monkeypatch, capsys):
+    path, place = tmp_path / "decay.py", tmp_path / "run"
+    path.write_text(FILE)
+    words = "--width 6 --depth 2 --activation sine --residual --fourier 3 --method broyden --tol 1e-2"
+    assert run(["solve", path, *words.split(), "-o", place], monkeypatch) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "network 2 layers of 6, sine, residual, 3 Fourier features at the beginning" in said
+    about = json.loads((place / "run.json").read_text())
+    assert (about["method"], about["network"]) == (
+        "SelfScaledBroyden",
+        "2 layers of 6, sine, residual, 3 Fourier features",
+    )
+    solution = hubel.open_solution(place, equation=path)
+    assert solution.network.label == about["network"]
+    assert solution(t=1.0) == pytest.approx(0.3679, abs=0.01)
+
+
 def test_work_that_can_not_be_done(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "points.csv").write_text("time,x,u\n0,0,1\n")
@@ -82,6 +110,11 @@ def test_work_that_can_not_be_done(tmp_path, monkeypatch, capsys):
         (["solve", "mine.py"], "mine.py does not exist"),
         (["solve", "heat", "--data", "points.csv"], "data has no column 't'; it has x, u"),
         (["solve", "burgers-discovery", "--noise", "-1"], "noise is -1.0"),
+        (
+            ["solve", "heat", "--continuation", "nu=1"],
+            "continuation has 'nu', which is no number of the problem. There are: k.",
+        ),
+        (["solve", "poisson", "--causal"], "causal weights go on from the beginning of time"),
     ):
         assert run(arguments, monkeypatch) == 1
         assert said in capsys.readouterr().err
@@ -90,6 +123,6 @@ def test_work_that_can_not_be_done(tmp_path, monkeypatch, capsys):
 
 def test_the_list(monkeypatch, capsys):
     assert run(["solve"], monkeypatch) == 0
-    assert "burgers            Burgers: u_t + u u_x = 0.0031831 u_xx" in capsys.readouterr().out
+    assert "burgers              Burgers: u_t + u u_x = 0.0031831 u_xx" in capsys.readouterr().out
     assert run(["solve", "--json"], monkeypatch) == 0
     assert {"heat", "allen-cahn", "taylor-green"} <= set(json.loads(capsys.readouterr().out))

@@ -71,7 +71,14 @@ def test_the_reference_solves_the_equation(name, made, known):
         else:
             series[field] = rows
     coordinates = {name: torch.tensor([axis[WIDTH]]) for name, axis in axes.items()}
-    unknowns = {name: torch.tensor([value], dtype=torch.float64) for name, value in equation.truth.items()}
+    unknowns = {
+        name: (
+            basis.jet.of_function(equation.truth[name], [coordinates[x] for x in basis.names])
+            if basis.names
+            else [torch.tensor([equation.truth[name]], dtype=torch.float64)]
+        )
+        for name, basis in problem.bases.items()
+    }
     left = torch.cat(problem.residuals(series, jet, coordinates, unknowns))
     size = max(float(rows.abs().max()) for rows in series.values())
     assert size > 1e-2

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hubel.physics.jets import Jet, cosine, silu, silu_and_slope, sine, sine_and_slope, tanh_and_slope
-from hubel.physics.network import SmallNetwork, Tape, gradient, rows
+from hubel.physics.network import SmallNetwork
 
 FUNCTIONS = {
     "sine": (sine, torch.sin),
@@ -90,50 +90,66 @@ def plainly(network, weights, x):
     """The network [N, K] at [N, F] by torch's own functions, differentiable by the weights [P] and by x."""
     activation = {"tanh": torch.tanh, "sine": torch.sin, "silu": torch.nn.functional.silu}[network.activation]
     parts = iter(weights.split([parameter.numel() for parameter in network.parameters()]))
+    if network.waves is not None:
+        phases = x @ network.waves.t()
+        x = torch.cat([torch.cos(phases), torch.sin(phases)], 1)
     for number, layer in enumerate(network.linear):
-        x = torch.nn.functional.linear(
-            activation(x) if number else x, next(parts).view_as(layer.weight), next(parts)
-        )
-    return x
+        z = torch.nn.functional.linear(x, next(parts).view_as(layer.weight), next(parts))
+        if number == network.depth:
+            return z
+        x = activation(z) + (x if network.architecture.residual and number else 0)
+    raise AssertionError
 
 
-@pytest.mark.parametrize("activation", ["tanh", "sine", "silu"])
-def test_a_network_against_nested_reverse_differentiation(activation):
-    jet, at = Jet.of([(1, 0), (0, 3), (1, 1)]), points(7, 2)
-    network = SmallNetwork(2, 2, width=6, depth=3, activation=activation, seed=1)
+CHOICES = [
+    {"activation": "tanh"},
+    {"activation": "sine"},
+    {"activation": "silu"},
+    {"activation": "tanh", "residual": True},
+    {"activation": "sine", "fourier": 4},
+    {"activation": "silu", "residual": True, "fourier": 3, "frequency": 0.2},
+]
+NAMED = {"ids": lambda choice: " ".join(f"{name}={value}" for name, value in choice.items())}
+
+
+@pytest.mark.parametrize("choice", CHOICES, **NAMED)
+def test_a_network_against_nested_reverse_differentiation(choice):
+    jet, at = Jet.of([(1, 0), (0, 3), (1, 2)]), points(7, 2)
+    network = SmallNetwork(2, 2, width=6, depth=3, seed=1, **choice)
     features = torch.stack([jet.coordinate(values, axis) for axis, values in enumerate(at)], dim=1)
     found, weights = network.series(features, jet), network.weights()
-    torch.testing.assert_close(network(torch.stack(at, 1)), found[0].t(), rtol=1e-14, atol=1e-15)
+    torch.testing.assert_close(network(torch.stack(at, 1)), found[0].t(), rtol=1e-14, atol=1e-14)
     for output in range(2):
         expected = jet.of_function(
             lambda *c, k=output: plainly(network, weights, torch.stack(c, -1))[:, k], at
         )
-        torch.testing.assert_close(found[:, output], expected, rtol=1e-11, atol=1e-12)
+        torch.testing.assert_close(found[:, output], expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("activation", ["tanh", "sine", "silu"])
-def test_the_reverse_pass_against_one_point_after_the_other(activation):
-    jet, at = Jet.of([(1, 0), (0, 2)]), points(4, 2)
-    network = SmallNetwork(2, 2, width=5, depth=2, activation=activation, seed=2)
+@pytest.mark.parametrize("choice", CHOICES, **NAMED)
+def test_the_reverse_pass_against_one_point_after_the_other(choice):
+    jet, at = Jet.of([(1, 0), (0, 3)]), points(4, 2)
+    network = SmallNetwork(2, 2, width=5, depth=3, seed=2, **choice)
     weights = network.weights().requires_grad_()
     grids = [values.clone().requires_grad_() for values in at]
     u, v = plainly(network, weights, torch.stack(grids, 1)).unbind(1)
     u_t, u_x = torch.autograd.grad(u.sum(), grids, create_graph=True)
     u_xx = torch.autograd.grad(u_x.sum(), grids[1], create_graph=True)[0]
-    values = u_t + u * u_x - 0.1 * u_xx + v
+    u_xxx = torch.autograd.grad(u_xx.sum(), grids[1], create_graph=True)[0]
+    values = u_t + u * u_x - 0.1 * u_xx + 0.01 * u_xxx + v
     expected = torch.stack([torch.autograd.grad(value, weights, retain_graph=True)[0] for value in values], 1)
     features = torch.stack([jet.coordinate(values, axis) for axis, values in enumerate(at)], dim=1)
-    tape = Tape()
+    tape = network.tape()
     for _ in range(2):  # it can be used again
         series = network.series(features, jet, tape)
         slope = torch.zeros_like(series)
         slope[jet.places[1, 0], 0] = 1
         slope[0, 0], slope[jet.places[0, 1], 0] = series[jet.places[0, 1], 0], series[0, 0]
-        slope[jet.places[0, 2], 0], slope[0, 1] = -0.2, 1
+        slope[jet.places[0, 2], 0], slope[jet.places[0, 3], 0], slope[0, 1] = -0.2, 0.06, 1
         found = torch.empty(network.size, 4, dtype=torch.float64)
-        rows(tape, slope, into=found)
-        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(gradient(tape, slope), expected.sum(1), rtol=1e-10, atol=1e-12)
+        tape.rows(slope, into=found)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(tape.gradient(slope), expected.sum(1), rtol=1e-12, atol=1e-12)
 
 
 def test_needed_sets_are_refused():

@@ -128,3 +128,18 @@ def test_unknowns_begin_where_they_are_told():
     assert problem.unknowns == ("nu",)
     with pytest.raises(ValueError, match="positive"):
         unknown(-1.0, positive=True)
+
+
+def test_units_are_words_of_names_that_there_are():
+    made = Problem(burgers, domain=BOX, nu=0.1, units={"t": "s", "u": " m/s ", "nu": "m²/s"})
+    assert made.units == {"t": "s", "u": "m/s", "nu": "m²/s"}
+    assert (made.labelled("t"), made.labelled("x")) == ("t (s)", "x")
+    with pytest.raises(
+        ValueError,
+        match=r"units has 'tt', which is no coordinate, field or parameter\. Did you mean .t.\? There are: t, x, u, nu\.",
+    ):
+        Problem(burgers, domain=BOX, nu=0.1, units={"tt": "s"})
+    with pytest.raises(TypeError, match="the unit of t is 1; expected a word"):
+        Problem(burgers, domain=BOX, nu=0.1, units={"t": 1})
+    with pytest.raises(TypeError, match="units must be words by names"):
+        Problem(burgers, domain=BOX, nu=0.1, units="s")

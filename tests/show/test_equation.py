@@ -168,3 +168,83 @@ def test_a_folder_that_is_damaged(change, said, tmp_path):
     change(made(tmp_path / "run"))
     with pytest.raises(DamagedRun, match=said):
         equation.maps(tmp_path / "run")
+
+
+def with_functions(folder, *, of=("x",), truth=True, **changes):
+    made(folder, **changes)
+    with np.load(folder / "solution.npz") as opened:
+        content = dict(opened)
+    grid = np.meshgrid(*[content[f"axis_{x}"] for x in of], indexing="ij")
+    values = 1 + sum(grid)
+    content |= {"function_k": values, "low_k": values - 0.1, "high_k": values + 0.3}
+    if truth:
+        content["truth_k"] = values + 0.01
+    np.savez(folder / "solution.npz", **content)
+    about = json.loads((folder / "run.json").read_text())
+    about["problem"] |= {
+        "functions": {"k": list(of)},
+        "units": {"x": "m", "k": "W/(m K)", "nu": "Pa s", "u": "K"},
+    }
+    (folder / "run.json").write_text(json.dumps(about))
+    return folder
+
+
+def test_a_function_of_one_coordinate_with_its_band(tmp_path):
+    (ax,) = equation.functions(with_functions(tmp_path / "run")).axes
+    x = np.linspace(0, 2, 10)
+    found, true = ax.lines
+    np.testing.assert_allclose(found.get_xydata(), np.stack([x, 1 + x], axis=1))
+    np.testing.assert_allclose(true.get_ydata(), 1.01 + x)
+    corners = ax.collections[0].get_paths()[0].vertices
+    assert corners[:, 1].min() == pytest.approx(0.9) and corners[:, 1].max() == pytest.approx(3.3)
+    assert (ax.get_xlabel(), ax.get_title(loc="left")) == ("x (m)", "k (W/(m K))")
+
+
+def test_a_function_of_two_coordinates_is_two_maps(tmp_path):
+    figure = equation.functions(with_functions(tmp_path / "run", dims=3, of=("x", "y")))
+    value, band = (ax for ax in figure.axes if ax.get_title(loc="left"))
+    assert band.get_title(loc="left") == "half the band of k (W/(m K))"
+    np.testing.assert_allclose(np.asarray(band.collections[0].get_array()), 0.2)
+    x, y = np.linspace(0, 2, 10), np.linspace(0, 3, 11)
+    drawn = np.asarray(value.collections[0].get_array()).reshape(11, 10)
+    np.testing.assert_allclose(drawn, 1 + x + y[:, None])
+    assert (value.get_xlabel(), value.get_ylabel()) == ("x (m)", "y")
+
+
+def test_the_page_shows_functions_and_units(tmp_path):
+    page = equation.report(with_functions(tmp_path / "run"))
+    for part in (
+        "What was unknown of the equation was found from data: k(x). The table has the numbers",
+        "The functions that were unknown",
+        "Dashed: the truth.",
+        '<th scope="row">nu (Pa s)</th>',
+        "x from 0 to 2 m",
+    ):
+        assert part in page
+    assert page.count("data:image/png;base64,") == 4
+    (ax,) = equation.functions(with_functions(tmp_path / "other", truth=False)).axes
+    assert len(ax.lines) == 1
+    with pytest.raises(ValueError, match="has no unknown function"):
+        equation.functions(made(tmp_path / "without"))
+
+
+def test_axes_have_their_units(tmp_path):
+    folder = with_functions(tmp_path / "run")
+    assert equation.maps(folder).axes[0].get_title(loc="left") == "u (K)"
+    assert (equation.maps(folder).axes[0].get_xlabel(), equation.maps(folder).axes[0].get_ylabel()) == (
+        "t",
+        "x (m)",
+    )
+    profile = equation.profiles(folder).axes[0]
+    assert (profile.get_xlabel(), profile.get_ylabel()) == ("x (m)", "u (K)")
+    line = equation.maps(with_functions(tmp_path / "line", dims=1, of=("t",))).axes[0]
+    assert len(line.lines) == 2
+
+
+def test_a_function_that_is_damaged(tmp_path):
+    folder = with_functions(tmp_path / "run")
+    with np.load(folder / "solution.npz") as opened:
+        content = dict(opened)
+    np.savez(folder / "solution.npz", **(content | {"low_k": np.zeros(3)}))
+    with pytest.raises(DamagedRun, match="the arrays of the function k are not of the size of its axes"):
+        equation.functions(folder)

@@ -13,7 +13,7 @@ import hubel
 from hubel.core.errors import DamagedRun, RunBusy, UnreadableData
 from hubel.core.files import locked
 from hubel.fitting import Checkpoints
-from hubel.physics import Problem, posing, unknown
+from hubel.physics import SOAP, Architecture, Problem, posing, unknown
 from hubel.workflows.solve import resume_solution
 from hubel.workflows.solved import errors_of, together
 from hubel.workflows.table_of_points import read_points
@@ -118,6 +118,52 @@ class TestOfAProblem:
             hubel.open_run(tmp_path / "run")
         with pytest.raises(FileExistsError, match="is a run already"):
             hubel.solve(problem(), out=tmp_path / "run", quiet=True)
+
+    def test_an_unknown_function_and_units_stand_in_the_evidence(self, tmp_path, capsys):
+        rate = Problem(
+            lambda u, k: u.t + k * u,
+            domain={"t": (0, 1)},
+            k=unknown(of="t"),
+            units={"t": "s", "k": "1/s"},
+        )
+        t = np.linspace(0, 1, 80)
+        u = np.exp(-t - t**2) + 0.002 * np.random.default_rng(0).normal(size=80)
+        solution = hubel.solve(rate, data={"t": t, "u": u}, tol=0.1, out=tmp_path / "run")
+        said = " ".join(capsys.readouterr().err.split())
+        assert "unknown k(t)" in said and "t from 0 to 1 s" in said and "k(t) " in said
+        about = json.loads((tmp_path / "run" / "run.json").read_text())
+        assert about["problem"]["functions"] == {"k": ["t"]}
+        assert about["problem"]["units"] == {"t": "s", "k": "1/s"}
+        assert (
+            "k (1/s)" not in said
+            and "The functions that were unknown" in (tmp_path / "run" / "report.html").read_text()
+        )
+        with np.load(tmp_path / "run" / "solution.npz") as opened:
+            content = dict(opened)
+        assert about["functions"]["k"]["of"] == ["t"]
+        assert about["functions"]["k"]["highest"] == pytest.approx(solution.k(t=t).max(), rel=0.05)
+        assert about["functions"]["k"]["standard_error"] == pytest.approx(
+            np.sqrt(np.mean(solution.k.standard_error(t=np.linspace(0, 1, 41)) ** 2))
+        )
+        np.testing.assert_array_equal(content["field_u"], solution(t=content["axis_t"]))
+        np.testing.assert_array_equal(content["function_k"], solution.k(t=content["axis_t"]))
+        np.testing.assert_array_equal(content["high_k"], solution.k.interval(t=content["axis_t"])[1])
+        again = hubel.open_solution(tmp_path / "run", equation=rate)
+        np.testing.assert_array_equal(again.k.interval(t=t), solution.k.interval(t=t))
+        assert np.abs(again.k(t=t) - 1 - 2 * t).max() < 0.3
+
+    def test_a_walk_goes_on_where_it_was_interrupted(self, tmp_path, monkeypatch):
+        walk = {"k": (0.5, 1.0)}
+        whole = hubel.solve(
+            problem(), tol=1e-2, out=tmp_path / "whole", quiet=True, continuation=walk, causal=5.0
+        )
+        with monkeypatch.context() as patch:
+            interrupt_at(3, patch)
+            hubel.solve(problem(), tol=1e-2, out=tmp_path / "run", quiet=True, continuation=walk, causal=5.0)
+        asked = json.loads((tmp_path / "run" / "run.json").read_text())["asked"]
+        assert asked["continuation"] == {"k": [0.5, 1.0]} and asked["causal"] == 5.0
+        found = resume_solution(tmp_path / "run", equation=problem(), quiet=True)
+        assert torch.equal(found.network.weights(), whole.network.weights()) and found.reached
 
     def test_a_tolerance_that_can_not_be_reached_is_said(self, tmp_path, capsys):
         solution = hubel.solve(problem(), tol=1e-15, budget=0.6, out=tmp_path / "run")
@@ -267,6 +313,94 @@ class TestGoingOn:
             (tmp_path / "run" / "run.json").write_text(json.dumps(about | {"equation": {"named": name}}))
             with pytest.raises(ValueError, match="no equation"):
                 hubel.open_solution(tmp_path / "run")
+
+
+class Own(torch.nn.Module):
+    def __init__(self, width=6):
+        super().__init__()
+        self.inner, self.last = (torch.nn.Linear(*shape).double() for shape in ((1, width), (width, 1)))
+
+    def forward(self, v):
+        return self.last(torch.sin(self.inner(v)))
+
+
+class TestOfAChosenNetwork:
+    def test_choices_are_resumed_to_the_same_bits(self, tmp_path, monkeypatch):
+        chosen = {
+            "network": Architecture(width=7, depth=2, activation="sine", residual=True, fourier=2),
+            "method": SOAP(learning_rate=5e-3, warm_up=3),
+        }
+        with monkeypatch.context() as patch:
+            interrupt_at(9, patch)
+            hubel.solve(problem(), tol=1e-9, out=tmp_path / "run", quiet=True, budget=99, **chosen)
+        asked = json.loads((tmp_path / "run" / "run.json").read_text())["asked"]
+        assert asked["network"]["fourier"] == 2 and asked["method"]["warm_up"] == 3
+        monkeypatch.setattr(module.Solver, "steps", stopping_at(25, module.Solver.steps))
+        again = resume_solution(tmp_path / "run", equation=problem(), quiet=True)
+        whole = hubel.solve(
+            problem(),
+            tol=1e-9,
+            out=tmp_path / "whole",
+            quiet=True,
+            **chosen | {"method": SOAP(learning_rate=5e-3, warm_up=3)},
+        )
+        assert torch.equal(again.network.weights(), whole.network.weights())
+        assert again.network.label == "2 layers of 7, sine, residual, 2 Fourier features"
+
+    def test_a_network_of_ones_own_is_passed_again(self, tmp_path, monkeypatch, capsys):
+        with monkeypatch.context() as patch:
+            interrupt_at(3, patch)
+            hubel.solve(problem(), network=Own(), tol=1e-2, out=tmp_path / "run")
+        said = " ".join(capsys.readouterr().err.split())
+        assert said.count("Own (your own) by nested differentiation, which is slow") == 1
+        assert f"hubel.resume_solution('{tmp_path / 'run'}', network=...)" in said
+        for network, text in (
+            (None, "has a network of your own, Own, which a folder does not hold"),
+            (Own(5), r"'inner.weight': \[6, 1\]"),
+        ):
+            with pytest.raises(ValueError, match=text):
+                resume_solution(tmp_path / "run", equation=problem(), network=network, quiet=True)
+        solution = resume_solution(tmp_path / "run", equation=problem(), network=Own(), quiet=True)
+        again = hubel.open_solution(tmp_path / "run", equation=problem(), network=Own())
+        t = np.linspace(0, 1, 7)
+        assert (again(t=t) == solution(t=t)).all() and solution.reached
+        np.testing.assert_allclose(again(t=t), np.exp(-2 * t), atol=0.02)
+        with pytest.raises(ValueError, match="pass it again"):
+            hubel.open_solution(tmp_path / "run", equation=problem())
+        hubel.solve(problem(), tol=1e-2, out=tmp_path / "plain", quiet=True)
+        with pytest.raises(ValueError, match=r"leave out network=Own"):
+            hubel.open_solution(tmp_path / "plain", equation=problem(), network=Own())
+
+    def test_refused_before_there_is_a_folder(self, tmp_path):
+        for wrong, kind, text in (
+            ({"network": "mlp"}, TypeError, "network is str"),
+            ({"method": "soap"}, TypeError, "method is 'soap'"),
+            ({"network": Own().float()}, ValueError, "float32"),
+        ):
+            with pytest.raises(kind, match=text):
+                hubel.solve(problem(), out=tmp_path / "run", quiet=True, **wrong)
+        assert not list(tmp_path.iterdir())
+
+    def test_a_stranger_names_no_other_method(self, tmp_path, monkeypatch):
+        interrupt_at(2, monkeypatch)
+        hubel.solve(problem(), tol=1e-9, out=tmp_path / "run", quiet=True, method=SOAP())
+        about = json.loads((tmp_path / "run" / "run.json").read_text())
+        for entry in ({"method": {"is": "os.system"}}, {"network": {"width": 10**30}}, {"network": {"x": 1}}):
+            (tmp_path / "run" / "run.json").write_text(json.dumps(about | {"asked": about["asked"] | entry}))
+            with pytest.raises(DamagedRun, match="is none of this equation"):
+                resume_solution(tmp_path / "run", equation=problem(), quiet=True)
+
+
+def stopping_at(number, steps):
+    """The steps of a solver that ends after this iteration, as if the time were over."""
+
+    def until(self, seconds=None):
+        for record in steps(self, seconds):
+            if record.iteration >= number:
+                self.stopped = "time"
+            yield record
+
+    return until
 
 
 class TestOfAFile:
@@ -436,5 +570,6 @@ def test_a_pressure_is_compared_up_to_a_function_of_time():
     assert errors["p"][0] < 1e-12 < errors["p"][1]
     assert abs(errors["u"][0] - 0.1) < 1e-12 and abs(errors["u"][2] - 0.1) < 1e-12
     assert errors["v"][0] == 0
+    assert errors_of(shifted, known, equation, seen=("p",))["p"][0] > 1  # of which there are data
     relative = together(errors)
     assert abs(relative - 0.1 / errors["u"][1] / math.sqrt(3)) < 1e-12

@@ -37,6 +37,33 @@ def solve(
         float,
         typer.Option(help="Of data that a named equation makes itself: a share of their standard deviation."),
     ] = 0.0,
+    continuation: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Values of a number of the equation that are walked through before its own: nu=0.1,0.03 (repeatable)."
+        ),
+    ] = None,
+    causal: Annotated[
+        bool, typer.Option("--causal", help="Later times count when earlier ones are solved.")
+    ] = False,
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Units of a layer at the beginning (default: 10; with data 12).")
+    ] = None,
+    depth: Annotated[int | None, typer.Option(min=1, help="Hidden layers (default: 4; with data 3).")] = None,
+    activation: Annotated[str, typer.Option(help='"tanh", "sine" or "silu".')] = "tanh",
+    residual: Annotated[
+        bool, typer.Option("--residual", help="Layers add their answer to what they received.")
+    ] = False,
+    fourier: Annotated[
+        int,
+        typer.Option(min=0, help="Cosines and sines of so many random directions before the first layer."),
+    ] = 0,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help='"levenberg-marquardt", "broyden", "lbfgs", "adam", "soap" or "muon" (default: by the number of weights).'
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Run folder to make (default: runs/DATE-NAME-N).")
@@ -53,6 +80,10 @@ def solve(
         raise words.WrongWords(f"--tol is {tol:g}; expected a relative error between 0 and 1, such as 1e-4")
     named = words.equation(equation)
     seconds = None if budget is None else words.seconds(budget)
+    network = words.architecture(
+        width=width, depth=depth, activation=activation, residual=residual, fourier=fourier
+    )
+    chosen = None if method is None else words.method_of_equations(method)
     from hubel import workflows
 
     solution = workflows.solve(  # pyright: ignore[reportCallIssue] - the function, not the file
@@ -60,8 +91,12 @@ def solve(
         data=data,
         tol=tol,
         seed=seed,
+        network=network,
+        method=chosen,
         budget=seconds,
         noise=noise,
+        continuation=words.walk(continuation or []),
+        causal=causal,
         out=out,
         quiet=quiet,
         checkpoint_seconds=checkpoint_seconds,
@@ -103,7 +138,17 @@ def _end(solution: Solution, as_json: bool, quiet: bool) -> None:
 
         assert solution.folder is not None
         about = read_equation(solution.folder)
-        entries = ("status", "stopped", "estimate", "reached", "limit", "seconds", "unknowns", "test")
+        entries = (
+            "status",
+            "stopped",
+            "estimate",
+            "reached",
+            "limit",
+            "seconds",
+            "unknowns",
+            "functions",
+            "test",
+        )
         print(json.dumps({"run": str(solution.folder), **{name: about.get(name) for name in entries}}))
     if solution.stopped == "interrupted":
         sys.exit(130)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -74,6 +74,14 @@ SCHEDULES = {
     "exponential": "Exponential",
     "plateau": "Plateau",
     "constant": "Constant",
+}
+METHODS_OF_EQUATIONS = {
+    "levenberg-marquardt": "LevenbergMarquardt",
+    "broyden": "SelfScaledBroyden",
+    "lbfgs": "LimitedMemory",
+    "adam": "Adam",
+    "soap": "SOAP",
+    "muon": "Muon",
 }
 METHODS: dict[str, tuple[str, ...]] = {
     "backpropagation": (
@@ -296,6 +304,55 @@ def equation(word: str) -> str | Path:
         also = " A file of your own has to end in .py." if Path(word).exists() else ""
         raise WrongWords(f"there is no equation {word!r}.{nearest(name, NAMES)}{also}")
     return name
+
+
+def walk(given: Sequence[str]) -> dict[str, tuple[float, ...]] | None:
+    """Values of numbers that an equation is walked through, by name.
+
+    >>> walk(["nu=0.1,0.03"]), walk([])
+    ({'nu': (0.1, 0.03)}, None)
+
+    Raises `WrongWords` for what is no name with numbers.
+    """
+    found = {}
+    for word in given:
+        name, equals, values = word.partition("=")
+        try:
+            found[name.strip()] = tuple(float(value) for value in values.split(","))
+        except ValueError:
+            equals = ""
+        if not equals or not name.strip():
+            raise WrongWords(
+                f"--continuation is {word!r}; expected a name and its values, such as nu=0.1,0.03"
+            )
+    return found or None
+
+
+def architecture(
+    *, width: int | None, depth: int | None, activation: str, residual: bool, fourier: int
+) -> Any:
+    """The network for an equation; None where nothing was chosen.
+
+    Raises `WrongWords` for an activation that there is not.
+    """
+    from hubel.physics import Architecture
+
+    try:
+        chosen = Architecture(
+            width=width, depth=depth, activation=activation, residual=residual, fourier=fourier
+        )
+    except ValueError as error:
+        raise WrongWords(str(error)) from error
+    return None if chosen == Architecture() else chosen
+
+
+def method_of_equations(word: str) -> Any:
+    """The method of this name for `hubel solve`."""
+    from hubel import physics
+
+    if word not in METHODS_OF_EQUATIONS:
+        raise WrongWords(f"there is no method {word!r}.{nearest(word, tuple(METHODS_OF_EQUATIONS))}")
+    return getattr(physics, METHODS_OF_EQUATIONS[word])()
 
 
 def load_options(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -17,8 +17,10 @@ from torch import Tensor
 from hubel.physics.conditions import Conditions
 from hubel.physics.jets import Jet
 from hubel.physics.mirror import Mirror
-from hubel.physics.network import SmallNetwork, Tape, with_cosines
+from hubel.physics.network import with_cosines
+from hubel.physics.networks import Network, Noted
 from hubel.physics.problem import Problem
+from hubel.physics.splines import Basis
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,15 @@ class Prepared:
     distance: Mapping[str, Tensor | None]
     coordinates: Mapping[str, Tensor]
     weight: Tensor | None = None
+    unknowns: Mapping[str, Basis] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.points)
+
+    @cached_property
+    def bases(self) -> dict[str, Tensor]:
+        """Taylor coefficients [M, B, N] of those functions."""
+        return {name: basis.series(self.points) for name, basis in self.unknowns.items()}
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,7 @@ class Ansatz:
     """How numbers of a network become values of the components of all fields; where not `exact`, g = 0 and d = 1."""
 
     problem: Problem
-    network: SmallNetwork
+    network: Network
     mirror: Mirror | None
     scales: Mapping[str, float]
     exact: bool = True
@@ -73,7 +81,7 @@ class Ansatz:
             found[self.mirror.coordinate] = ((low + high) / 2, high)
         return found
 
-    def with_network(self, network: SmallNetwork) -> Ansatz:
+    def with_network(self, network: Network) -> Ansatz:
         """The same with another network."""
         return replace(self, network=network)
 
@@ -96,7 +104,8 @@ class Ansatz:
         coordinates = dict(zip(self.problem.coordinates, at, strict=True))
         within = self.problem.conditions.within
         weight = None if within is None else within.distance(*at).clamp(0, 1)
-        return Prepared(jet, points, features, given, distance, coordinates, weight)
+        bases = self.problem.bases
+        return Prepared(jet, points, features, given, distance, coordinates, weight, bases)
 
     def _features(self, at: list[Tensor], jet: Jet) -> tuple[Tensor, Tensor]:
         """Their Taylor coefficients [M, F, N], and the signs [F] that they take in the mirror."""
@@ -117,7 +126,7 @@ class Ansatz:
                 signs.append(-1.0 if mirrored else 1.0)
         return torch.stack(found, dim=1), torch.tensor(signs, dtype=torch.float64)
 
-    def series(self, prepared: Prepared, tape: Tape | None = None) -> dict[str, Tensor]:
+    def series(self, prepared: Prepared, tape: Noted | None = None) -> dict[str, Tensor]:
         """Taylor coefficients [M, N] of every component."""
         jet, found = prepared.jet, {}
         answered = self.network.series(prepared.features, jet, tape)
@@ -156,10 +165,22 @@ class Ansatz:
         return torch.stack([series[name][0] for name in self.problem.components])
 
 
+def features_of(problem: Problem, mirror: Mirror | None = None) -> list[str]:
+    """The names of what the network reads: coordinates mapped to [-1, 1]; cosine and sine where the coordinate is periodic.
+
+    >>> features_of(Problem(lambda u: u.t + u.x, domain=dict(t=(0, 1), x=(0, 2)), boundary={"x": "periodic"}))
+    ['t', 'cos x', 'sin x']
+    """
+    continued = {mirror.coordinate} if mirror is not None and mirror.continues else set()
+    turning = set(problem.conditions.periodic) | continued
+    return [
+        name for x in problem.coordinates for name in ((f"cos {x}", f"sin {x}") if x in turning else (x,))
+    ]
+
+
 def inputs_of(problem: Problem, mirror: Mirror | None) -> int:
     """The number of features that the network reads."""
-    continued = {mirror.coordinate} if mirror is not None and mirror.continues else set()
-    return len(problem.coordinates) + len(set(problem.conditions.periodic) | continued)
+    return len(features_of(problem, mirror))
 
 
 def scales_of(problem: Problem) -> dict[str, float]:

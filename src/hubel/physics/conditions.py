@@ -200,10 +200,11 @@ def conditions_of(
     order_in_time: Mapping[str, int],
     parameters: Sequence[str] = (),
     within: Within | None = None,
+    functions: Sequence[str] = (),
 ) -> Conditions:
     """What was written, as `Conditions`; every contradiction is an error that names it.
 
-    `parts` are the components of every field: itself, or real and imaginary part.
+    `parts` are the components of every field: itself, or real and imaginary part. `functions` are the parameters that are unknown functions.
     """
     coordinates, fields = tuple(ranges), tuple(parts)
     components = [part for name in fields for part in parts[name]]
@@ -231,7 +232,7 @@ def conditions_of(
         for side in sides:
             at = ranges[x][side]
             exact = given
-            if learnt := _soft(given, x, at, others, fields, parameters):
+            if learnt := _soft(given, x, at, others, fields, parameters, functions):
                 soft += learnt
                 if not isinstance(given, Mapping):
                     continue
@@ -292,8 +293,9 @@ def _soft(
     others: tuple[str, ...],
     fields: Sequence[str],
     parameters: Sequence[str],
+    functions: Sequence[str],
 ) -> list[Soft]:
-    """The conditions in `given` that are no values: functions that take a field, and derivatives such as "u.x"."""
+    """The conditions in `given` that are no values: functions that take a field or an unknown function, and derivatives such as "u.x"."""
     if isinstance(given, Mapping):
         return [
             _of_derivative(str(word), value, x, at, others, fields)
@@ -303,7 +305,7 @@ def _soft(
     if not callable(given):
         return []
     takes = tuple(inspect.signature(given).parameters)
-    if not set(takes) & set(fields):
+    if not set(takes) & {*fields, *functions}:
         return []
     for name in takes:
         known = (*fields, x, *others, *parameters)

@@ -25,6 +25,7 @@ __all__ = [
     "allen_cahn",
     "burgers",
     "burgers_discovery",
+    "diffusion_discovery",
     "heat",
     "helmholtz",
     "kdv",
@@ -44,7 +45,7 @@ class Equation:
 
     `formula` and `source` are for a reader. `reference` is its solution, `classical` what a method without networks needs for it (the reference
     itself where there is no other). `sizes` are the points of the grid on which errors are measured, by coordinate. `measured(seed,
-    noise)` makes the data of a problem with unknowns, and `truth` are their values.
+    noise)` makes the data of a problem with unknowns, and `truth` are their values; of unknown functions functions of arrays.
     """
 
     title: str
@@ -54,7 +55,7 @@ class Equation:
     reference: Reference | None
     sizes: Mapping[str, int]
     classical: Reference | None = None
-    truth: Mapping[str, float] = field(default_factory=dict)
+    truth: Mapping[str, float | Callable[..., np.ndarray]] = field(default_factory=dict)
     measured: Callable[[int, float], Mapping[str, np.ndarray]] | None = None
 
     def axes(self) -> dict[str, np.ndarray]:
@@ -131,6 +132,45 @@ def burgers_discovery(nu: float = 0.01 / math.pi) -> Equation:
         reference=_cole_hopf(nu),
         sizes={"t": 100, "x": 256},
         truth={"a": 1.0, "nu": nu},
+        measured=measured,
+    )
+
+
+def diffusion_discovery(strength: float = 0.2) -> Equation:
+    """A diffusivity that depends on the place, from 600 values of what diffuses: heat on a sphere that depends on the latitude alone, whose
+    sine is x. The modes are Legendre's polynomials.
+
+    >>> diffusion_discovery().problem.functions, float(diffusion_discovery().truth["k"](x=0.0))
+    (('k',), 0.2)
+    """
+
+    def diffusion(u, k):
+        return u.t - (k * u.xx + k.x * u.x)
+
+    def exactly(t: np.ndarray, x: np.ndarray) -> np.ndarray:
+        modes = ((2, 0.5, x), (6, -0.5, 3 * x**2 - 1), (12, 0.15, 5 * x**3 - 3 * x))
+        return np.sum([size * np.exp(-rate * strength * t) * mode for rate, size, mode in modes], axis=0)
+
+    def measured(seed: int, noise: float) -> Mapping[str, np.ndarray]:
+        generator = np.random.default_rng(seed)
+        t, x = generator.uniform(0, 1, 600), generator.uniform(-0.9, 0.9, 600)
+        u = exactly(t, x)
+        drawn = np.random.default_rng([seed, round(1e9 * noise)]).normal(size=u.size)
+        return {"t": t, "x": x, "u": u + noise * u.std() * drawn}
+
+    return Equation(
+        title="Diffusion, its diffusivity from data",
+        formula="u_t = (k u_x)_x with the function k(x) unknown, 600 values of u",
+        source="G. R. North, J. Atmos. Sci. 32 (1975) 2033, doi:10.1175/1520-0469(1975)032<2033:TOEBCM>2.0.CO;2",
+        problem=Problem(diffusion, domain={"t": (0, 1), "x": (-0.9, 0.9)}, k=unknown(0.1, of="x")),
+        reference=Reference(
+            how="closed form: three modes of Legendre",
+            accuracy=1e-15,
+            known_by=CLOSED,
+            solve=lambda t, x: {"u": exactly(t[:, None], x)},
+        ),
+        sizes={"t": 101, "x": 101},
+        truth={"k": lambda x: strength * (1 - x**2)},
         measured=measured,
     )
 

@@ -7,7 +7,7 @@ by mistake.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -126,14 +126,13 @@ def _plain(value: Any) -> Any:
 
 
 def recorded(
-    names: Sequence[str],
-    coordinates: Sequence[str],
+    coordinates: Mapping[str, Sequence[str]],
     num: int,
     generator: torch.Generator,
     complex: frozenset[str] = frozenset(),
 ) -> tuple[dict[str, Field], dict[str, set[Index]]]:
-    """Fields that answer every derivative with random values [num] that remember who asked; and what was asked for."""
-    asked: dict[str, set[Index]] = {name: set() for name in names}
+    """Fields of these `coordinates` that answer every derivative with random values [num] that remember who asked; and what was asked for."""
+    asked: dict[str, set[Index]] = {name: set() for name in coordinates}
     known: dict[tuple[str, Index], Tensor] = {}
 
     def reader(name: str) -> Callable[[Index], Tensor]:
@@ -150,4 +149,4 @@ def recorded(
 
         return derivative
 
-    return {name: Field(name, coordinates, reader(name)) for name in names}, asked
+    return {name: Field(name, own, reader(name)) for name, own in coordinates.items()}, asked

@@ -167,24 +167,36 @@ class Jet:
         """
         given = [values.detach().clone().requires_grad_() for values in coordinates]
         with torch.enable_grad():
-            value = function(*given)
-            known: dict[Index, Tensor] = {self.indices[0]: value + 0 * given[0]}
-            for index in self.indices[1:]:
-                axis = max(axis for axis, order in enumerate(index) if order)
-                lower = tuple(order - (place == axis) for place, order in enumerate(index))
+            return self.differentiated(function(*given), given).detach()
+
+    def differentiated(self, value: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
+        """The series [M, N] of a `value` [N] that torch computed from the coordinates [N], each entry from its own; it can be differentiated on.
+
+        The function that is looked at may depend on other things as well, such as weights.
+        """
+        known: dict[Index, Tensor] = {self.indices[0]: value + 0 * coordinates[0]}
+        slopes: dict[Index, Sequence[Tensor | None]] = {}
+        for index in self.indices[1:]:
+            axis = max(axis for axis, order in enumerate(index) if order)
+            lower = tuple(order - (place == axis) for place, order in enumerate(index))
+            if lower not in slopes:
                 before = known[lower]
-                slope = (
-                    torch.autograd.grad(before.sum(), given[axis], create_graph=True, allow_unused=True)[0]
+                slopes[lower] = (
+                    torch.autograd.grad(before.sum(), coordinates, create_graph=True, allow_unused=True)
                     if before.requires_grad
-                    else None
+                    else (None,) * len(coordinates)
                 )
-                known[index] = torch.zeros_like(given[axis]) if slope is None else slope
+            slope = slopes[lower][axis]
+            known[index] = torch.zeros_like(coordinates[axis]) if slope is None else slope
         return torch.stack(
-            [
-                known[index].detach() / factor
-                for index, factor in zip(self.indices, self.factorials, strict=True)
-            ]
+            [known[index] / factor for index, factor in zip(self.indices, self.factorials, strict=True)]
         )
+
+
+def exponential(z: Tensor, order: int) -> list[Tensor]:
+    """Taylor coefficients of the exponential function."""
+    e = torch.exp(z)
+    return [e / math.factorial(k) for k in range(order + 1)]
 
 
 def sine(z: Tensor, order: int) -> list[Tensor]:
@@ -240,9 +252,19 @@ def tanh_and_slope(jet: Jet, z: Tensor, a: Tensor, w: Tensor) -> None:
 
 
 def sine_and_slope(jet: Jet, z: Tensor, a: Tensor, w: Tensor) -> None:
-    """Write the series of sin(z) to `a` and that of its slope to `w`, all [M, ...]."""
-    a.copy_(jet.apply(sine, z))
-    w.copy_(jet.apply(cosine, z))
+    """Write the series of sin(z) to `a` and that of its slope cos(z) to `w`, all [M, ...], order by order from each other:
+
+    b_i a_b = sum over c + d = b of d_i w_c z_d,   b_i w_b = - sum over c + d = b of d_i a_c z_d.
+    """
+    of_a, of_w, of_z = a.unbind(), w.unbind(), z.unbind()
+    torch.sin(of_z[0], out=of_a[0])
+    torch.cos(of_z[0], out=of_w[0])
+    for place in range(1, len(of_z)):
+        torch.mul(of_w[0], of_z[place], out=of_a[place])
+        torch.mul(of_a[0], of_z[place], out=of_w[place]).neg_()
+        for c, d, share in jet.flows[place]:
+            of_a[place].addcmul_(of_w[c], of_z[d], value=share)
+            of_w[place].addcmul_(of_a[c], of_z[d], value=-share)
 
 
 def silu_and_slope(jet: Jet, z: Tensor, a: Tensor, w: Tensor) -> None:

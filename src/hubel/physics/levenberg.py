@@ -49,6 +49,7 @@ class LevenbergMarquardt:
     growth: float = 2.0
 
     grows: ClassVar[bool] = True
+    every: ClassVar[int] = 5
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """As tensors and numbers."""

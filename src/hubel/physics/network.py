@@ -1,12 +1,8 @@
 """Small networks for equations, with derivatives by the coordinates in one pass, and with the rows of the Jacobian by the weights.
 
 h_0 = features(x),  h_i = s(W_i h_{i-1} + b_i),  N = W h + b. All Taylor coefficients of a layer travel together (`jets`), and so do the slopes
-on the way back, which is written by hand: with Z = W A + b and w the series of s'(Z),
-
-    d/dZ_c = sum over b + c = a of w_b d/ds(Z)_a,     d/dA = W^T d/dZ.
-
-The row of the Jacobian of a residual r_n by the weights follows from what arrives at each layer,  dr_n / dW = sum over m of (dr_n / dZ_mn)
-A_mn^T, and so does the gradient of a sum of residuals. Points are the last axis of every array, so that they lie side by side in memory.
+on the way back (`tape`). Fourier features before the layers and residual connections beside them: `architecture`. Points are the last axis
+of every array, so that they lie side by side in memory.
 
 The arrays of all layers stay where they are from one evaluation to the next: fresh memory costs as much as the arithmetic.
 
@@ -17,68 +13,32 @@ differentiation of the same series 26 ms (the least of 135 each, in alternation,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hubel.physics.jets import Jet, cosine, silu_and_slope, sine, sine_and_slope, tanh_and_slope
-
-ACTIVATIONS: dict[str, Callable[[Jet, Tensor, Tensor, Tensor], None]] = {
-    "tanh": tanh_and_slope,
-    "sine": sine_and_slope,
-    "silu": silu_and_slope,
-}
-AT_ONCE = 50_000  # entries of J that are written at once: they stay in the cache
-
-
-@dataclass(frozen=True)
-class Passed:
-    """A layer on the way: what it received (A [M, in, N]), and the series of the slope of what follows it (w [M, out, N]; None of the last)."""
-
-    layer: nn.Linear
-    received: Tensor
-    slope: Tensor | None
-
-
-class Tape:
-    """Every layer that was passed, in order. It can be used again, and then writes over what it held."""
-
-    def __init__(self) -> None:
-        self.jet = Jet(((0,),))
-        self.layers: list[Passed] = []
-        self._rooms: dict[tuple[str, int], Tensor] = {}
-
-    def room(self, what: str, number: int, *shape: int) -> Tensor:
-        """An array of this shape, with what was left there."""
-        size, there = math.prod(shape), self._rooms.get((what, number))
-        if there is None or there.numel() < size:
-            there = self._rooms[what, number] = torch.empty(size, dtype=torch.float64)
-        return there[:size].view(shape)
-
-    def back(self, slope: Tensor) -> Iterator[tuple[Passed, Tensor]]:
-        """From the last layer to the first: the layer, and the slopes by its answers [M, out, N]; they hold until the next one is asked for.
-
-        `slope` [M, K, N] are those by the answer of the network.
-        """
-        for number, passed in reversed(list(enumerate(self.layers))):
-            if passed.slope is not None:
-                slope = self.jet.turned(passed.slope, slope, self.room("turned", 0, *passed.slope.shape))
-            yield passed, slope
-            if number:
-                weight = passed.layer.weight.t().expand(len(slope), -1, -1)
-                slope = torch.bmm(weight, slope, out=self.room("back", 0, *passed.received.shape))
+from hubel.core.random import key
+from hubel.physics.architecture import ACTIVATIONS, Architecture
+from hubel.physics.jets import Jet, cosine, sine, sine_and_slope
+from hubel.physics.tape import Passed, Tape
 
 
 class SmallNetwork(nn.Module):
     """A perceptron of float64 weights on features of the coordinates: [N, F] to [N, K], `depth` hidden layers of `width`.
 
+    `activation`, `residual`, `fourier` and `frequency` are those of `Architecture`.
+
     >>> network = SmallNetwork(2, 1, width=20, depth=3, seed=0)
     >>> network(torch.zeros(5, 2, dtype=torch.float64)).shape, sum(p.numel() for p in network.parameters())
     (torch.Size([5, 1]), 921)
     """
+
+    grows = True
+    in_one_pass = True
 
     def __init__(
         self,
@@ -88,16 +48,23 @@ class SmallNetwork(nn.Module):
         width: int = 20,
         depth: int = 3,
         activation: str = "tanh",
+        residual: bool = False,
+        fourier: int = 0,
+        frequency: float = Architecture.frequency,
         seed: int = 0,
     ):
         super().__init__()
-        if activation not in ACTIVATIONS:
-            raise ValueError(
-                f"there is no activation {activation!r}; expected one of {', '.join(ACTIVATIONS)}"
-            )
+        self.architecture = Architecture(
+            width=width,
+            depth=depth,
+            activation=activation,
+            residual=residual,
+            fourier=fourier,
+            frequency=frequency,
+        )
         self.inputs, self.outputs, self.width, self.depth = inputs, outputs, width, depth
-        self.activation = activation
-        widths = (inputs, *(width,) * depth, outputs)
+        self.activation, self.residual = activation, residual
+        widths = (2 * fourier or inputs, *(width,) * depth, outputs)
         self.layers = nn.ModuleList(
             nn.Linear(before, after, dtype=torch.float64) for before, after in pairwise(widths)
         )
@@ -108,7 +75,10 @@ class SmallNetwork(nn.Module):
                 layer.weight.uniform_(-bound, bound, generator=generator)
                 layer.bias.zero_()
         for parameter in self.parameters():
-            parameter.requires_grad_(False)  # what is differentiated are the answers of the layers (`rows`)
+            parameter.requires_grad_(False)  # what is differentiated are the answers of the layers (`tape`)
+        waves = torch.randn(fourier, inputs, dtype=torch.float64, generator=generator)
+        self.waves: Tensor | None
+        self.register_buffer("waves", 2 * math.pi * frequency * waves if fourier else None)
 
     @property
     def linear(self) -> list[nn.Linear]:
@@ -119,6 +89,11 @@ class SmallNetwork(nn.Module):
     def size(self) -> int:
         """The number of its weights P."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def shapes(self) -> list[torch.Size]:
+        """Those of the arrays that the weights come from, in their order."""
+        return [parameter.shape for parameter in self.parameters()]
 
     def weights(self) -> Tensor:
         """All of them, one after the other, [P]."""
@@ -132,22 +107,82 @@ class SmallNetwork(nn.Module):
                 parameter.copy_(weights[place : place + parameter.numel()].view_as(parameter))
                 place += parameter.numel()
 
+    def fixed(self) -> dict[str, Tensor]:
+        """What belongs to the function and is not fitted: 2 pi B of the Fourier features."""
+        return {} if self.waves is None else {"waves": self.waves}
+
+    def fix(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take what `fixed` answered. Raises `ValueError` where it does not fit."""
+        own = {name: list(value.shape) for name, value in self.fixed().items()}
+        given = {name: list(value.shape) for name, value in tensors.items()}
+        if own != given:
+            raise ValueError(f"expected the arrays {own} beside the weights; received {given}")
+        if self.waves is not None:
+            self.waves.copy_(tensors["waves"])
+
+    @property
+    def label(self) -> str:
+        """In words: layers, activation, what stands before and beside them."""
+        one = f"{self.depth} layer{'s' * (self.depth > 1)} of {self.width}, {self.activation}"
+        fourier = "" if self.waves is None else f", {len(self.waves)} Fourier features"
+        return one + (", residual" if self.residual else "") + fourier
+
+    def described(self) -> dict[str, Any]:
+        """What makes a network of this shape: `SmallNetwork(**described)`."""
+        return {"inputs": self.inputs, "outputs": self.outputs, **asdict(self.architecture)}
+
+    def restored(self, described: Mapping[str, Any], fixed: Mapping[str, Tensor]) -> SmallNetwork:
+        """The network that answered this to `described` and `fixed`; of this kind, of any size.
+
+        Raises `ValueError` where it is of another kind.
+        """
+        own = self.described()
+        if set(described) != set(own):
+            raise ValueError(
+                f"what was saved has a network of your own, {described.get('given', described)}, which no file holds: pass it again (network=...)"
+            )
+        if other := [name for name in own if name not in ("width", "depth") and described[name] != own[name]]:
+            raise ValueError(
+                f"what was saved has a network with {', '.join(f'{name} = {described[name]!r}' for name in other)}; here it is "
+                f"{', '.join(repr(own[name]) for name in other)}: pass the same network="
+            )
+        found = SmallNetwork(**described)
+        found.fix(fixed)
+        return found
+
+    def copied(self) -> SmallNetwork:
+        """The same function in other memory."""
+        return self.widened(self.width, 0)
+
+    def another(self, seed: int) -> SmallNetwork:
+        """A network of the same shape from the start."""
+        return SmallNetwork(**self.described(), seed=seed)
+
+    def wider(self, factor: float, seed: int) -> SmallNetwork:
+        """`widened` by a factor."""
+        return self.widened(math.ceil(factor * self.width), key(seed, "widened", self.width) % 2**31)
+
     def widened(self, width: int, seed: int) -> SmallNetwork:
         """The same function by hidden layers of more units. New units listen to all of the layer before, and nobody listens to them yet.
 
-        T. Chen, I. Goodfellow, J. Shlens, "Net2Net", ICLR 2016, arXiv:1511.05641, with other weights into the new units.
+        T. Chen, I. Goodfellow, J. Shlens, "Net2Net", ICLR 2016, arXiv:1511.05641, with other weights into the new units. Residual
+        connections lead from a unit to the same one of the next layer, so that new units stay among themselves.
         """
         if width < self.width:
             raise ValueError(f"a network of width {self.width} can not be widened to {width}")
-        found = SmallNetwork(
-            self.inputs, self.outputs, width=width, depth=self.depth, activation=self.activation, seed=seed
-        )
+        shape: dict[str, Any] = self.described() | {"width": width}
+        found = SmallNetwork(**shape, seed=seed)
+        found.fix(self.fixed())
         with torch.no_grad():
             for old, new in zip(self.linear, found.linear, strict=True):
                 new.weight[: old.out_features, old.in_features :] = 0
                 new.weight[: old.out_features, : old.in_features] = old.weight
                 new.bias[: old.out_features] = old.bias
         return found
+
+    def tape(self) -> Tape:
+        """Where `series` notes what the way back needs."""
+        return Tape()
 
     def forward(self, features: Tensor) -> Tensor:
         """The values alone."""
@@ -156,7 +191,7 @@ class SmallNetwork(nn.Module):
     def series(self, features: Tensor, jet: Jet, tape: Tape | None = None) -> Tensor:
         """Taylor coefficients [M, K, N] of the answer, from those of the features [M, F, N]; with a `tape` every layer is noted."""
         tape = Tape() if tape is None else tape
-        tape.jet, tape.layers, values = jet, [], features
+        tape.jet, tape.layers, values = jet, [], self._embedded(features, jet, tape)
         for place, layer in enumerate(self.linear):
             shape = len(features), layer.out_features, features.shape[2]
             answered = tape.room("answered", int(place == self.depth), *shape)
@@ -167,41 +202,22 @@ class SmallNetwork(nn.Module):
                 return answered
             after, slope = tape.room("after", place, *shape), tape.room("slope", place, *shape)
             ACTIVATIONS[self.activation](jet, answered, after, slope)
-            tape.layers.append(Passed(layer, values, slope))
-            values = after
+            residual = self.residual and place > 0
+            tape.layers.append(Passed(layer, values, slope, residual))
+            values = after.add_(values) if residual else after
         raise AssertionError("a network has a last layer")
 
-
-def gradient(tape: Tape, slope: Tensor) -> Tensor:
-    """The slopes by all weights [P], ordered as `parameters()`, from those by the answer of the network [M, K, N]."""
-    found = []
-    for passed, own in tape.back(slope):
-        found += [own[0].sum(1), torch.bmm(own, passed.received.transpose(1, 2)).sum(0).flatten()]
-    return torch.cat(found[::-1])
-
-
-def rows(tape: Tape, slope: Tensor, *, images: int = 1, into: Tensor) -> None:
-    """Write the rows of the Jacobian of a residual whose n-th value depends on point n alone into `into` [P, N], its transpose.
-
-    `slope` [M, K, R N] are the slopes of all residuals by the answer of the network, which was given R N points where `images` = R: value n
-    depends on n, n + N, ... P as `parameters()` are ordered.
-    """
-    num, place = into.shape[1], len(into)
-    for passed, own in tape.back(slope):
-        left = [values for of_m in own.unbind() for values in of_m.split(num, dim=1)]  # M R of [out, N]
-        right = [values for of_m in passed.received.unbind() for values in of_m.split(num, dim=1)]
-        place -= passed.layer.bias.numel()
-        torch.sum(torch.stack(left[:images]), 0, out=into[place : place + len(left[0])])
-        place -= passed.layer.weight.numel()
-        units = max(1, AT_ONCE // (len(right[0]) * num))
-        block = into[place : place + passed.layer.weight.numel()].unflatten(0, passed.layer.weight.shape)
-        for begin in range(0, len(block), units):
-            here = block[begin : begin + units]
-            for m, (ours, theirs) in enumerate(zip(left, right, strict=True)):
-                if m == 0:
-                    torch.mul(ours[begin : begin + units, None], theirs, out=here)
-                else:
-                    here.addcmul_(ours[begin : begin + units, None], theirs)
+    def _embedded(self, features: Tensor, jet: Jet, tape: Tape) -> Tensor:
+        """What the first layer reads [M, F or 2 m, N]."""
+        if self.waves is None:
+            return features
+        num_series, _, num = features.shape
+        phases = tape.room("phases", 0, num_series, len(self.waves), num)
+        torch.bmm(self.waves.expand(num_series, -1, -1), features, out=phases)
+        found = tape.room("embedded", 0, num_series, 2 * len(self.waves), num)
+        cosines, sines = found.chunk(2, dim=1)
+        sine_and_slope(jet, phases, sines, cosines)
+        return found
 
 
 def with_cosines(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from hubel.physics.ansatz import Ansatz
+from hubel.physics.causal import Causal
 from hubel.physics.jets import Jet
 from hubel.physics.observations import Observations
 from hubel.physics.sampling import sobol
@@ -22,13 +24,27 @@ def equation(ansatz: Ansatz, points: Tensor, sizes: Sequence[float], emphasis: f
     return Part(prepared_blocks(ansatz, points, ansatz.problem.jet), weights)
 
 
+def causally(part: Part, causal: Causal, time: str) -> Part:
+    """The same part of an equation with causal weights beside those that its points have."""
+    blocks = []
+    for block in part.blocks:
+        weight = causal.at(block.coordinates[time])
+        blocks.append(replace(block, weight=weight if block.weight is None else weight * block.weight))
+    return replace(part, blocks=tuple(blocks))
+
+
 def residual_sizes(ansatz: Ansatz, theta: Tensor, points: Tensor, sizes: Sequence[float]) -> Tensor:
     """How large the scaled residuals are at every point, [N]."""
-    part = equation(ansatz, points, sizes)
+    return sizes_on(ansatz, theta, equation(ansatz, points, sizes))
+
+
+def sizes_on(ansatz: Ansatz, theta: Tensor, part: Part) -> Tensor:
+    """How large the scaled residuals of a part are at every one of its points, [N]."""
+    sizes, points = part.weights, part.num_points
     rows = System(ansatz, [part]).residuals(theta)
     counts = [len(block) * len(sizes) for block in part.blocks]
     found = [own.view(len(sizes), -1).square().sum(0) for own in rows.split(counts)]
-    return torch.cat(found).sqrt() * len(points) ** 0.5
+    return torch.cat(found).sqrt() * points**0.5
 
 
 def measured(

@@ -7,6 +7,7 @@ needs is known before anything is solved, and what is wrong is said then.
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -17,13 +18,13 @@ import torch
 from torch import Tensor
 
 from hubel.core.errors import nearest
-from hubel.physics.conditions import AROUND, Conditions, Soft, Within, conditions_of
-from hubel.physics.field import Field, recorded
+from hubel.physics.conditions import AROUND, Conditions, Soft, conditions_of
+from hubel.physics.domain import ranges_of, with_shape
+from hubel.physics.field import Field
 from hubel.physics.jets import Index, Jet
-from hubel.physics.shapes import Shape
+from hubel.physics.splines import DEGREE, Basis, Constant, Spline
+from hubel.physics.tracing import as_residuals, traced
 from hubel.physics.unknown import Unknown
-
-TRACED = 7  # points: no size of a domain, so that a shape that is wrong is seen
 
 
 @dataclass(frozen=True, init=False, eq=False)
@@ -37,7 +38,8 @@ class Problem:
     equations of second order in time. `boundary` is what holds at the ends of a coordinate: `{"x": 0.0}` at both,
     `{"x=-1": f, "x=1": g}`, `{"x": "periodic"}`; of several fields `{"x": {"u": 0.0, "v": 0.0}}`; for slopes `{"x=1": {"u.x": 0.0}}`; for
     anything else a residual, `{"x=1": lambda u, k: u.x + k * u}`. Values and periods hold exactly, the others are learnt and measured.
-    `complex` names the fields with complex values. `parameters` are numbers, or `unknown()`.
+    `complex` names the fields with complex values. `parameters` are numbers, or `unknown()`, or `unknown(of="x")`, a function that has
+    derivatives as a field has (`k.x`). `units` are words for a reader, by the names of coordinates, fields and parameters.
 
     Raises `ValueError` or `TypeError` for names that fit nothing, ranges that are empty, conditions that contradict each other where they
     meet, residuals that are constant, not finite or of another shape than one value a point.
@@ -54,12 +56,14 @@ class Problem:
     fields: tuple[str, ...]
     components: tuple[str, ...]
     parameters: Mapping[str, float | Unknown]
+    bases: Mapping[str, Basis]
     needed: Mapping[str, frozenset[Index]]
     num_residuals: int
     conditions: Conditions
     time: str | None
     takes: tuple[str, ...]
     complex: frozenset[str]
+    units: Mapping[str, str]
 
     def __init__(
         self,
@@ -70,10 +74,11 @@ class Problem:
         boundary: Mapping[str, Any] | None = None,
         time: str = "t",
         complex: str | Sequence[str] = (),
+        units: Mapping[str, str] | None = None,
         **parameters: float | Unknown,
     ):
-        domain, within = _with_shape(domain)
-        ranges = _ranges(domain)
+        domain, within = with_shape(domain)
+        ranges = ranges_of(domain)
         takes = _names(residual)
         known = _parameters(parameters, takes, ranges)
         fields = tuple(name for name in takes if name not in ranges and name not in known)
@@ -84,18 +89,19 @@ class Problem:
         both = frozenset([complex] if isinstance(complex, str) else complex)
         for name in both - set(fields):
             raise ValueError(f"complex names {name!r}, which is no field.{nearest(name, fields)}")
-        needed, num = _traced(residual, takes, fields, both, ranges, known)
+        needed, num = traced(residual, takes, fields, both, ranges, known)
         the_time = time if time in ranges else None
-        order = _order_in(the_time, ranges, needed)
+        order = _order_in(the_time, ranges, {name: needed[name] for name in fields})
         parts = {name: (f"{name}.real", f"{name}.imag") if name in both else (name,) for name in fields}
+        functions = tuple(name for name, value in known.items() if isinstance(value, Unknown) and value.of)
         conditions = conditions_of(
-            parts, ranges, the_time, initial, boundary or {}, order, tuple(known), within
+            parts, ranges, the_time, initial, boundary or {}, order, tuple(known), within, functions
         )
         for soft in conditions.soft:
-            more, _ = _traced(
+            more, _ = traced(
                 soft.residual, soft.takes, fields, both, ranges, known, what=f"the condition {soft.name}"
             )
-            needed = {name: needed[name] | more[name] for name in fields}
+            needed = {name: needed[name] | more[name] for name in needed}
         for name in fields:
             if not any(sum(index) for index in needed[name]):
                 raise ValueError(
@@ -103,7 +109,15 @@ class Problem:
                     f"it. Give it a value, {name}=..., or let it be found, {name}=hubel.physics.unknown()"
                 )
         components = tuple(part for name in fields for part in parts[name])
-        values = (residual, ranges, fields, components, known, needed, num, conditions, the_time, takes, both)
+        bases = {
+            name: _basis(name, value, ranges, conditions.periodic, needed.pop(name, frozenset()))
+            for name, value in known.items()
+            if isinstance(value, Unknown)
+        }
+        values = (
+            residual, ranges, fields, components, known, bases, needed, num, conditions, the_time, takes, both,
+            _units(units or {}, (*ranges, *fields, *known)),
+        )  # fmt: skip
         for own, value in zip(self.__dataclass_fields__, values, strict=True):
             object.__setattr__(self, own, value)
 
@@ -116,6 +130,12 @@ class Problem:
     def coordinates(self) -> tuple[str, ...]:
         """Their names, in the order of the domain."""
         return tuple(self.ranges)
+
+    def with_values(self, values: Mapping[str, float]) -> Problem:
+        """The same with other values of some numbers."""
+        found = copy.copy(self)
+        object.__setattr__(found, "parameters", dict(self.parameters) | dict(values))
+        return found
 
     def inside(self, points: Tensor) -> Tensor | None:
         """Which of the points [N, D] of the box are inside of the domain; None where it is the box itself."""
@@ -131,6 +151,15 @@ class Problem:
     def unknowns(self) -> tuple[str, ...]:
         """The parameters that are to be found."""
         return tuple(name for name, value in self.parameters.items() if isinstance(value, Unknown))
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """Those of them that are functions."""
+        return tuple(name for name, basis in self.bases.items() if basis.names)
+
+    def labelled(self, name: str) -> str:
+        """A name with its unit: "x (m)"."""
+        return f"{name} ({self.units[name]})" if name in self.units else name
 
     @property
     def undetermined(self) -> frozenset[str]:
@@ -152,10 +181,10 @@ class Problem:
         series: Mapping[str, Sequence[Tensor] | Tensor],
         jet: Jet,
         coordinates: Mapping[str, Tensor],
-        unknowns: Mapping[str, Tensor],
+        unknowns: Mapping[str, Sequence[Tensor]],
         condition: Soft | None = None,
     ) -> list[Tensor]:
-        """The residuals, each [N] and real, from Taylor coefficients (M of [N]) of every component and values [N] of the unknowns.
+        """The residuals, each [N] and real, from Taylor coefficients (M of [N]) of every component and of every unknown.
 
         With a soft `condition` those of the condition.
         """
@@ -163,7 +192,12 @@ class Problem:
             name: Field(name, self.coordinates, self._reader(name, series, jet)) for name in self.fields
         }
         given |= coordinates
-        given |= {name: unknowns.get(name, value) for name, value in self.parameters.items()}
+        given |= self.parameters
+        for name, values in unknowns.items():
+            basis = self.bases[name]
+            given[name] = (
+                Field(name, basis.names, _derivative(values, basis.jet)) if basis.names else values[0]
+            )
         function, takes = (
             (self.residual, self.takes) if condition is None else (condition.residual, condition.takes)
         )
@@ -172,15 +206,10 @@ class Problem:
     def _reader(
         self, name: str, series: Mapping[str, Sequence[Tensor] | Tensor], jet: Jet
     ) -> Callable[[Index], Tensor]:
-        def derivative(index: Index) -> Tensor:
-            place = jet.places[index]
-            if name in self.complex:
-                value = torch.complex(series[f"{name}.real"][place], series[f"{name}.imag"][place])
-            else:
-                value = series[name][place]
-            return value if jet.factorials[place] == 1 else value * jet.factorials[place]
-
-        return derivative
+        if name not in self.complex:
+            return _derivative(series[name], jet)
+        real, imaginary = (_derivative(series[f"{name}.{part}"], jet) for part in ("real", "imag"))
+        return lambda index: torch.complex(real(index), imaginary(index))
 
     def missing(self) -> str | None:
         """What a forward problem needs and was not given, in words; None where nothing is missing."""
@@ -204,67 +233,14 @@ class Problem:
         return None
 
 
-def as_residuals(answered: Any) -> list[Tensor]:
-    """What a residual answered, as a list of real ones; a field that is asked to vanish stands for its value."""
-    several = answered if isinstance(answered, (tuple, list)) else [answered]
-    found = []
-    for given in several:
-        value = given.value if isinstance(given, Field) else given
-        split = isinstance(value, Tensor) and value.is_complex()
-        found += [value.real, value.imag] if split else [value]
-    return found
+def _derivative(values: Sequence[Tensor] | Tensor, jet: Jet) -> Callable[[Index], Tensor]:
+    """The derivatives behind Taylor coefficients (M of [N])."""
 
+    def derivative(index: Index) -> Tensor:
+        place = jet.places[index]
+        return values[place] if jet.factorials[place] == 1 else values[place] * jet.factorials[place]
 
-def _with_shape(domain: Any) -> tuple[Any, Within | None]:
-    """The domain with ranges alone, and the shape that two of its coordinates lie within."""
-    if not isinstance(domain, Mapping):
-        return domain, None
-    found, within = {}, None
-    for key, value in domain.items():
-        if not isinstance(value, Shape) and not isinstance(key, tuple):
-            found[key] = value
-            continue
-        if not isinstance(value, Shape) or not isinstance(key, tuple) or len(key) != 2 or key[0] == key[1]:
-            raise TypeError(
-                f'the domain has {key!r}: {type(value).__name__}; a shape is given to two coordinates, {{("x", "y"): shapes.disk(0, 0, 1)}}'
-            )
-        if within is not None:
-            raise ValueError("the domain has two shapes: only two coordinates can lie within one")
-        if any(not low < high for low, high in value.box) or not bool(
-            value.inside(*_spread(value.box)).any()
-        ):
-            raise ValueError(f"the domain is empty: no point is inside {value}")
-        places = (len(found), len(found) + 1)
-        found |= dict(zip(key, value.box, strict=True))
-        within = Within((str(key[0]), str(key[1])), places, value)
-    if within is not None and AROUND in found:
-        raise ValueError(f"no coordinate can have the name {AROUND!r} where there is a shape")
-    return found, within
-
-
-def _spread(box: tuple[tuple[float, float], tuple[float, float]]) -> list[Tensor]:
-    """4,096 points of a box."""
-    share = torch.quasirandom.SobolEngine(2, scramble=True, seed=6).draw(4096, dtype=torch.float64)
-    return [low + (high - low) * share[:, place] for place, (low, high) in enumerate(box)]
-
-
-def _ranges(domain: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-    if not isinstance(domain, Mapping) or not domain:
-        raise TypeError(
-            f"domain must give every coordinate its range, dict(t=(0, 1), x=(-1, 1)); received {domain!r}"
-        )
-    found = {}
-    for name, ends in domain.items():
-        if not str(name).isidentifier():
-            raise ValueError(f"{name!r} can not be the name of a coordinate: the residual could not take it")
-        try:
-            low, high = (float(end) for end in ends)
-        except (TypeError, ValueError):
-            raise ValueError(f"the range of {name} is {ends!r}; expected two numbers, (low, high)") from None
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise ValueError(f"the range of {name} is {low:g} to {high:g}: it is empty; expected low < high")
-        found[str(name)] = (low, high)
-    return found
+    return derivative
 
 
 def _names(residual: Callable[..., Any]) -> tuple[str, ...]:
@@ -288,52 +264,17 @@ def _parameters(
         if name not in takes:
             raise ValueError(f"{name} was given, but the residual does not take it.{nearest(name, takes)}")
         if isinstance(value, Unknown):
+            for x in value.of:
+                if x not in ranges:
+                    raise ValueError(
+                        f"{name} is an unknown function of {x!r}, which is no coordinate.{nearest(x, tuple(ranges))}"
+                    )
             found[name] = value
             continue
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             raise TypeError(f"{name} must be a number, or hubel.physics.unknown(); received {value!r}")
         found[name] = float(value)
     return found
-
-
-def _traced(
-    residual: Callable[..., Any],
-    takes: Sequence[str],
-    fields: Sequence[str],
-    complex: frozenset[str],
-    ranges: Mapping[str, tuple[float, float]],
-    parameters: Mapping[str, float | Unknown],
-    what: str = "the residual",
-) -> tuple[dict[str, frozenset[Index]], int]:
-    """Which derivatives are needed of each field, and how many residuals there are."""
-    generator = torch.Generator().manual_seed(0)
-    recording, asked = recorded(fields, tuple(ranges), TRACED, generator, complex)
-    share = torch.rand(TRACED, len(ranges), dtype=torch.float64, generator=generator)
-    given: dict[str, Any] = dict(recording)
-    for place, (name, (low, high)) in enumerate(ranges.items()):
-        given[name] = low + (high - low) * share[:, place]
-    for name, value in parameters.items():
-        given[name] = (
-            torch.full((TRACED,), value.start, dtype=torch.float64) if isinstance(value, Unknown) else value
-        )
-    try:
-        answered = as_residuals(residual(**{name: given[name] for name in takes}))
-    except AttributeError as error:
-        raise ValueError(f"{what} asks for what there is not: {error}") from error
-    for place, value in enumerate(answered):
-        which = f"residual {place + 1}" if len(answered) > 1 else what
-        if not isinstance(value, Tensor) or tuple(value.shape) != (TRACED,):
-            got = f"shape {list(value.shape)}" if isinstance(value, Tensor) else f"{value!r}"
-            raise ValueError(
-                f"{which} answered {got} for {TRACED} points; expected one value a point, [{TRACED}]"
-            )
-        if not value.requires_grad:
-            raise ValueError(f"{which} depends on no field: it is constant, and nothing could make it vanish")
-        if not bool(torch.isfinite(value).all()):
-            raise ValueError(
-                f"{which} is NaN or infinite for fields between 0.5 and 1.5: check roots, logarithms and divisions"
-            )
-    return {name: frozenset(asked[name]) for name in fields}, len(answered)
 
 
 def _order_in(
@@ -344,3 +285,43 @@ def _order_in(
         return dict.fromkeys(needed, 0)
     place = list(ranges).index(time)
     return {name: max(index[place] for index in indices) for name, indices in needed.items()}
+
+
+def _basis(
+    name: str,
+    value: Unknown,
+    ranges: Mapping[str, tuple[float, float]],
+    periodic: Sequence[str],
+    needed: frozenset[Index],
+) -> Basis:
+    """In which functions an unknown is looked for."""
+    if not value.of:
+        return Constant()
+    if not needed:
+        raise ValueError(f"{name} is an unknown function that the residual does not use")
+    jet = Jet.of(needed)
+    if jet.order >= DEGREE:
+        raise ValueError(
+            f"the residual uses a derivative of order {jet.order} of the unknown function {name}; expected {DEGREE - 1} at most"
+        )
+    return Spline(
+        names=value.of,
+        places=tuple(list(ranges).index(x) for x in value.of),
+        ranges=tuple(ranges[x] for x in value.of),
+        periodic=tuple(x in periodic for x in value.of),
+        jet=jet,
+    )
+
+
+def _units(given: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    """The units, checked."""
+    if not isinstance(given, Mapping):
+        raise TypeError(f'units must be words by names, {{"x": "m"}}; received {given!r}')
+    for name, unit in given.items():
+        if name not in names:
+            raise ValueError(
+                f"units has {name!r}, which is no coordinate, field or parameter.{nearest(str(name), tuple(names))}"
+            )
+        if not isinstance(unit, str) or not unit.strip():
+            raise TypeError(f'the unit of {name} is {unit!r}; expected a word, such as "m/s"')
+    return {name: unit.strip() for name, unit in given.items()}

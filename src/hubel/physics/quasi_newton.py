@@ -47,6 +47,7 @@ class SelfScaledBroyden:
     inverse: Tensor | None = None
 
     grows: ClassVar[bool] = False
+    every: ClassVar[int] = 50
 
     def step(self, system: Smooth, theta: Tensor) -> tuple[Tensor, float, bool]:
         """The new theta [P], |r|^2 there, and whether a step was found; without one theta stays and H begins anew."""
@@ -102,6 +103,7 @@ class LimitedMemory:
     changes: list[Tensor] = field(default_factory=list)
 
     grows: ClassVar[bool] = False
+    every: ClassVar[int] = 50
 
     def step(self, system: Smooth, theta: Tensor) -> tuple[Tensor, float, bool]:
         """The new theta [P], |r|^2 there, and whether a step was found; without one theta stays and the memory is emptied."""

@@ -12,14 +12,18 @@ report.html    all of it on one page
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from hubel.core.errors import DamagedRun
 from hubel.fitting import Checkpoints
 from hubel.fitting.about import read_equation
+from hubel.physics.architecture import Architecture
 from hubel.physics.equations import Equation
+from hubel.physics.given import shapes_of
 from hubel.physics.posing import Posed, named, posed
 from hubel.physics.problem import Problem
 from hubel.physics.solution import Solution
@@ -27,23 +31,29 @@ from hubel.physics.solution import Solution
 RESTORE = "restore it from a copy, or solve again"
 
 
-def open_solution(folder: Path | str, *, equation: Problem | Equation | str | Path | None = None) -> Solution:
+def open_solution(
+    folder: Path | str,
+    *,
+    equation: Problem | Equation | str | Path | None = None,
+    network: nn.Module | None = None,
+) -> Solution:
     """The solution that `hubel.solve` wrote into `folder`.
 
     The equation is rebuilt by its name. One of your own is passed again: the `Problem`, or the path of the file, whose text must be the one
-    that was solved.
+    that was solved. So is a `network` of your own, with any weights: those that were found are in the folder.
 
-    Raises `FileNotFoundError` where there is none, `DamagedRun` where it can not be read, `ValueError` where the equation has to be passed,
-    or is another one.
+    Raises `FileNotFoundError` where there is none, `DamagedRun` where it can not be read, `ValueError` where the equation or the network has
+    to be passed, or is another one.
     """
     folder = Path(folder)
     about = read_equation(folder)
     again = posed_again(folder, about, equation)
+    refuse_other_network(folder, about, network)
     found = Checkpoints(folder).read(("chosen",))
     if "chosen" not in found.trees:
         why = " ".join(found.notes) or "it has not ended"
         raise DamagedRun(f"{folder} holds no solution yet: {why}. Go on with: hubel resume {folder}")
-    return solution_of(folder, again.equation.problem, found.trees["chosen"])
+    return solution_of(folder, again.equation.problem, found.trees["chosen"], network)
 
 
 def posed_again(
@@ -74,9 +84,40 @@ def posed_again(
     return again
 
 
-def solution_of(folder: Path, problem: Problem, tree: Any) -> Solution:
+def network_asked(network: Architecture | nn.Module | None) -> dict[str, Any] | None:
+    """What a run folder says of the network that was asked for: its choices, or the name and the weights of one of your own."""
+    if isinstance(network, nn.Module):
+        return {"given": type(network).__name__, "shapes": shapes_of(network)}
+    return asdict(network) if isinstance(network, Architecture) else None
+
+
+def network_again(asked: Mapping[str, Any], network: nn.Module | None) -> Architecture | nn.Module | None:
+    """The choice of a run: what its folder says was asked for, or the one of your own that was passed again."""
+    known = asked.get("network")
+    return network if known is None or "given" in known else Architecture(**known)
+
+
+def refuse_other_network(folder: Path, about: Mapping[str, Any], network: nn.Module | None) -> None:
+    """Raises `ValueError` where a run has a network of your own and none, or another one, was passed."""
+    known = about["asked"].get("network") or {}
+    if network is None and "given" in known:
+        raise ValueError(
+            f"{folder} has a network of your own, {known['given']}, which a folder does not hold: pass it again "
+            "(hubel.open_solution(..., network=...), hubel.resume_solution(..., network=...))"
+        )
+    if network is not None and "given" not in known:
+        raise ValueError(
+            f"{folder} has a network of hubel's: leave out network={type(network).__name__}(...)"
+        )
+    if network is not None and shapes_of(network) != known.get("shapes"):
+        raise ValueError(
+            f"{folder} has a network with the weights {known.get('shapes')}; the one that was passed has {shapes_of(network)}"
+        )
+
+
+def solution_of(folder: Path, problem: Problem, tree: Any, network: nn.Module | None = None) -> Solution:
     """The solution in a checkpoint. Raises `DamagedRun` where it is none of this problem."""
     try:
-        return replace(Solution.built(problem, tree["tensors"], tree["numbers"]), folder=folder)
+        return replace(Solution.built(problem, tree["tensors"], tree["numbers"], network), folder=folder)
     except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise DamagedRun(f"the solution in {folder} is none of this equation ({error}): {RESTORE}") from error

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hubel.core.errors import nearest
-from hubel.physics.ansatz import Ansatz, inputs_of
+from hubel.physics.ansatz import Ansatz, features_of
 from hubel.physics.field import index_of
+from hubel.physics.functions import FoundFunction
 from hubel.physics.jets import Index, Jet
 from hubel.physics.mirror import Mirror
-from hubel.physics.network import SmallNetwork
+from hubel.physics.networks import Network, rebuilt, under
+from hubel.physics.points import points_of
 from hubel.physics.problem import Problem
-from hubel.physics.unknown import Found
+from hubel.physics.splines import Spline
+from hubel.physics.unknown import Found, Unknown
 
 BLOCK = 4096  # points that are evaluated at once
 ON_BOUNDARY = 1e-9  # of the width of a shape: what is farther out is outside
@@ -43,7 +45,8 @@ class Solution:
     """A solution `u`, called as a function: `solution(t=0.5, x=0.1)`, `solution.u(...)`, `solution.u.x(...)`, `solution.u.d("radius", 2)(...)`.
 
     Coordinates are numbers, NumPy arrays or torch tensors, which are broadcast; the answer has their shape and kind, and is NaN outside of a
-    domain that is no box. Of several fields the call answers a dict. Unknown parameters are attributes with their standard errors: `solution.nu`.
+    domain that is no box. Of several fields the call answers a dict. Unknown parameters are attributes with their standard errors: `solution.nu`;
+    unknown functions are called: `solution.k(x=0.3)`, `solution.k.interval(x=0.3)`.
 
     `estimate` is the estimated relative L2 error over the domain (None where nothing could be estimated), `reached` whether it is below
     `tol`, `stopped` why the solver ended ("tolerance", "time", "stagnation", "rounding", "data", "interrupted"), `limit` what limits the error, in words.
@@ -61,6 +64,7 @@ class Solution:
     history: tuple[Record, ...]
     seconds: float
     parameters: Mapping[str, Found] = field(default_factory=dict)
+    functions: Mapping[str, FoundFunction] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     noise: Mapping[str, float] = field(default_factory=dict)
     violations: Mapping[str, float] = field(default_factory=dict)
@@ -73,7 +77,7 @@ class Solution:
         return self.estimate is not None and self.estimate <= self.tol
 
     @property
-    def network(self) -> SmallNetwork:
+    def network(self) -> Network:
         """The network N of the ansatz u = g + d s N."""
         return self.ansatz.network
 
@@ -88,26 +92,29 @@ class Solution:
             return FieldOf(self, name)
         if name in self.parameters:
             return self.parameters[name]
-        known = [*self.problem.fields, *self.parameters]
+        if name in self.functions:
+            return self.functions[name]
+        known = [*self.problem.fields, *self.parameters, *self.functions]
         raise AttributeError(
             f"the solution has no {name!r}; it has {', '.join(known)}.{nearest(name, known)}"
         )
 
     def residuals(self, **coordinates: Any) -> list[Any]:
         """What the equation leaves at these points, in its own units: one array for every residual."""
-        points, shape, answer = _points(self.problem, coordinates)
+        points, answer = points_of(self.problem.ranges, coordinates)
         jet, found = self.problem.jet, []
         for part in points.split(BLOCK):
             prepared = self.ansatz.prepare(part, jet)
-            unknowns = {
-                name: torch.full((len(part),), value.value, dtype=torch.float64)
+            unknowns: dict[str, Sequence[Tensor]] = {
+                name: [torch.full((len(part),), value.value, dtype=torch.float64)]
                 for name, value in self.parameters.items()
             }
+            unknowns |= {name: function.series(part) for name, function in self.functions.items()}
             with torch.no_grad():
                 series = self.ansatz.series(prepared)
                 found.append(self.problem.residuals(series, jet, prepared.coordinates, unknowns))
         inside = self.problem.inside(points)
-        return [answer(_only(torch.cat(parts), inside).view(shape)) for parts in zip(*found, strict=True)]
+        return [answer(_only(torch.cat(parts), inside)) for parts in zip(*found, strict=True)]
 
     def solver_state(self) -> dict[str, Any]:
         """The state of the solver, as `solve(..., state=...)` takes it to go on: `{"tensors": {name: Tensor}, "numbers": json-able dict}`."""
@@ -117,7 +124,7 @@ class Solution:
         """Everything numeric: tensors (for a safetensors file) and plain numbers (for JSON). `Solution.built` reads them."""
         mirror = self.ansatz.mirror
         numbers = {
-            "network": _shape_of(self.network),
+            "network": self.network.described(),
             "mirror": None if mirror is None else asdict(mirror) | {"parities": dict(mirror.parities)},
             "scales": dict(self.ansatz.scales),
             "exact": self.ansatz.exact,
@@ -133,28 +140,42 @@ class Solution:
             "noise": dict(self.noise),
             "violations": dict(self.violations),
         }
-        return {"weights": self.network.weights()}, numbers
+        tensors = {"weights": self.network.weights()}
+        tensors |= {f"network.{name}": value for name, value in self.network.fixed().items()}
+        for name, function in self.functions.items():
+            tensors |= {f"{name}.numbers": function.numbers, f"{name}.covariance": function.covariance}
+        return tensors, numbers
 
     @staticmethod
-    def built(problem: Problem, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> Solution:
-        """A solution again, from the problem and what `saved()` answered.
+    def built(
+        problem: Problem,
+        tensors: Mapping[str, Tensor],
+        numbers: Mapping[str, Any],
+        network: nn.Module | None = None,
+    ) -> Solution:
+        """A solution again, from the problem and what `saved()` answered; a `network` of your own is passed again.
 
-        Raises `ValueError` where the numbers belong to another problem.
+        Raises `ValueError` where the numbers belong to another problem, or the network is lacking or another one.
         """
         mirror = None if numbers["mirror"] is None else Mirror(**numbers["mirror"])
-        network = SmallNetwork(**numbers["network"])
-        expected = (inputs_of(problem, mirror), len(problem.components))
-        if (network.inputs, network.outputs) != expected or set(numbers["scales"]) != set(problem.components):
+        features = features_of(problem, mirror)
+        expected = (len(features), len(problem.components))
+        known = numbers["network"]
+        if (known["inputs"], known["outputs"]) != expected or set(numbers["scales"]) != set(
+            problem.components
+        ):
             raise ValueError(
-                f"this network reads {network.inputs} features and answers {', '.join(numbers['scales'])}; the problem needs "
+                f"this network reads {known['inputs']} features and answers {', '.join(numbers['scales'])}; the problem needs "
                 f"{expected[0]} features and {', '.join(problem.components)}: it is the solution of another problem"
             )
-        if tensors["weights"].shape != (network.size,):
-            raise ValueError(f"expected {network.size} weights; received {list(tensors['weights'].shape)}")
-        network.read(tensors["weights"])
+        own = rebuilt(known, under("network.", tensors), given=network, features=features)
+        if tensors["weights"].shape != (own.size,):
+            raise ValueError(f"expected {own.size} weights; received {list(tensors['weights'].shape)}")
+        own.read(tensors["weights"])
+        functions = {name: _function(problem, name, tensors) for name in problem.functions}
         return Solution(
             problem=problem,
-            ansatz=Ansatz(problem, network, mirror, dict(numbers["scales"]), numbers["exact"]),
+            ansatz=Ansatz(problem, own, mirror, dict(numbers["scales"]), numbers["exact"]),
             tol=numbers["tol"],
             estimate=numbers["estimate"],
             residual=numbers["residual"],
@@ -163,6 +184,7 @@ class Solution:
             history=tuple(Record(**record) for record in numbers["history"]),
             seconds=numbers["seconds"],
             parameters={name: Found(**value) for name, value in numbers["parameters"].items()},
+            functions=functions,
             warnings=tuple(numbers["warnings"]),
             noise=dict(numbers["noise"]),
             violations=dict(numbers["violations"]),
@@ -176,6 +198,7 @@ class Solution:
             f"stopped: {self.stopped}; {self.limit}",
         ]
         lines += [f"{name} = {value}" for name, value in self.parameters.items()]
+        lines += [f"{name}: {value}" for name, value in self.functions.items()]
         lines += [f"warning: {text}" for text in self.warnings]
         return "\n".join(lines)
 
@@ -215,7 +238,7 @@ class FieldOf:
 
     def __call__(self, **coordinates: Any) -> Any:
         problem, ansatz = self.solution.problem, self.solution.ansatz
-        points, shape, answer = _points(problem, coordinates)
+        points, answer = points_of(problem.ranges, coordinates)
         index = self.index or (0,) * points.shape[1]
         jet = Jet.of([index])
         parts = (f"{self.name}.real", f"{self.name}.imag") if self.name in problem.complex else (self.name,)
@@ -227,7 +250,7 @@ class FieldOf:
             found.append(torch.complex(*values) if len(values) == 2 else values[0])
         within = problem.conditions.within
         there = None if within is None else within.distance(*points.t()) > -ON_BOUNDARY
-        return answer(_only(torch.cat(found), there).view(shape))
+        return answer(_only(torch.cat(found), there))
 
 
 def _only(values: Tensor, there: Tensor | None) -> Tensor:
@@ -235,46 +258,13 @@ def _only(values: Tensor, there: Tensor | None) -> Tensor:
     return values if there is None else torch.where(there, values, torch.nan)
 
 
-def _points(problem: Problem, coordinates: Mapping[str, Any]) -> tuple[Tensor, torch.Size, Any]:
-    """The points [N, D], the shape of what was given, and how to answer in its kind."""
-    names = problem.coordinates
-    for name in coordinates:
-        if name not in names:
-            raise TypeError(f"{name!r} is no coordinate; expected {', '.join(names)}.{nearest(name, names)}")
-    lacking = [name for name in names if name not in coordinates]
-    if lacking:
-        raise TypeError(f"{', '.join(lacking)} is missing; call with {', '.join(f'{n}=...' for n in names)}")
-    torches = any(isinstance(value, Tensor) for value in coordinates.values())
-    arrays = []
-    for name in names:
-        value = torch.as_tensor(
-            np.asarray(coordinates[name]) if not isinstance(coordinates[name], Tensor) else coordinates[name]
+def _function(problem: Problem, name: str, tensors: Mapping[str, Tensor]) -> FoundFunction:
+    """An unknown function again. Raises `ValueError` where its numbers belong to another."""
+    unknown, spline = problem.parameters[name], problem.bases[name]
+    assert isinstance(unknown, Unknown) and isinstance(spline, Spline)
+    numbers, covariance = tensors[f"{name}.numbers"], tensors[f"{name}.covariance"]
+    if numbers.shape != (spline.size,) or covariance.shape != (spline.size, spline.size):
+        raise ValueError(
+            f"expected {spline.size} numbers of {name}; received {list(numbers.shape)} and {list(covariance.shape)}"
         )
-        if value.is_complex() or value.dtype == torch.bool:
-            raise TypeError(f"{name} is of {value.dtype}; expected real numbers")
-        value = value.detach().to("cpu", torch.float64)
-        low, high = problem.ranges[name]
-        slack = 1e-9 * (high - low)
-        if value.numel() and not bool(((value >= low - slack) & (value <= high + slack)).all()):
-            raise ValueError(
-                f"{name} is between {float(value.min()):g} and {float(value.max()):g}; the solution is known for {low:g} to {high:g}"
-            )
-        arrays.append(value)
-    try:
-        arrays = torch.broadcast_tensors(*arrays)
-    except RuntimeError as error:
-        shapes = ", ".join(f"{name} {list(a.shape)}" for name, a in zip(names, arrays, strict=True))
-        raise ValueError(f"the coordinates have shapes that can not be broadcast: {shapes}") from error
-    shape = arrays[0].shape
-    points = torch.stack([a.reshape(-1) for a in arrays], dim=1)
-    return points, shape, (lambda values: values) if torches else (lambda values: values.numpy()[()])
-
-
-def _shape_of(network: SmallNetwork) -> dict[str, Any]:
-    return {
-        "inputs": network.inputs,
-        "outputs": network.outputs,
-        "width": network.width,
-        "depth": network.depth,
-        "activation": network.activation,
-    }
+    return FoundFunction(unknown=unknown, spline=spline, numbers=numbers, covariance=covariance)

@@ -8,47 +8,55 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 from threadpoolctl import ThreadpoolController
-from torch import Tensor
+from torch import Tensor, nn
 
 from hubel.core.random import key
-from hubel.physics.ansatz import Ansatz, inputs_of, scales_of
-from hubel.physics.discovery import Judgement, inner_errors, judged
+from hubel.physics.ansatz import Ansatz, features_of, scales_of
+from hubel.physics.architecture import Architecture, sized
+from hubel.physics.causal import Causal
+from hubel.physics.continuation import NEAR, Continuation
+from hubel.physics.discovery import Judgement, judged, standing
 from hubel.physics.estimate import Amplification
+from hubel.physics.functions import BEGIN as ROUGH
 from hubel.physics.ladder import Ladder
-from hubel.physics.levenberg import LevenbergMarquardt
+from hubel.physics.methods import LARGEST, Method, method_for, refuse_other
 from hubel.physics.mirror import mirror_of
-from hubel.physics.network import SmallNetwork
+from hubel.physics.networks import network_for, under
 from hubel.physics.observations import Observations
-from hubel.physics.parts import equation, learnt_conditions, of_data, residual_sizes, violations
+from hubel.physics.parts import (
+    causally,
+    equation,
+    learnt_conditions,
+    of_data,
+    residual_sizes,
+    sizes_on,
+    violations,
+)
 from hubel.physics.problem import Problem
-from hubel.physics.quasi_newton import LARGEST_DENSE, LimitedMemory, SelfScaledBroyden
+from hubel.physics.quasi_newton import LimitedMemory
 from hubel.physics.sampling import drawn, sobol
 from hubel.physics.smoothness import kinks
 from hubel.physics.solution import Record, Solution
 from hubel.physics.system import Part, System, prepared_blocks, sizes_of
-from hubel.physics.watch import Watch
+from hubel.physics.watch import BEGINNINGS, Watch
 
 CHECKED = 3000  # points at which the residual is measured and that are never used to lower it
 FEWEST = 500  # points on which the equation is asked to hold
+FRESH = 1000  # the same for methods of gradients, which see others before they have learnt these by heart
 FACE = 256  # points of every condition that is learnt
-EVERY = 5  # iterations between two measurements
-EVERY_OF_MANY = 50  # the same for methods whose iterations are many and cheap
 ROUND = 30  # iterations on one set of points
 DATA_ROUND = 12  # the same where there are data: then the weights change as well
 ROUNDING = 1e-13  # of a scaled residual: nothing is to be gained below
 MEMORY = 30_000_000  # numbers in J: 240 MB
 WIDER = 1.3  # by which the layers of the network grow
 BEGIN, BEGIN_WITH_DATA = (10, 4), (12, 3)  # width and depth
-LARGEST = 3000  # weights; beyond, J^T J costs more than it brings
-
-
-Method = LevenbergMarquardt | SelfScaledBroyden | LimitedMemory
 
 
 def solve(
@@ -60,9 +68,12 @@ def solve(
     seconds: float | None = None,
     width: int | None = None,
     depth: int | None = None,
+    network: Architecture | nn.Module | None = None,
     method: Method | None = None,
     exact: bool = True,
     points: int | None = None,
+    continuation: Mapping[str, Sequence[float]] | None = None,
+    causal: bool | float = False,
     progress: Callable[[int, float, float | None, float], None] | None = None,
     save: Callable[[dict[str, Any]], None] | None = None,
     save_every: float = 10.0,
@@ -72,9 +83,12 @@ def solve(
 
     `data` is a table (a mapping of columns, or a DataFrame) with a column for every coordinate and for one field or more; with unknowns the
     work ends when their relative standard errors are below `tol`, or the data tell no more. `seconds` limits the time. `width` and `depth` are the network's at the beginning: 10 and 4,
-    with data 12 and 3. `method` is `LevenbergMarquardt()`, `SelfScaledBroyden()` or
-    `LimitedMemory()`; by default the first one that the size of the network allows. Where not `exact`, values at the faces are learnt as
-    well. So they are where the beginning has a kink that the equation takes away. `points` fixes the number of points, which are then drawn once and stay. `progress(iteration, loss, estimate, seconds)` is called after every
+    with data 12 and 3. `network` is an `Architecture`, or any `torch.nn.Module` of your own that maps features [N, F] (`features_of`) to
+    answers [N, K] in float64; a copy of it is fitted. `method` is one of `methods.METHODS`, by default the one that the size of the
+    network allows (`method_for`). Where not `exact`, values at the faces are learnt as
+    well. So they are where the beginning has a kink that the equation takes away. `points` fixes the number of points, which are then drawn once and stay. `continuation`, such as {"nu": (0.1, 0.03)}, are values of
+    numbers of the equation that are walked through before their own, the network carried along. With `causal` (True, or the epsilon of the
+    weights) later times count when earlier ones are solved. `progress(iteration, loss, estimate, seconds)` is called after every
     iteration, `save(state)` every `save_every` seconds, with what `state=` takes to go on as if nothing had happened. A Ctrl-C ends the
     work and answers what was reached, `stopped="interrupted"`.
 
@@ -94,11 +108,16 @@ def solve(
         seed=seed,
         width=width,
         depth=depth,
+        network=network,
         method=method,
         exact=exact,
         points=points,
+        continuation=continuation,
+        causal=causal,
         state=state,
     )
+    if (notice := solver.notice) is not None:
+        warnings.warn(notice, UserWarning, stacklevel=2)
     saved = solver.seconds
     try:
         for record in solver.steps(seconds):
@@ -137,22 +156,22 @@ class Solver:
         seed: int = 0,
         width: int | None = None,
         depth: int | None = None,
+        network: Architecture | nn.Module | None = None,
         method: Method | None = None,
         exact: bool = True,
         points: int | None = None,
+        continuation: Mapping[str, Sequence[float]] | None = None,
+        causal: bool | float = False,
         state: Mapping[str, Any] | None = None,
     ):
         if isinstance(tol, bool) or not isinstance(tol, (int, float)) or not 0 < tol < 1:
             raise ValueError(f"tol is {tol!r}; expected a relative error between 0 and 1, such as 1e-4")
-        begin = BEGIN if data is None else BEGIN_WITH_DATA
-        width, depth = begin[0] if width is None else width, begin[1] if depth is None else depth
-        for name, value in {
-            "width": width,
-            "depth": depth,
-            "points": 1 if points is None else points,
-        }.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}; expected a whole number, at least 1")
+        if points is not None and (isinstance(points, bool) or not isinstance(points, int) or points < 1):
+            raise ValueError(f"points is {points!r}; expected a whole number, at least 1")
+        if method is not None:
+            refuse_other(method, from_data=data is not None)
+        network = sized(network, width, depth)
+        own = network if isinstance(network, nn.Module) else None
         self.problem, self.tol, self.seed = problem, float(tol), int(seed)
         self.observed = None if data is None else Observations.of(data, problem)
         if problem.unknowns and self.observed is None:
@@ -165,7 +184,13 @@ class Solver:
             raise ValueError("an initial speed can only be fulfilled exactly: leave out exact=False")
         if not exact and problem.conditions.around:
             raise ValueError("values around a shape can only be fulfilled exactly: leave out exact=False")
-        mirror = mirror_of(problem) if self.observed is None and exact else None
+        self.continuation, self.stage = Continuation.of(continuation, problem), 0
+        self.causal = Causal.of(causal, problem)
+        if self.observed is not None and (continuation or self.causal is not None):
+            raise ValueError("continuation and causal weights are for problems without data")
+        mirror = mirror_of(problem) if self.observed is None and exact and own is None else None
+        if any(mirror_of(easier) != mirror for easier in self.continuation.stages[:-1]):
+            mirror = None
         if (
             exact
             and self.observed is None
@@ -176,24 +201,26 @@ class Solver:
         scales = scales_of(problem)
         if self.observed is not None:
             scales |= self.observed.scales
-        network = SmallNetwork(
-            inputs_of(problem, mirror),
+        net = network_for(
+            network,
+            features_of(problem, mirror),
             len(problem.components),
-            width=width,
-            depth=depth,
+            begin=BEGIN if data is None else BEGIN_WITH_DATA,
+            jet=problem.jet,
             seed=key(self.seed, "network") % 2**31,
         )
-        self.ansatz = Ansatz(problem, network, mirror, scales, exact)
-        self.sizes = sizes_of(problem, scales)
-        self.method = _method_for(network.size) if method is None else method
+        self.ansatz = Ansatz(self.continuation.stages[0], net, mirror, scales, exact)
+        self.sizes = sizes_of(self.ansatz.problem, scales)
+        self.smoothing = dict.fromkeys(problem.functions, ROUGH)
+        self.method = method_for(net.size) if method is None else method
         self.amplification = Amplification()
-        self.theta = torch.cat([network.weights(), torch.zeros(len(problem.unknowns), dtype=torch.float64)])
+        self.theta = self._fresh()
         self.best, self.best_estimate = self.theta, None
         self.fixed = points
-        self.num_points = points or self._enough(network.size)
+        self.num_points = points or self._enough(net.size)
         self.iteration, self.round, self.until = 0, 0, 0
-        self.watch, self.ladder = Watch() if self.method.grows else Watch.of_one_network(), Ladder()
-        self.every = EVERY if self.method.grows else EVERY_OF_MANY
+        self.watch = Watch() if self.method.grows and net.grows else Watch.of_one_network()
+        self.ladder = Ladder()
         self.points = torch.empty(0, len(problem.coordinates), dtype=torch.float64)
         self.history: list[Record] = []
         self.seconds, self.stopped = 0.0, ""
@@ -224,7 +251,7 @@ class Solver:
                 self.iteration += 1
                 if not found:
                     self.until = self.iteration
-                if self.iteration % self.every == 0:
+                if self.iteration % self.method.every == 0:
                     self._measure(loss)
             self.seconds = time.perf_counter() - begin
             if seconds is not None and self.seconds >= seconds and not self.stopped:
@@ -240,21 +267,31 @@ class Solver:
             self.history.append(record)
             yield record
 
+    @property
+    def notice(self) -> str | None:
+        """What has to be said of the network before it works, if anything."""
+        network = self.ansatz.network
+        if network.in_one_pass:
+            return None
+        return (
+            f"the derivatives of {network.label} by nested differentiation, which is slow; those of "
+            "hubel.physics.Architecture travel in one pass"
+        )
+
     def solution(self) -> Solution:
         """The best that was found so far, with its error and what limits it."""
         state = self.state()
         theta = self.best if self.observed is None and self.watch.best is not None else self.theta
-        network = self.ansatz.network.widened(self.ansatz.network.width, 0)
+        network = self.ansatz.network.copied()
         network.read(theta[: network.size])
-        ansatz = self.ansatz.with_network(network)
+        ansatz = replace(self.ansatz, network=network, problem=self.problem)
         judgement = Judgement()
         if not self.round:
             self._draw()
-        estimate = self.best_estimate
+        estimate = self.best_estimate if self.stage == len(self.continuation.stages) - 1 else None
         if self.observed is not None:
-            judgement = judged(
-                System(ansatz, self.system.parts), theta, self.observed, self.checked[0].points
-            )
+            system = System(ansatz, self.system.parts, self.system.smoothing)
+            judgement = judged(system, theta, self.observed, self.checked[0].points)
             estimate = judgement.error
         residual = self._unused(ansatz, theta)
         return Solution(
@@ -268,6 +305,7 @@ class Solver:
             history=tuple(self.history),
             seconds=self.seconds,
             parameters=judgement.parameters,
+            functions=judgement.functions,
             warnings=judgement.warnings,
             noise=judgement.noise,
             violations=violations(ansatz, theta, FACE, self.seed),
@@ -275,6 +313,11 @@ class Solver:
         )
 
     # ---- points, measurements, growth
+
+    def _fresh(self) -> Tensor:
+        """The weights of the network as it is, and unknowns at their start."""
+        inner = sum(basis.size for basis in self.problem.bases.values())
+        return torch.cat([self.ansatz.network.weights(), torch.zeros(inner, dtype=torch.float64)])
 
     def _begin(self) -> None:
         """What depends on the network's shape and not on its weights."""
@@ -288,7 +331,9 @@ class Solver:
 
     def _enough(self, size: int) -> int:
         """Points to begin with for so many weights; without data they become more when the residual between them tells so."""
-        return max(FEWEST, size if self.observed is None else 4 * size)
+        if self.observed is not None:
+            return max(FEWEST, 4 * size)
+        return max(FEWEST, size if self.method.grows else min(size, FRESH))
 
     def _draw(self) -> None:
         """A new set of points, and the system on it."""
@@ -303,7 +348,7 @@ class Solver:
             )
         else:
             self.points = drawn(
-                self.ansatz.region,
+                self._region(),
                 self.num_points,
                 self.seed,
                 self.round,
@@ -314,14 +359,26 @@ class Solver:
         self.until = self.iteration + (ROUND if self.observed is None else DATA_ROUND)
         self._assemble()
 
+    def _region(self) -> dict[str, tuple[float, float]]:
+        """Where points are drawn."""
+        if self.causal is None or self.problem.time is None:
+            return self.ansatz.region
+        return self.ansatz.region | {self.problem.time: (self.causal.begin, self.causal.front)}
+
     def _assemble(self) -> None:
-        parts = [equation(self.ansatz, self.points, self.sizes, self.ladder.emphasis), *self.faces]
+        rows = equation(self.ansatz, self.points, self.sizes, self.ladder.emphasis)
+        if self.causal is not None and self.problem.time is not None and not self.causal.done:
+            rows = causally(rows, self.causal, self.problem.time)
+        parts = [rows, *self.faces]
         if self.observed is not None:
             parts.append(of_data(self.ansatz, self.observed))
-        self.system = System(self.ansatz, parts)
+        self.system = System(self.ansatz, parts, self.smoothing)
 
     def _measure(self, loss: float) -> None:
         """The residual at points that are not used, the estimate of the error, and what follows for the size of things."""
+        if self.causal is not None and not self.causal.done:
+            self._go_on_in_time(self.causal)
+            return
         residual, before = self._unused(self.ansatz, self.theta), self.watch.best
         verdict = self.watch.next(residual, loss)
         if self.observed is not None:
@@ -330,13 +387,18 @@ class Solver:
         self.amplification.note(residual, values)
         if before is None or residual < before:
             self.best, self.best_estimate = self.theta, self.amplification.error(residual, values)
-        if self.best_estimate is not None and self.best_estimate <= self.tol:
+        if self.stage < len(self.continuation.stages) - 1:
+            if verdict == "wider" or (self.best_estimate is not None and self.best_estimate <= NEAR):
+                self._next_stage()
+                return
+        elif self.best_estimate is not None and self.best_estimate <= self.tol:
             self.stopped = "tolerance"
         elif residual < ROUNDING:
             self.stopped = "rounding"
         if self.stopped:
             return
-        most = min(6 * len(self.theta), MEMORY // len(self.theta))
+        size = len(self.theta)
+        most = min(6 * size, MEMORY // size) if self.method.grows else 6 * size
         if self.watch.too_few_points and self.num_points < most and self.fixed is None:
             self.num_points = min(int(1.5 * self.num_points), most)
             self.until = self.iteration
@@ -348,35 +410,56 @@ class Solver:
                 self.stopped = "stagnation" if self.watch.largest else ""
                 self.watch.largest = True
 
+    def _go_on_in_time(self, causal: Causal) -> None:
+        """New causal weights; where they do not grow any more a wider network, and where there is none all times at once."""
+        self.amplification.note(self._unused(self.ansatz, self.theta), self._values())
+        assert self.problem.time is not None
+        rows = Part(self.checked, tuple(1 / size for size in self.sizes))
+        times = torch.cat([block.coordinates[self.problem.time] for block in self.checked])
+        front = causal.front
+        verdict = causal.learn(times, sizes_on(self.ansatz, self.theta, rows).square())
+        self.best, self.best_estimate = self.theta, None
+        if verdict == "stuck":
+            causal.since = 0
+            if not self._widen():
+                causal.finish()
+        if causal.front != front:
+            self.until = self.iteration
+        self._assemble()
+
+    def _next_stage(self) -> None:
+        """To the next values of the numbers, with the network that was best at these."""
+        self.stage += 1
+        self.theta, self.best_estimate, self.until = self.best, None, self.iteration
+        self._pose()
+        self.watch = Watch(beginning=BEGINNINGS - 1, largest=self.watch.largest)
+        self.amplification = Amplification()
+
+    def _pose(self) -> None:
+        """The problem of this stage in place of the one before."""
+        self.ansatz = replace(self.ansatz, problem=self.continuation.stages[self.stage])
+        self.sizes = sizes_of(self.ansatz.problem, self.ansatz.scales)
+
     def _begin_again(self) -> None:
         """Another network from the start."""
-        old = self.ansatz.network
-        self.ansatz = self.ansatz.with_network(
-            SmallNetwork(
-                old.inputs,
-                old.outputs,
-                width=old.width,
-                depth=old.depth,
-                seed=key(self.seed, "network", self.watch.beginning) % 2**31,
-            )
-        )
-        self.theta = torch.cat(
-            [self.ansatz.network.weights(), torch.zeros(len(self.problem.unknowns), dtype=torch.float64)]
-        )
+        seed = key(self.seed, "network", self.watch.beginning) % 2**31
+        self.ansatz = self.ansatz.with_network(self.ansatz.network.another(seed))
+        self.theta = self._fresh()
         self.method, self.amplification = type(self.method)(), Amplification()
         self.best, self.best_estimate, self.until = self.theta, None, self.iteration
 
     def _widen(self) -> bool:
         """Whether the network could become wider; its answers stay as they are."""
         old = self.ansatz.network
-        width, seed = math.ceil(WIDER * old.width), key(self.seed, "widened", old.width) % 2**31
+        if not (self.method.grows and old.grows) or self.fixed is not None:
+            return False
 
         def wider(theta: Tensor) -> Tensor:
             old.read(theta[: old.size])
-            return torch.cat([old.widened(width, seed).weights(), theta[old.size :]])
+            return torch.cat([old.wider(WIDER, self.seed).weights(), theta[old.size :]])
 
-        wide = old.widened(width, seed)
-        if wide.size > LARGEST or not self.method.grows or self.fixed is not None:
+        wide = old.wider(WIDER, self.seed)
+        if wide.size > LARGEST:
             return False
         self.theta, self.best = wider(self.theta), wider(self.best)
         self.ansatz = self.ansatz.with_network(wide)
@@ -386,14 +469,17 @@ class Solver:
 
     def _weigh(self) -> None:
         """With data: the next rung, a wider network, or the end."""
-        unknowns = self.theta[self.ansatz.network.size :]
-        errors = inner_errors(self.system, self.theta)
-        verdict = self.ladder.next(self._misfit(-1), unknowns, errors)
+        now = standing(self.system, self.theta)
+        self.smoothing = dict(now.smoothing)
+        fit = now.fit if self.problem.functions else None
+        verdict = self.ladder.next(self._misfit(-1), now.values, now.errors, fit)
         if verdict == "up":
             self.best = self.theta
             relative = [
-                abs(float(error * unknown.slope(inner) / unknown.value(inner)))
-                for unknown, inner, error in zip(self.system.unknowns.values(), unknowns, errors, strict=True)
+                unknown.relative(values, errors)
+                for unknown, values, errors in zip(
+                    self.system.unknowns.values(), now.values, now.errors, strict=True
+                )
             ]
             if relative and max(relative) <= self.tol:
                 self.stopped = "tolerance"
@@ -435,6 +521,10 @@ class Solver:
             return "the tolerance was reached"
         if self.observed is not None:
             return "the data" if self.stopped == "data" else "the optimizer: the fit was still moving"
+        if self.stage < len(self.continuation.stages) - 1:
+            return f"the continuation: it came to {self.continuation.told(self.stage)}"
+        if self.causal is not None and not self.causal.done:
+            return f"the way through time: the weights reached {self.causal.reached:.0%} of it"
         if self.stopped == "rounding":
             return "rounding: the residual is at the end of double precision"
         if self.watch.too_few_points:
@@ -450,15 +540,16 @@ class Solver:
         seen, method = self.amplification.state(), self.method.state()
         return {
             "tensors": {"theta": self.theta, "best": self.best, "points": self.points}
+            | {f"network.{name}": value for name, value in self.ansatz.network.fixed().items()}
             | {f"amplification.{name}": value for name, value in seen[0].items()}
             | {f"method.{name}": value for name, value in method[0].items()},
             "numbers": {
                 "amplification": seen[1],
                 "method": method[1] | {"name": type(self.method).__name__},
                 "ladder": asdict(self.ladder),
+                "causal": None if self.causal is None else self.causal.state(),
                 "watch": asdict(self.watch),
-                "width": self.ansatz.network.width,
-                "depth": self.ansatz.network.depth,
+                "network": self.ansatz.network.described(),
                 "history": [asdict(record) for record in self.history],
             }
             | {name: getattr(self, name) for name in COUNTED},
@@ -468,40 +559,39 @@ class Solver:
         tensors, numbers = state["tensors"], state["numbers"]
         if numbers["seed"] != self.seed:
             raise ValueError(f"the state is of seed {numbers['seed']}; this solver has seed {self.seed}")
-        old = self.ansatz.network
-        network = SmallNetwork(old.inputs, old.outputs, width=numbers["width"], depth=numbers["depth"])
-        if tensors["theta"].shape != (network.size + len(self.problem.unknowns),):
-            raise ValueError("the state belongs to another problem: its weights do not fit")
+        network = self.ansatz.network.restored(numbers["network"], under("network.", tensors))
         self.ansatz = self.ansatz.with_network(network)
+        if tensors["theta"].shape != self._fresh().shape:
+            raise ValueError("the state belongs to another problem: its weights do not fit")
         # copies lie in memory as the originals did: sums of unaligned numbers round otherwise
         self.theta, self.best, self.points = (tensors[name].clone() for name in ("theta", "best", "points"))
-        self.amplification.read(_under("amplification.", tensors), numbers["amplification"])
+        self.amplification.read(under("amplification.", tensors), numbers["amplification"])
         if numbers["method"]["name"] != type(self.method).__name__:
             raise ValueError(
                 f"the state is of {numbers['method']['name']}; this solver has {type(self.method).__name__}: pass the same method="
             )
-        self.method.read(_under("method.", tensors), numbers["method"])
+        self.method.read(under("method.", tensors), numbers["method"])
         self.ladder, self.watch = Ladder(**numbers["ladder"]), Watch(**numbers["watch"])
         self.history = [Record(**record) for record in numbers["history"]]
         for name in COUNTED:
             setattr(self, name, numbers[name])
+        if (numbers["causal"] is None) != (self.causal is None) or self.stage >= len(
+            self.continuation.stages
+        ):
+            raise ValueError(
+                "the state is of another continuation or other causal weights: pass the same ones"
+            )
+        if self.causal is not None:
+            self.causal.read(numbers["causal"])
+        self._pose()
         self._begin()
         if len(self.points):
             self._assemble()
 
 
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _method_for(size: int) -> Method:
-    """The best method that so many weights allow."""
-    if size <= LARGEST:
-        return LevenbergMarquardt()
-    return SelfScaledBroyden() if size <= LARGEST_DENSE else LimitedMemory()
-
-
 COUNTED = (
+    "stage",
+    "smoothing",
     "seed",
     "iteration",
     "round",

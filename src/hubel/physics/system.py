@@ -1,7 +1,7 @@
 """All that has to vanish, as one long vector r of the weights and the unknown parameters: equation, soft conditions, data.
 
 Every part is scaled by its size and by the number of its points, so that |r|^2 is a sum of mean squares of numbers about 1. Derivatives
-are taken in blocks of points.
+are taken in blocks of points. The roughness of unknown functions (`splines`), with a weight of its own, stands below all parts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from torch import Tensor
 from hubel.physics.ansatz import Ansatz, Prepared
 from hubel.physics.conditions import Soft
 from hubel.physics.jets import Jet
-from hubel.physics.network import Tape, gradient, rows
 from hubel.physics.problem import Problem
 from hubel.physics.unknown import Unknown
 
@@ -68,29 +67,43 @@ class Linearized:
 
 
 class System:
-    """The vector r(theta) and what a least-squares method needs of it; theta [P] are the weights and then the unknowns."""
+    """The vector r(theta) and what a least-squares method needs of it; theta [P] are the weights and then the numbers behind the unknowns.
 
-    def __init__(self, ansatz: Ansatz, parts: Sequence[Part]):
-        self.ansatz, self.parts = ansatz, tuple(parts)
+    `places` are those of every unknown, `smoothing` the weights of the roughness of unknown functions.
+    """
+
+    def __init__(self, ansatz: Ansatz, parts: Sequence[Part], smoothing: Mapping[str, float] | None = None):
+        self.ansatz, self.parts, self.smoothing = ansatz, tuple(parts), dict(smoothing or {})
         problem = ansatz.problem
         self.unknowns: dict[str, Unknown] = {
             name: value for name, value in problem.parameters.items() if isinstance(value, Unknown)
         }
-        self.size = ansatz.network.size + len(self.unknowns)
+        self.places: dict[str, slice] = {}
+        self.size = ansatz.network.size
+        for name, basis in problem.bases.items():
+            self.places[name] = slice(self.size, self.size + basis.size)
+            self.size += basis.size
         self._room: Tensor | None = None
-        self._tape = Tape()
+        self._tape = ansatz.network.tape()
+
+    @property
+    def shapes(self) -> list[torch.Size]:
+        """Those of the arrays that theta is made of, one after the other; the numbers behind the unknowns are one."""
+        shapes, others = self.ansatz.network.shapes, self.size - self.ansatz.network.size
+        return [*shapes, torch.Size((others,))] if others else shapes
 
     def residuals(self, theta: Tensor) -> Tensor:
         """R [R] itself."""
-        inner = self._read(theta)
+        self._read(theta)
         with torch.no_grad():
             return torch.cat(
                 [
                     value * (weight / part.num_points**0.5)
                     for part in self.parts
                     for place in range(len(part.blocks))
-                    for value, weight in zip(self._of(part, place, inner).values, part.weights, strict=True)
+                    for value, weight in zip(self._of(part, place, theta).values, part.weights, strict=True)
                 ]
+                + [root @ theta[own] for own, root in self._roughness()]
             )
 
     def loss(self, theta: Tensor) -> float:
@@ -99,44 +112,59 @@ class System:
 
     def linearized(self, theta: Tensor) -> Linearized:
         """R and J at `theta`. J [R, P] is written where the last one of this system stood: one at a time is of use."""
-        inner = self._read(theta)
+        self._read(theta)
         if self._room is None:
             count = sum(part.num_points * len(part.weights) for part in self.parts)
+            count += sum(len(root) for _, root in self._roughness())
             self._room = torch.zeros(self.size, count, dtype=torch.float64)
         here, begin = [], 0
         for part in self.parts:
             for place in range(len(part.blocks)):
-                for value in self._rows(part, place, inner, begin):
+                for value in self._rows(part, place, theta, begin):
                     here.append(value)
                     begin += len(value)
+        for own, root in self._roughness():
+            here.append(root @ theta[own])
+            self._room[own, begin : begin + len(root)] = root.t()
+            begin += len(root)
         return Linearized(torch.cat(here), self._room.t())
 
     def gradient(self, theta: Tensor) -> tuple[Tensor, float]:
         """J^T r [P] and |r|^2, without J."""
-        inner = self._read(theta)
+        self._read(theta)
         slope, loss = torch.zeros(self.size, dtype=torch.float64), 0.0
         for part in self.parts:
             for place, prepared in enumerate(part.blocks):
-                found = self._of(part, place, inner, differentiated=True)
+                found = self._of(part, place, theta, differentiated=True)
                 squares = [weight**2 / part.num_points for weight in part.weights]
                 pulled = [value.detach() * share for value, share in zip(found.values, squares, strict=True)]
                 loss += sum(
                     float(value.detach() @ pull) for value, pull in zip(found.values, pulled, strict=True)
                 )
                 slopes, others = found.slopes(found.values, pulled)
-                own = gradient(self._tape, self.ansatz.back(prepared, slopes))
+                own = self._tape.gradient(self.ansatz.back(prepared, slopes))
                 slope[: len(own)] += own
-                for place_of_other, other in enumerate(others, start=len(own)):
-                    slope[place_of_other] += other.sum()
+                for name, of_unknown in others.items():
+                    for basis, other in zip(prepared.bases[name], of_unknown, strict=True):
+                        slope[self.places[name]] += basis @ other
+        for own, root in self._roughness():
+            rough = root @ theta[own]
+            slope[own] += root.t() @ rough
+            loss += float(rough @ rough)
         return slope, loss
 
-    def _read(self, theta: Tensor) -> Tensor:
-        """Give the weights to the network; the rest are the numbers behind the unknowns."""
-        weights = self.ansatz.network.size
-        self.ansatz.network.read(theta[:weights])
-        return theta[weights:]
+    def _read(self, theta: Tensor) -> None:
+        """Give the weights to the network."""
+        self.ansatz.network.read(theta[: self.ansatz.network.size])
 
-    def _of(self, part: Part, place: int, inner: Tensor, *, differentiated: bool = False) -> Evaluated:
+    def _roughness(self) -> list[tuple[slice, Tensor]]:
+        """Which numbers of theta, and the matrix [r, B] whose product with them has to vanish, for every unknown function."""
+        return [
+            (self.places[name], weight**0.5 * self.ansatz.problem.bases[name].roughness)
+            for name, weight in self.smoothing.items()
+        ]
+
+    def _of(self, part: Part, place: int, theta: Tensor, *, differentiated: bool = False) -> Evaluated:
         """The residuals [N] of one block, which hold until the next one is asked for."""
         prepared = part.blocks[place]
         with torch.set_grad_enabled(differentiated):
@@ -146,11 +174,17 @@ class System:
             }
             if part.observed is not None:
                 given = part.observed[place]
-                return Evaluated([series[name][0] - values for name, values in given.items()], series, [])
-            others = [value.expand(len(prepared)).clone().requires_grad_(differentiated) for value in inner]
+                return Evaluated([series[name][0] - values for name, values in given.items()], series, {})
+            others = {
+                name: [
+                    values.requires_grad_(differentiated)
+                    for values in (theta[own] @ prepared.bases[name]).unbind()
+                ]
+                for name, own in self.places.items()
+            }
             values = {
-                name: unknown.value(other)
-                for (name, unknown), other in zip(self.unknowns.items(), others, strict=True)
+                name: unknown.series(others[name], self.ansatz.problem.bases[name].jet)
+                for name, unknown in self.unknowns.items()
             }
             found = self.ansatz.problem.residuals(
                 series, prepared.jet, prepared.coordinates, values, part.condition
@@ -159,45 +193,51 @@ class System:
                 found = [value * prepared.weight for value in found]
         return Evaluated(found, series, others)
 
-    def _rows(self, part: Part, place: int, inner: Tensor, begin: int) -> Iterator[Tensor]:
+    def _rows(self, part: Part, place: int, theta: Tensor, begin: int) -> Iterator[Tensor]:
         """Each scaled residual of a block; its rows of J are written from row `begin` on."""
         assert self._room is not None
         prepared, weights = part.blocks[place], self.ansatz.network.size
-        found = self._of(part, place, inner, differentiated=True)
+        found = self._of(part, place, theta, differentiated=True)
         for value, weight in zip(found.values, part.weights, strict=True):
             share = weight / part.num_points**0.5
             into = self._room[:, begin : begin + len(value)]
             slopes, others = found.slopes([value], [torch.full_like(value, share)])
-            rows(
-                self._tape, self.ansatz.back(prepared, slopes), images=self.ansatz.images, into=into[:weights]
+            self._tape.rows(
+                self.ansatz.back(prepared, slopes), images=self.ansatz.images, into=into[:weights]
             )
-            for column, other in enumerate(others, start=weights):
-                into[column] = other
+            for name, of_unknown in others.items():
+                column = into[self.places[name]]
+                torch.mul(prepared.bases[name][0], of_unknown[0], out=column)
+                for basis, other in zip(prepared.bases[name][1:], of_unknown[1:], strict=True):
+                    column.addcmul_(basis, other)
             begin += len(value)
             yield value.detach() * share
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Residuals [N] each, the Taylor coefficients (M of [N]) of the components that they are made of, and the numbers behind the unknowns
-    at every point [N].
+    """Residuals [N] each, and the Taylor coefficients (M of [N]) of the components and of what is searched behind the unknowns, of which
+    they are made.
     """
 
     values: list[Tensor]
     series: dict[str, list[Tensor]]
-    others: list[Tensor]
+    others: dict[str, list[Tensor]]
 
-    def slopes(self, values: list[Tensor], along: list[Tensor]) -> tuple[dict[str, Tensor], list[Tensor]]:
-        """The slopes of the sum of  along * values  by the coefficients, [M, N] of every component, and by the numbers."""
-        leaves = [leaf for own in self.series.values() for leaf in own]
-        found = torch.autograd.grad(
-            values, [*leaves, *self.others], along, retain_graph=True, materialize_grads=True
-        )
-        slopes, place = {}, 0
+    def slopes(
+        self, values: list[Tensor], along: list[Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, Sequence[Tensor]]]:
+        """The slopes of the sum of  along * values  by the coefficients: [M, N] of every component, and M of [N] of every unknown."""
+        leaves = [leaf for own in (*self.series.values(), *self.others.values()) for leaf in own]
+        found = torch.autograd.grad(values, leaves, along, retain_graph=True, materialize_grads=True)
+        slopes, others, place = {}, {}, 0
         for name, own in self.series.items():
             slopes[name] = torch.stack(found[place : place + len(own)])
             place += len(own)
-        return slopes, list(found[place:])
+        for name, own in self.others.items():
+            others[name] = found[place : place + len(own)]
+            place += len(own)
+        return slopes, others
 
 
 def prepared_blocks(ansatz: Ansatz, points: Tensor, jet: Jet) -> tuple[Prepared, ...]:
@@ -210,13 +250,13 @@ def rows_of_values(ansatz: Ansatz, theta: Tensor, points: Tensor) -> Iterator[tu
     ansatz.network.read(theta[: ansatz.network.size])
     jet = Jet(((0,) * points.shape[1],))
     for block in prepared_blocks(ansatz, points, jet):
-        tape = Tape()
+        tape = ansatz.network.tape()
         series = ansatz.series(block, tape)
         for name, scale in ansatz.scales.items():
             slopes = {other: torch.zeros_like(values) for other, values in series.items()}
             slopes[name] += 1 / scale
             found = torch.empty(ansatz.network.size, len(block), dtype=torch.float64)
-            rows(tape, ansatz.back(block, slopes), images=ansatz.images, into=found)
+            tape.rows(ansatz.back(block, slopes), images=ansatz.images, into=found)
             yield series[name][0] / scale, found.t()
 
 
@@ -235,7 +275,13 @@ def sizes_of(
         random = torch.randn(len(sizes), 256, dtype=torch.float64, generator=generator)
         series[name] = random * torch.tensor(sizes, dtype=torch.float64)[:, None]
     unknowns = {
-        name: torch.full((256,), value.start, dtype=torch.float64)
+        name: [
+            torch.full((256,), value.start, dtype=torch.float64),
+            *(
+                size * torch.randn(256, dtype=torch.float64, generator=generator)
+                for size in problem.bases[name].typical(abs(value.start))
+            ),
+        ]
         for name, value in problem.parameters.items()
         if isinstance(value, Unknown)
     }

@@ -8,13 +8,14 @@ import math
 import os
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from hubel.core import files, names
 from hubel.core.errors import DamagedRun, nearest
@@ -22,10 +23,18 @@ from hubel.core.version import VERSION
 from hubel.data.archives import opened_npz
 from hubel.fitting import Checkpoints, machine
 from hubel.fitting.about import EQUATION, FORMAT, read_equation
+from hubel.physics.architecture import Architecture
 from hubel.physics.equations import Equation
+from hubel.physics.methods import Method, described, rebuilt
 from hubel.physics.posing import Posed, posed
 from hubel.physics.problem import Problem
-from hubel.physics.runs import open_solution, posed_again
+from hubel.physics.runs import (
+    network_again,
+    network_asked,
+    open_solution,
+    posed_again,
+    refuse_other_network,
+)
 from hubel.physics.smoothness import jumps, kinks
 from hubel.physics.solution import Solution
 from hubel.physics.solver import Solver
@@ -47,8 +56,12 @@ def solve(
     data: Any = None,
     tol: float = TOLERANCE,
     seed: int = 0,
+    network: Architecture | nn.Module | None = None,
+    method: Method | None = None,
     budget: float | None = None,
     noise: float = 0.0,
+    continuation: Mapping[str, Sequence[float]] | None = None,
+    causal: bool | float = False,
     out: Path | str | None = None,
     quiet: bool = False,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
@@ -59,6 +72,15 @@ def solve(
     its solution is known, a function `reference`). Where it has unknown numbers, `data` are what they are found from: a mapping of columns, a
     DataFrame, or the path of a table (.csv, .tsv, .npz) with a column for every coordinate and for one field or more. A named equation with
     unknowns makes its own data where none are given, with normal noise of `noise` times their standard deviation.
+
+    `network` is a `hubel.physics.Architecture` (size, activation, residual connections, Fourier features), or any `torch.nn.Module` of
+    your own in float64 that maps features [N, F] (`hubel.physics.ansatz.features_of`) to answers [N, K]; `method` one of
+    `hubel.physics.LevenbergMarquardt()`, `SelfScaledBroyden()`, `LimitedMemory()`, `Adam()`, `SOAP()`, `Muon()`, by default the one that
+    the number of weights allows.
+
+    `continuation`, such as {"nu": (0.1, 0.03)}, are values of numbers of the equation that are walked through before their own, the network
+    carried along: for fronts and layers that are not found at once. With `causal=True` (or the epsilon of the weights) later times count
+    when earlier ones are solved: for long times.
 
     `budget` is the time in seconds (345); where it ends, or nothing improves any more, before the tolerance is reached, the best that was
     found is answered, with its estimated error and what limits it. `out` is the folder of the run, new or empty (runs/DATE-NAME-1). A Ctrl-C
@@ -89,9 +111,20 @@ def solve(
             "seed": seed,
             "budget": float(choices.DEFAULT_BUDGET if budget is None else budget),
             "threads": THREADS,
+            "network": network_asked(network),
+            "method": None if method is None else described(method),
+            "continuation": _walk(continuation),
+            "causal": causal,
         }
         solver = Solver(
-            what.equation.problem, data=table, tol=tol, seed=seed
+            what.equation.problem,
+            data=table,
+            tol=tol,
+            seed=seed,
+            network=network,
+            method=method,
+            continuation=continuation,
+            causal=causal,
         )  # raises for what does not fit: before there is a folder
         folder = folders.new_folder(out, what.name)
         with files.locked(folder):
@@ -106,7 +139,7 @@ def solve(
                 }
                 about["data"]["sha256"] = _write_table(folder, table)
             files.write_json(folder / "run.json", about)
-            _show(display, what, asked, table, source)
+            _show(display, what, asked, table, source, solver)
             job = Job(folder=folder, what=what, asked=asked, checkpoint_seconds=checkpoint_seconds)
             return _work(job, solver, display)
 
@@ -115,13 +148,14 @@ def resume_solution(
     run: Path | str,
     *,
     equation: Problem | Equation | str | Path | None = None,
+    network: nn.Module | None = None,
     quiet: bool = False,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Solution:
     """Go on with the interrupted run of an equation, to the solution that it would have had without the interruption, bit by bit.
 
     An equation of your own is passed again (`equation`: the `Problem`, or the path of its file, which is executed); its text must be the one
-    that was begun with. A finished run is returned as it is.
+    that was begun with. So is a `network` of your own. A finished run is returned as it is.
 
     Raises `FileNotFoundError` where there is no run, `DamagedRun` where it can not be read, `RunBusy` where another process writes it,
     `ValueError` where the equation has to be passed, or is another one.
@@ -134,9 +168,10 @@ def resume_solution(
         checkpoints = Checkpoints(folder)
         if about["status"] == "finished" and checkpoints.has("chosen"):
             display.say(f"{folder} is finished: {about.get('stopped', '')}")
-            return open_solution(folder, equation=equation)
+            return open_solution(folder, equation=equation, network=network)
         table = _read_table(folder, about)
         asked = dict(about["asked"])
+        refuse_other_network(folder, about, network)
         state = None
         if checkpoints.exists():
             found = checkpoints.read(("state",))
@@ -146,7 +181,15 @@ def resume_solution(
             state = found.trees["state"]
         try:
             solver = Solver(
-                what.equation.problem, data=table, tol=asked["tol"], seed=asked["seed"], state=state
+                what.equation.problem,
+                data=table,
+                tol=asked["tol"],
+                seed=asked["seed"],
+                network=network_again(asked, network),
+                method=None if asked.get("method") is None else rebuilt(asked["method"]),
+                continuation=asked.get("continuation"),
+                causal=asked.get("causal", False),
+                state=state,
             )
         except (LookupError, TypeError, AttributeError, RuntimeError, ValueError) as error:
             raise DamagedRun(
@@ -180,6 +223,8 @@ def _work(job: Job, solver: Solver, display: Display) -> Solution:
             again = f"hubel resume {shlex.quote(str(job.folder))}"
             if job.what.text is not None:
                 again += f" --equation {shlex.quote(job.what.about['file'])}"
+            if not solver.ansatz.network.in_one_pass:
+                again = f"hubel.resume_solution({str(job.folder)!r}, network=...)"
             display.say(f"Stopped and saved after iteration {solver.iteration:,}. Go on with:\n  {again}")
             return replace(solver.solution(), stopped="interrupted", folder=job.folder)
         with machine.threads(job.asked["threads"]):
@@ -277,6 +322,15 @@ def _page(folder: Path, display: Display) -> None:
         display.say(f"Report: {folder / 'report.html'}")
 
 
+def _walk(continuation: Mapping[str, Sequence[float]] | None) -> dict[str, list[float]] | None:
+    """The values that are walked through, as plain lists; `Continuation.of` says what is wrong with others."""
+    if not isinstance(continuation, Mapping) or not all(
+        isinstance(values, (list, tuple)) for values in continuation.values()
+    ):
+        return None
+    return {name: list(values) for name, values in continuation.items()}
+
+
 def _table(what: Posed, data: Any, noise: float, seed: int) -> tuple[Mapping[str, np.ndarray] | None, str]:
     """The columns of the data and where they come from."""
     if not (isinstance(noise, (int, float)) and 0 <= noise < math.inf):
@@ -363,6 +417,8 @@ def _about(folder: Path, what: Posed, asked: Mapping[str, Any]) -> dict[str, Any
                 name: None if name in problem.unknowns else float(value)  # type: ignore[arg-type]
                 for name, value in problem.parameters.items()
             },
+            "functions": {name: list(problem.bases[name].names) for name in problem.functions},
+            "units": dict(problem.units),
         },
         "asked": dict(asked),
         "data": None,
@@ -371,11 +427,14 @@ def _about(folder: Path, what: Posed, asked: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-def _show(display: Display, what: Posed, asked: Mapping[str, Any], table: Any, source: str) -> None:
+def _show(
+    display: Display, what: Posed, asked: Mapping[str, Any], table: Any, source: str, solver: Solver
+) -> None:
     equation, problem = what.equation, what.equation.problem
     rows = {"equation": equation.formula} if equation.formula else {}
     rows["domain"] = ", ".join(
-        f"{name} from {low:g} to {high:g}" for name, (low, high) in problem.ranges.items()
+        f"{name} from {low:g} to {high:g}{_unit(problem, name)}"
+        for name, (low, high) in problem.ranges.items()
     )
     if problem.conditions.within is not None:
         rows["within"] = str(problem.conditions.within.shape)
@@ -383,17 +442,30 @@ def _show(display: Display, what: Posed, asked: Mapping[str, Any], table: Any, s
         f"{name} (complex)" if name in problem.complex else name for name in problem.fields
     )
     given = [
-        f"{name} = {value:g}" for name, value in problem.parameters.items() if name not in problem.unknowns
+        f"{name} = {value:g}{_unit(problem, name)}"
+        for name, value in problem.parameters.items()
+        if name not in problem.unknowns
     ]
     if given:
         rows["numbers"] = ", ".join(given)
     if problem.unknowns:
-        rows["unknown"] = ", ".join(problem.unknowns)
+        rows["unknown"] = ", ".join(
+            f"{name}({', '.join(problem.bases[name].names)})" if name in problem.functions else name
+            for name in problem.unknowns
+        )
     if table is not None:
         rows["data"] = f"{len(next(iter(table.values()))):,} rows of {', '.join(table)} ({source})"
     if equation.reference is not None:
         rows["reference"] = equation.reference.how
+    for name, values in (asked["continuation"] or {}).items():
+        rows[f"walk of {name}"] = f"{', '.join(f'{value:g}' for value in values)}, then its own"
+    if asked["causal"] is not False:
+        rows["causal"] = "later times count when earlier ones are solved"
     rows["asked"] = f"a relative error of {asked['tol']:.1g} within {choices.duration(asked['budget'])}"
+    if asked["network"] is not None:
+        rows["network"] = solver.notice or f"{solver.ansatz.network.label} at the beginning"
+    if asked["method"] is not None:
+        rows["method"] = asked["method"]["is"]
     if found := kinks(problem):
         rows["note"] = (
             f"{'; '.join(found)}. The equation takes it away at once: the beginning is learnt, and does not hold exactly"
@@ -403,6 +475,10 @@ def _show(display: Display, what: Posed, asked: Mapping[str, Any], table: Any, s
             f"{'; '.join(found)}. A network is smooth: the error of what it finds can not be estimated"
         )
     display.facts(f"To solve: {equation.title}", rows)
+
+
+def _unit(problem: Problem, name: str) -> str:
+    return f" {problem.units[name]}" if name in problem.units else ""
 
 
 def _finite(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from hubel.core import files
 from hubel.physics.equations import Equation
+from hubel.physics.functions import FoundFunction
 from hubel.physics.references import Reference
 from hubel.physics.solution import Solution
 from hubel.physics.solver import Solver
@@ -55,8 +56,9 @@ class Watch:
         """The relative L2 error of all fields together, at some points of the grid."""
         assert self._some is not None
         self._next = solver.seconds * GROWTH + 0.2
-        found = on_grid(solver.solution(), self._some.axes)
-        self.latest = together(errors_of(found, self._some.values, self.equation))
+        solution = solver.solution()
+        found = on_grid(solution, self._some.axes)
+        self.latest = together(errors_of(found, self._some.values, self.equation, solution.noise))
         return self.latest
 
 
@@ -74,13 +76,18 @@ def on_grid(solution: Solution, axes: Mapping[str, np.ndarray]) -> dict[str, np.
 
 
 def errors_of(
-    found: Mapping[str, np.ndarray], known: Mapping[str, np.ndarray], equation: Equation
+    found: Mapping[str, np.ndarray],
+    known: Mapping[str, np.ndarray],
+    equation: Equation,
+    seen: Collection[str] = (),
 ) -> dict[str, tuple[float, float, float]]:
-    """For every field its L2 error, the L2 norm of the truth, and the largest error; the mean of undetermined fields is taken off."""
+    """For every field its L2 error, the L2 norm of the truth, and the largest error; the mean of undetermined fields is taken off,
+    except of those of which data have `seen` values.
+    """
     answers = {}
     for name, truth in known.items():
-        error = levelled(found[name], name, equation) - levelled(truth, name, equation)
-        size = np.abs(levelled(truth, name, equation))
+        error = levelled(found[name], name, equation, seen) - levelled(truth, name, equation, seen)
+        size = np.abs(levelled(truth, name, equation, seen))
         answers[name] = (
             float(np.sqrt(np.nanmean(np.abs(error) ** 2))),
             float(np.sqrt(np.nanmean(size**2))),
@@ -89,9 +96,9 @@ def errors_of(
     return answers
 
 
-def levelled(values: np.ndarray, name: str, equation: Equation) -> np.ndarray:
-    """A field that is known up to a number (at every time) without its mean; others as they are."""
-    if name not in equation.problem.undetermined:
+def levelled(values: np.ndarray, name: str, equation: Equation, seen: Collection[str] = ()) -> np.ndarray:
+    """A field that is known up to a number (at every time) without its mean; others, and those that data have `seen`, as they are."""
+    if name not in equation.problem.undetermined or name in seen:
         return values
     time = equation.problem.time
     others = tuple(place for place, x in enumerate(equation.problem.coordinates) if x != time)
@@ -112,10 +119,14 @@ def conclude(
     found = on_grid(solution, axes)
     points = dict(zip(axes, np.meshgrid(*axes.values(), indexing="ij"), strict=True))
     content = {f"axis_{name}": axis for name, axis in axes.items()}
-    content |= {f"field_{name}": levelled(values, name, equation) for name, values in found.items()}
+    content |= {
+        f"field_{name}": levelled(values, name, equation, solution.noise) for name, values in found.items()
+    }
     content |= {
         f"residual_{k}": np.asarray(values) for k, values in enumerate(solution.residuals(**points), start=1)
     }
+    for name, function in solution.functions.items():
+        content |= _on_its_grid(name, function, axes, equation)
     changes: dict[str, Any] = {
         "status": "finished",
         "stopped": _why(solution),
@@ -128,17 +139,21 @@ def conclude(
         "noise": dict(solution.noise),
         "violations": dict(solution.violations),
         "weights": solution.network.size,
+        "network": solution.network.label,
+        "method": solution.state["numbers"]["method"]["name"],
         "iterations": len(solution.history),
         "unknowns": _unknowns(solution, equation),
+        "functions": {name: _summary(function) for name, function in solution.functions.items()},
         "test": {},
         "reference": None,
         "classical": None,
     }
     if measured is not None and equation.reference is not None:
         content |= {
-            f"reference_{name}": levelled(values, name, equation) for name, values in measured.values.items()
+            f"reference_{name}": levelled(values, name, equation, solution.noise)
+            for name, values in measured.values.items()
         }
-        errors = errors_of(found, measured.values, equation)
+        errors = errors_of(found, measured.values, equation, solution.noise)
         changes["test"] = {
             f"relative error of {name}": _score(error / size if size else error, measured)
             for name, (error, size, _) in errors.items()
@@ -187,6 +202,31 @@ def _unknowns(solution: Solution, equation: Equation) -> dict[str, Any]:
         found[name] = {key: number if math.isfinite(number) else None for key, number in numbers.items()}
         found[name]["truth"] = equation.truth.get(name)
     return found
+
+
+def _on_its_grid(
+    name: str, function: FoundFunction, axes: Mapping[str, np.ndarray], equation: Equation
+) -> dict[str, np.ndarray]:
+    """An unknown function, its band, and the truth where it is known, on the grid of its own coordinates."""
+    own = [axes[x] for x in function.spline.names]
+    at = dict(zip(function.spline.names, np.meshgrid(*own, indexing="ij"), strict=True))
+    low, high = function.interval(**at)
+    found = {f"function_{name}": function(**at), f"low_{name}": low, f"high_{name}": high}
+    truth = equation.truth.get(name)
+    return found | {f"truth_{name}": np.asarray(truth(**at), dtype=float)} if callable(truth) else found
+
+
+def _summary(function: FoundFunction) -> dict[str, Any]:
+    """An unknown function in a few numbers, from a grid of its coordinates."""
+    values, errors = function.on_grid()
+    told = {
+        "lowest": float(values.min()),
+        "highest": float(values.max()),
+        "standard_error": float(errors.square().mean().sqrt()),
+    }
+    return {"of": list(function.spline.names)} | {
+        key: number if math.isfinite(number) else None for key, number in told.items()
+    }
 
 
 def _score(value: float, measured: Measured) -> dict[str, Any]:
@@ -243,6 +283,9 @@ def _rows(solution: Solution, changes: Mapping[str, Any]) -> dict[str, str]:
         rows[name] = (
             f"{value} (95 % interval {low:.6g} to {high:.6g}{'' if truth is None else f'; true: {truth:.6g}'})"
         )
+    for name, function in solution.functions.items():
+        unit = f" {solution.problem.units[name]}" if name in solution.problem.units else ""
+        rows[f"{name}({', '.join(function.spline.names)})"] = f"{function}{unit} (typical standard error)"
     for name, value in solution.noise.items():
         rows[f"noise of {name}"] = f"{value:.3g}"
     for name, value in solution.violations.items():
