@@ -13,7 +13,8 @@ from hubel.physics.references import Reference
 from hubel.physics.runs import open_solution
 from hubel.physics.soap import SOAP
 from hubel.physics.solution import Solution
-from hubel.physics.solver import Solver, raissi, solve
+from hubel.physics.solver import Solver
+from hubel.physics.solving import raissi, solve
 from hubel.physics.unknown import Found, Unknown, unknown
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""From an equation to its solution: `solve(problem, tol=...)`.
+"""From an equation to its solution, one iteration after the other (`solve` makes all of them).
 
 A small network in double precision, conditions exact where they can be, Levenberg-Marquardt on points that follow the residual: few points
 and a small network first, more of both when they are what limits the error. The work ends when the estimated error is below `tol`.
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -40,7 +39,6 @@ from hubel.physics.parts import (
     violations,
 )
 from hubel.physics.problem import Problem
-from hubel.physics.quasi_newton import LimitedMemory
 from hubel.physics.sampling import drawn, sobol
 from hubel.physics.smoothness import kinks
 from hubel.physics.solution import Record, Solution
@@ -59,89 +57,8 @@ WIDER = 1.3  # by which the layers of the network grow
 BEGIN, BEGIN_WITH_DATA = (10, 4), (12, 3)  # width and depth
 
 
-def solve(
-    problem: Problem,
-    *,
-    data: Any = None,
-    tol: float = 1e-4,
-    seed: int = 0,
-    seconds: float | None = None,
-    width: int | None = None,
-    depth: int | None = None,
-    network: Architecture | nn.Module | None = None,
-    method: Method | None = None,
-    exact: bool = True,
-    points: int | None = None,
-    continuation: Mapping[str, Sequence[float]] | None = None,
-    causal: bool | float = False,
-    progress: Callable[[int, float, float | None, float], None] | None = None,
-    save: Callable[[dict[str, Any]], None] | None = None,
-    save_every: float = 10.0,
-    state: Mapping[str, Any] | None = None,
-) -> Solution:
-    """A network that fulfils the equation and its conditions to a relative L2 error of `tol`, as estimated; or the best that was reached.
-
-    `data` is a table (a mapping of columns, or a DataFrame) with a column for every coordinate and for one field or more; with unknowns the
-    work ends when their relative standard errors are below `tol`, or the data tell no more. `seconds` limits the time. `width` and `depth` are the network's at the beginning: 10 and 4,
-    with data 12 and 3. `network` is an `Architecture`, or any `torch.nn.Module` of your own that maps features [N, F] (`features_of`) to
-    answers [N, K] in float64; a copy of it is fitted. `method` is one of `methods.METHODS`, by default the one that the size of the
-    network allows (`method_for`). Where not `exact`, values at the faces are learnt as
-    well. So they are where the beginning has a kink that the equation takes away. `points` fixes the number of points, which are then drawn once and stay. `continuation`, such as {"nu": (0.1, 0.03)}, are values of
-    numbers of the equation that are walked through before their own, the network carried along. With `causal` (True, or the epsilon of the
-    weights) later times count when earlier ones are solved. `progress(iteration, loss, estimate, seconds)` is called after every
-    iteration, `save(state)` every `save_every` seconds, with what `state=` takes to go on as if nothing had happened. A Ctrl-C ends the
-    work and answers what was reached, `stopped="interrupted"`.
-
-    Raises `ValueError` or `TypeError` for a tolerance that is no number in (0, 1), for a problem whose conditions do not suffice, for data
-    that do not fit, and where the residual becomes NaN.
-
-    >>> import math, torch
-    >>> heat = Problem(lambda u: u.t - 0.1 * u.xx, domain=dict(t=(0, 1), x=(0, 1)), initial=lambda x: torch.sin(math.pi * x), boundary={"x": 0.0})
-    >>> solution = solve(heat, tol=1e-3)
-    >>> solution.stopped, round(float(solution(t=1.0, x=0.5)), 2), round(math.exp(-0.1 * math.pi**2), 2)
-    ('tolerance', 0.37, 0.37)
-    """
-    solver = Solver(
-        problem,
-        data=data,
-        tol=tol,
-        seed=seed,
-        width=width,
-        depth=depth,
-        network=network,
-        method=method,
-        exact=exact,
-        points=points,
-        continuation=continuation,
-        causal=causal,
-        state=state,
-    )
-    if (notice := solver.notice) is not None:
-        warnings.warn(notice, UserWarning, stacklevel=2)
-    saved = solver.seconds
-    try:
-        for record in solver.steps(seconds):
-            if progress is not None:
-                progress(record.iteration, record.loss, record.estimate, record.seconds)
-            if save is not None and record.seconds - saved > save_every:
-                save(solver.state())
-                saved = record.seconds
-    except KeyboardInterrupt:
-        solver.stopped = "interrupted"
-    return solver.solution()
-
-
-def raissi() -> dict[str, Any]:
-    """The set-up of the first paper, to compare with: 8 layers of 20, learnt conditions, 10,000 fixed points, L-BFGS.
-
-    `solve(problem, **raissi())`. M. Raissi, P. Perdikaris, G. E. Karniadakis, J. Comput. Phys. 378 (2019) 686,
-    doi:10.1016/j.jcp.2018.10.045, section 3; Sobol points in place of a Latin hypercube.
-    """
-    return {"width": 20, "depth": 8, "exact": False, "points": 10_000, "method": LimitedMemory()}
-
-
 class Solver:
-    """The same, one iteration after the other: `for record in solver.steps(): ...`, then `solver.solution()`; `solver.state()` at any time.
+    """What `solve` does, step by step, from the same arguments: `for record in solver.steps(): ...`, then `solver.solution()`; `solver.state()` at any time.
 
     All is a function of the arguments, the number of threads and the machine; a solver made from the `state` of another goes on as that
     one would have.
