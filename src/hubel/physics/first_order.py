@@ -2,8 +2,9 @@
 
     theta <- theta - rate(k) direction_k,   rate(k) = learning_rate min(1, k / warm_up) / (1 + k / half_life)
 
-The rate falls without knowing when the work will end: it is half after `half_life` iterations. One gradient an iteration, on few points that are often drawn anew, is all that an iteration costs; no step is refused. `Adam` divides a
-running mean of the gradients by the root of one of their squares: D. P. Kingma, J. Ba, ICLR 2015, arXiv:1412.6980.
+The rate falls without knowing when the work will end: it is half after `half_life` iterations. One gradient, on few points that are often
+drawn anew, is all that an iteration costs; no step is refused. `Adam` divides a running mean of the gradients by the root of one of their
+squares: D. P. Kingma, J. Ba, ICLR 2015, arXiv:1412.6980.
 """
 
 from __future__ import annotations
