@@ -75,8 +75,8 @@ def test_the_choice_is_resumed_bit_for_bit_and_saved():
                 return solver
         raise AssertionError
 
-    whole, state = after(40), after(17).state()
-    again = after(40, {"tensors": state["tensors"], "numbers": json.loads(json.dumps(state["numbers"]))})
+    whole, state = after(18), after(7).state()
+    again = after(18, {"tensors": state["tensors"], "numbers": json.loads(json.dumps(state["numbers"]))})
     assert torch.equal(whole.theta, again.theta) and whole.ansatz.network.label == again.ansatz.network.label
     solution = again.solution()
     tensors, numbers = solution.saved()

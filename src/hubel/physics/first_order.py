@@ -1,9 +1,10 @@
 """Methods for large networks: a step along the gradient, turned and scaled by what is remembered of earlier ones, without a search.
 
-    theta <- theta - rate(k) direction_k,   rate(k) = learning_rate min(1, k / warm_up) 2^(-k / half_life)
+    theta <- theta - rate(k) direction_k,   rate(k) = learning_rate min(1, k / warm_up) / (1 + k / half_life)
 
-One gradient an iteration, on few points that are often drawn anew, is all that an iteration costs; no step is refused. `Adam` divides a
-running mean of the gradients by the root of one of their squares: D. P. Kingma, J. Ba, ICLR 2015, arXiv:1412.6980.
+The rate falls without knowing when the work will end: it is half after `half_life` iterations. One gradient, on few points that are often
+drawn anew, is all that an iteration costs; no step is refused. `Adam` divides a running mean of the gradients by the root of one of their
+squares: D. P. Kingma, J. Ba, ICLR 2015, arXiv:1412.6980.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class FirstOrder(ABC):
 
     learning_rate: float = 1e-3
     warm_up: int = 100
-    half_life: int = 10_000
+    half_life: int = 1000
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-12
     count: int = 0
@@ -64,7 +65,7 @@ class FirstOrder(ABC):
     @property
     def rate(self) -> float:
         """The learning rate of this iteration."""
-        return self.learning_rate * min(1.0, self.count / self.warm_up) * 0.5 ** (self.count / self.half_life)
+        return self.learning_rate * min(1.0, self.count / self.warm_up) / (1 + self.count / self.half_life)
 
     def step(self, system: Shaped, theta: Tensor) -> tuple[Tensor, float, bool]:
         """The new theta [P], |r|^2 at the old one, and True: a step is always made."""
@@ -120,13 +121,13 @@ class FirstOrder(ABC):
 
 @dataclass(kw_only=True)
 class Adam(FirstOrder):
-    """The method and its state. `betas` are the decays of the means of the gradient and of its square, `rate` falls by half every
-    `half_life` iterations after `warm_up`.
+    """The method and its state. `betas` are the decays of the means of the gradient and of its square; `rate` rises for `warm_up`
+    iterations, and has fallen to a half after `half_life`.
 
     >>> method = Adam(learning_rate=0.01, warm_up=2, half_life=100)
     >>> method.count = 1
     >>> round(method.rate, 5)
-    0.00497
+    0.00495
     """
 
     def _steps(self, gradients: list[Tensor]) -> list[Tensor]:

@@ -29,6 +29,7 @@ class SOAP(FirstOrder):
 
     learning_rate: float = 1e-2
     warm_up: int = 20
+    half_life: int = 300
     betas: tuple[float, float] = (0.99, 0.99)
     refresh: int = 2
 
