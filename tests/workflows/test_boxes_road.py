@@ -1,6 +1,7 @@
 """Boxes by the same road as everything else: fitted, scored, shown, resumed, asked, explained."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -113,6 +114,20 @@ def test_a_class_is_explained(fitted):
     found = hubel.explain.saliency(net, x, target=1)
     assert found.values.shape == x.shape
     assert found.values.abs().max() > 0
+
+
+def test_of_a_large_picture_the_tile_with_the_surest_object_is_explained(fitted, tmp_path):
+    from PIL import Image
+
+    from hubel.workflows.explain import explain_files
+
+    wide = np.concatenate([np.full((1, 48, 60), 100, np.uint8), drawn(1, seed=3).inputs[0]], axis=2)
+    Image.fromarray(wide[0]).save(tmp_path / "wide.png")
+    (found,) = explain_files(
+        fitted, [tmp_path / "wide.png"], hubel.explain.saliency, target="square", out=tmp_path / "out"
+    )
+    assert found.figure.name == "wide-saliency.png" and found.attribution.values.shape == (1, 1, 48, 48)
+    assert re.fullmatch(r".*wide\.png \[0:48, \d+:\d+\]", found.answers[0]["file"])
 
 
 def test_class_activation_maps_are_those_of_the_body(fitted):
