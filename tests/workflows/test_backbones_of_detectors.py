@@ -77,6 +77,7 @@ def test_strides_are_those_of_the_backbone(classifier, autoencoder):
     data = bright(24)
     make, why = suited(functools.partial(nets.anchor_free, backbone=classifier.net), data)
     assert make(inputs=data.shape, outputs=2).strides == (4, 8) and "strides of 4, 8" in why
+    assert why.endswith("it sees with a copy of a fitted compact")
     few = nets.resnet(20, inputs=(1, 48, 48), outputs=2)
     make, why = suited(functools.partial(nets.yolo_v3, backbone=few, attention=True), data)
     net = make(inputs=data.shape, outputs=2)

@@ -18,7 +18,7 @@ from hubel.data.anchors import anchors_of
 from hubel.data.boxes import CLASS, NO_OBJECT, object_counts, objects_of
 from hubel.data.dataset import Dataset
 from hubel.metrics import all_point, error_breakdown, predictions_of, truths_of
-from hubel.nets.backbones import strides_of
+from hubel.nets.backbones import description_of, strides_of
 from hubel.objectives import (
     AnchorFreeDetection,
     FasterRCNNDetection,
@@ -91,16 +91,18 @@ def suited(make: Callable[..., nn.Module], train: Dataset) -> tuple[Callable[...
 
     A `functools.partial` of a detector that names some of these keeps them; one with other arguments than by name is taken as it is.
     """
-    named = isinstance(make, functools.partial) and not make.args
-    kind, given = (
-        (make.func, dict(make.keywords)) if isinstance(make, functools.partial) and named else (make, {})
-    )
+    kind, given = make, {}
+    if isinstance(make, functools.partial) and not make.args:
+        kind, given = make.func, dict(make.keywords)
     if kind in (nets.anchor_free, nets.faster_rcnn, nets.yolo_v3):
         chosen, told = _strides_and_anchors(kind, train, given)
     elif kind is nets.yolo and "grid" not in given:
         chosen, told = _cells(train)
     else:
         return make, None
+    if isinstance(backbone := given.get("backbone"), nn.Module):
+        known = description_of(backbone) or {"name": type(backbone).__name__}
+        told = f"{told}; it sees with a copy of a fitted {str(known['name']).rpartition('.')[2]}"
     return functools.partial(kind, **{**chosen, **given}), told
 
 
