@@ -31,6 +31,7 @@ from protocol import RESULTS, Machine, Spread, arguments, row, say, target, writ
 
 import hubel
 from hubel import metrics, nets
+from hubel.workflows.pretrained import has_weights
 
 HALF, COCO = "AP50[all-point]", "AP[coco]"
 PARTS = ("scenes", "echoes", "crowns", "speed")
@@ -157,7 +158,8 @@ def crowns(given: argparse.Namespace) -> Found:
             places = write_crowns(Path(folder) / "crowns")
         except FileNotFoundError as error:
             return [row("crowns", None, "", note=f"not measured: {error}")], [], []
-        rows, notes = [], [f"{given.epochs or (1 if given.quick else CROWN_EPOCHS)} epochs"]
+        epochs = 1 if given.quick else given.epochs or CROWN_EPOCHS
+        rows, notes = [], [f"{epochs} epochs"]
         for name, net in (("default", None), ("ImageNet body", _imagenet_body())):
             if name != "default" and net is None:
                 rows.append(
@@ -169,9 +171,7 @@ def crowns(given: argparse.Namespace) -> Found:
                 run = hubel.fit(
                     places["meadow"],
                     net=net,
-                    recipe=replace(
-                        _recipe(given, seed), epochs=given.epochs or (1 if given.quick else CROWN_EPOCHS)
-                    ),
+                    recipe=hubel.Recipe(epochs=epochs, seed=seed),
                     options={"symmetries": ["flip_horizontal", "flip_vertical", "rotate_90"]},
                     out=Path(folder) / f"{name}-{seed}",
                     quiet=True,
@@ -210,10 +210,9 @@ def _of_crowns(run: hubel.Run, places: dict[str, Path]) -> dict[str, Any]:
 
 def _imagenet_body() -> Any:
     """The default detector on the body of EfficientNet-Lite0, where its weights are installed; else None."""
-    try:
-        seen = nets.efficientnet_lite0(weights="imagenet", keep_statistics=True)
-    except FileNotFoundError:
+    if not has_weights():
         return None
+    seen = nets.efficientnet_lite0(weights="imagenet", keep_statistics=True)
     return functools.partial(nets.anchor_free, backbone=seen)
 
 
