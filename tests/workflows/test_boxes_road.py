@@ -130,6 +130,22 @@ def test_of_a_large_picture_the_tile_with_the_surest_object_is_explained(fitted,
     assert re.fullmatch(r".*wide\.png \[0:48, \d+:\d+\]", found.answers[0]["file"])
 
 
+def test_what_explains_without_a_method_is_no_empty_map():
+    from hubel.workflows.asked_networks import BestScores
+    from hubel.workflows.usual import regions
+
+    torch.manual_seed(0)
+    net = BestScores(hubel.nets.anchor_free(8, strides=(4, 8), inputs=(1, 48, 48), outputs=1)).eval()
+    with torch.no_grad():
+        net.net.classes.last.weight.normal_()
+    x = torch.randn(1, 1, 48, 48)
+    fine = int(net.net(x)[0, :, 8].argmax()) < 144  # the best box lies on the finer of the two maps
+    assert fine, "the last maps, of the coarser, have no part in the answer"
+    with pytest.raises(NotImplementedError, match="have no part in the answer"):
+        regions(net, x, target=0)
+    assert regions(net, x, target=0, layer=net.common_layer).values.any()
+
+
 def test_class_activation_maps_are_those_of_the_body(fitted):
     from hubel.workflows.asked_networks import asked_network
 
