@@ -35,7 +35,7 @@ from hubel.workflows.pretrained import has_weights
 
 HALF, COCO = "AP50[all-point]", "AP[coco]"
 PARTS = ("scenes", "echoes", "crowns", "speed")
-CROWN_EPOCHS = 60
+CROWN_EPOCHS = 30
 
 
 def main() -> None:

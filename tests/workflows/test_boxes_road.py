@@ -193,7 +193,7 @@ def test_what_is_kept_of_the_mistakes():
     true[..., 4] = -1
     true[0, 0] = (4, 4, 16, 16, 0, 0)  # found
     true[1, 0] = (20, 20, 40, 40, 1, 0)  # missed
-    data = Dataset(inputs=data.inputs, targets=true, classes=CLASSES)
+    data = Dataset(inputs=data.inputs, targets=true, classes=CLASSES, groups=np.array(["b", "a", "b"]))
     said = packed(
         [
             np.array([(4, 4, 16, 16, 0, 0.9)]),
@@ -206,6 +206,7 @@ def test_what_is_kept_of_the_mistakes():
         "class": 0, "location": 0, "both": 0, "duplicate": 0, "background": 1, "missed": 1,
     }  # fmt: skip
     assert arrays["alarm_boxes"].tolist() == [pytest.approx([30, 30, 44, 44, 1, 0.8])]
+    assert arrays["groups"].tolist() == [1, 0, 1]
     assert arrays["missed_boxes"].tolist() == [[20, 20, 40, 40, 1, 0]]
     assert (arrays["missed_pictures"][0] == crop(data.inputs[1], np.array([20, 20, 40, 40]))).all()
 

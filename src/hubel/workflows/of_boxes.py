@@ -235,6 +235,8 @@ def boxes_shown(
         "shown_rows": shown,
         "shown_pictures": np.asarray(part.inputs[shown]),
     }
+    if part.groups is not None:
+        arrays["groups"] = np.unique(np.asarray(part.groups).astype(np.str_), return_inverse=True)[1]
     wanted, found = truths_of(targets), predictions_of(values)
     sure = [{name: one[name][one["scores"] >= threshold] for name in one} for one in found]
     whole, counted = (error_breakdown(rows, wanted, rule=all_point) for rows in (found, sure))
