@@ -53,10 +53,10 @@ def patches(picture: str) -> Patches:
 
     Raises `FileNotFoundError` where the package is not installed, or holds other data by now.
     """
-    folder = _folder()
+    folder = folder_of_pictures()
     with Image.open(folder / f"{PICTURES[picture]}.png") as image:
         pixels = np.asarray(image.convert("RGB"))
-    boxes = _boxes((folder / f"{PICTURES[picture]}.xml").read_text("utf-8"))
+    boxes = crown_boxes((folder / f"{PICTURES[picture]}.xml").read_text("utf-8"))
     half = SIDE // 2
     height, width = pixels.shape[:2]
     middles = np.stack([(boxes[:, 1] + boxes[:, 3]) // 2, (boxes[:, 0] + boxes[:, 2]) // 2], axis=1)
@@ -88,14 +88,14 @@ def _ground(boxes: np.ndarray, size: tuple[int, int], count: int) -> np.ndarray:
     return found
 
 
-def _boxes(text: str) -> np.ndarray:
+def crown_boxes(text: str) -> np.ndarray:
     """Boxes [M, 4] of an annotation: left, top, right, bottom."""
     objects = re.findall(r"<object>.*?</object>", text, re.DOTALL)
     names = ("xmin", "ymin", "xmax", "ymax")
     return np.array([[int(re.search(rf"<{n}>(\d+)", o)[1]) for n in names] for o in objects])  # type: ignore[index]
 
 
-def _folder() -> Path:
+def folder_of_pictures() -> Path:
     """Where the pictures are. The package itself, which needs much else, is not imported."""
     found = importlib.util.find_spec("deepforest")
     places = [Path(p) / "data" for p in (found.submodule_search_locations or [])] if found else []

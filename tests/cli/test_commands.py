@@ -476,3 +476,19 @@ def test_answers_to_a_closed_pipe(place):
 
 def test_the_package_knows_its_folder():
     assert Path(hubel.__file__).name == "__init__.py" and hubel.__version__
+
+
+def test_a_score_without_an_interval_names_none(capsys):
+    from hubel.cli import answers
+    from hubel.core.types import Interval
+
+    nan = float("nan")
+    one, other = (
+        Interval(value=0.5, low=0.4, high=0.6, count=9),
+        Interval(value=0.5, low=nan, high=nan, count=9),
+    )
+    answers.scores({"AP[coco]": one, "other": other}, as_json=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "AP[coco]  0.5 [0.4, 0.6]  95% interval  9 pictures",
+        "other     0.5 (no interval)  9 pictures",
+    ]

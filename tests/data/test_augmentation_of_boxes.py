@@ -249,3 +249,21 @@ def test_batches_move_boxes_with_their_pictures(boxes):
     assert torch.equal(plain.targets, boxes[:20])
     with pytest.raises(ValueError, match="Mixup does not say what becomes of boxes"):
         next(Batches(data=stored, scaling=scaling, batch_size=20, augmentation=[Mixup()]).epoch(1))
+
+
+def test_objects_are_pasted_and_pictures_put_together_where_that_is_declared():
+    from hubel.data import from_arrays
+    from hubel.fitting.recipe import default_augmentation
+
+    truths = [{"boxes": [[1, 1, 5, 5]], "labels": ["a"]}] * 4
+    x = np.zeros((4, 16, 16), np.uint8)
+    data = from_arrays(x, truths, symmetries=["mosaic", "flip_horizontal", "copy_paste"])
+    changes = default_augmentation(data, 5)[0]
+    assert changes[:3] == (Mosaic(), CopyPaste(), Flip())
+    plain = default_augmentation(from_arrays(x, truths), 5)[0]
+    assert not {Mosaic, CopyPaste} & {type(change) for change in plain}
+    with pytest.raises(
+        ValueError,
+        match="the symmetries copy_paste move objects from picture to picture, and arrays has no boxes",
+    ):
+        from_arrays(x, np.arange(4) % 2, symmetries=["copy_paste"])

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hubel.data import assign_parts, load
+import hubel
+from hubel.data import SplitRows, assign_parts, from_arrays, load
 from hubel.data.box_writing import FORMATS, box_mappings, label_studio_config, write_boxes
 from hubel.data.boxes import objects_of
 from hubel.data.decoding import decode_all
@@ -320,3 +321,19 @@ def test_what_can_not_be_written_is_refused(tmp_path, change, said):
     with pytest.raises(ValueError, match=said):
         write_boxes(tmp_path / "x.json", **(options | change))
     assert not list(tmp_path.iterdir())
+
+
+def test_tiles_of_one_picture_are_not_parted():
+    data = tiled(
+        from_arrays(np.zeros((3, 100, 60), np.uint8), [{"boxes": [[4, 80, 14, 95]], "labels": ["a"]}] * 3),
+        tile=60,
+        overlap=20,
+    )
+    rows = SplitRows(train=np.arange(4), validation=np.array([4]), test=np.array([5]), how="by hand")
+    rows.check(len(data))
+    with pytest.raises(
+        ValueError, match=r"1 groups are in both the given validation part and the given test part: 2\."
+    ):
+        rows.check(len(data), data.groups)
+    with pytest.raises(ValueError, match="1 groups are in both the given validation part"):
+        hubel.fit(data, split=rows, out="unused", quiet=True)

@@ -287,3 +287,25 @@ def test_no_difference_gives_the_derivative_and_not_noise():
     found = explain.deeplift(net, x, baseline=x)
     assert found.values.abs().max() == 0
     assert found.residual.max() == 0
+
+
+@pytest.mark.parametrize(
+    ("function", "slope"),
+    [
+        (F.logsigmoid, lambda z: 1 / (1 + np.exp(z))),
+        (torch.log, lambda z: 1 / z),
+        (torch.log2, lambda z: 1 / z / np.log(2)),
+        (torch.log10, lambda z: 1 / z / np.log(10)),
+        (lambda z: torch.logit(z / 8), lambda z: 1 / z + 1 / (8 - z)),
+    ],
+)
+def test_what_speaks_for_a_logarithm_speaks_for_it(function, slope):
+    net = nn.Linear(3, 1, bias=False).double()
+    net.weight.data = torch.tensor([[1.0, 2.0, -1.0]], dtype=torch.float64)
+    x = torch.tensor([[2.0, 1.5, 1.0]], dtype=torch.float64)  # the sum is 4, and log sigmoid(4) is below 0
+    found = explain.lrp(
+        Function(lambda self, t: function(self.net(t)), net=net), x, rule=explain.Epsilon(0.0)
+    )
+    expected = slope(4.0) * np.array([[2.0, 3.0, -1.0]])
+    assert np.allclose(found.values.numpy(), expected, rtol=1e-12, atol=0)
+    assert np.isclose(float(found.absorbed), float(found.score) - expected.sum(), rtol=1e-12)

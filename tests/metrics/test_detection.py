@@ -338,6 +338,16 @@ def test_what_no_draw_changes_is_not_certain(value):
     assert (curve.low[0], curve.high[0]) == (stand_in.low, stand_in.high)
 
 
+@pytest.mark.parametrize("num", [6, 8, 13])
+def test_what_rounding_alone_changes_is_not_certain(num):
+    """Sums of sixths and thirteenths are not 1 to the last digit."""
+    truths = [image([A], [k % 2]) for k in range(num)]
+    found = [image([A], [k % 2], scores=[0.5 + k / 100]) for k in range(num)]
+    score = metrics.average_precision(found, truths, rule=all_point)
+    assert (score.value, score.low) == (1, metrics.wilson(num, num).low)
+    assert score.per_class[1].low == metrics.wilson(num // 2, num // 2).low
+
+
 def test_what_draws_change_keeps_its_interval():
     """The precision is 1 where enough is found, which is not so in every draw."""
     truths, half = [image([A])] * 8, [image([A], scores=[0.9]), image([], [], [])] * 4

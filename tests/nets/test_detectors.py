@@ -6,7 +6,8 @@ import torch.nn.functional as F
 
 from hubel import nets
 from hubel.core import names
-from hubel.nets.detector_parts import Body, ClassifierBody, Pyramid, cells
+from hubel.nets.backbones import ClassifierBody
+from hubel.nets.detector_parts import Body, Pyramid, cells
 from hubel.nets.made import Net, is_as_made
 
 SHAPE = (2, 68, 76)

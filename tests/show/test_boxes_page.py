@@ -55,6 +55,29 @@ def test_classes_and_errors(tmp_path):
     assert len(found["curves"]) == 2
 
 
+def test_intervals_are_those_over_parents_where_there_are_tiles(tmp_path):
+    def told(**arrays):
+        return " ".join(
+            curve["caption"] for curve in boxes(evidence(tmp_path, **arrays), budget=100_000)["curves"]
+        )
+
+    assert "bootstrap over 2 images" in told()
+    assert "bootstrap over 2 groups" in told(groups=np.array([0, 1]))
+    assert "No bands: all are parts of one picture." in told(groups=np.array([0, 0]))
+    assert "bootstrap over 2 images" in told(groups=np.array([0, 1, 2]))  # those of something else
+    drawn = boxes(evidence(tmp_path, groups=np.array([0, 0])), budget=100_000)["curves"]
+    assert not any("nan" in curve["picture"].lower() for curve in drawn)
+
+
+def test_the_scores_of_the_only_class_are_those_of_all(tmp_path):
+    one = evidence(tmp_path)
+    score = {"value": 0.5, "low": 0.25, "high": 0.75}
+    data = {**one.about["data"], "classes": ["echo"]}
+    about = one.about | {"data": data, "test": {"AP50[all-point]": score, "AP[coco]": score}}
+    (row,) = boxes(Evidence(folder=tmp_path, about=about, arrays=one.arrays), budget=100_000)["rows"]
+    assert row["half"] == row["mean"] == {"value": "0.500", "interval": "[0.25, 0.75]"}
+
+
 @pytest.mark.parametrize(
     "damaged",
     [

@@ -1,6 +1,7 @@
 """Boxes by the same road as everything else: fitted, scored, shown, resumed, asked, explained."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -115,6 +116,36 @@ def test_a_class_is_explained(fitted):
     assert found.values.abs().max() > 0
 
 
+def test_of_a_large_picture_the_tile_with_the_surest_object_is_explained(fitted, tmp_path):
+    from PIL import Image
+
+    from hubel.workflows.explain import explain_files
+
+    wide = np.concatenate([np.full((1, 48, 60), 100, np.uint8), drawn(1, seed=3).inputs[0]], axis=2)
+    Image.fromarray(wide[0]).save(tmp_path / "wide.png")
+    (found,) = explain_files(
+        fitted, [tmp_path / "wide.png"], hubel.explain.saliency, target="square", out=tmp_path / "out"
+    )
+    assert found.figure.name == "wide-saliency.png" and found.attribution.values.shape == (1, 1, 48, 48)
+    assert re.fullmatch(r".*wide\.png \[0:48, \d+:\d+\]", found.answers[0]["file"])
+
+
+def test_what_explains_without_a_method_is_no_empty_map():
+    from hubel.workflows.asked_networks import BestScores
+    from hubel.workflows.usual import regions
+
+    torch.manual_seed(0)
+    net = BestScores(hubel.nets.anchor_free(8, strides=(4, 8), inputs=(1, 48, 48), outputs=1)).eval()
+    with torch.no_grad():
+        net.net.classes.last.weight.normal_()
+    x = torch.randn(1, 1, 48, 48)
+    fine = int(net.net(x)[0, :, 8].argmax()) < 144  # the best box lies on the finer of the two maps
+    assert fine, "the last maps, of the coarser, have no part in the answer"
+    with pytest.raises(NotImplementedError, match="have no part in the answer"):
+        regions(net, x, target=0)
+    assert regions(net, x, target=0, layer=net.common_layer).values.any()
+
+
 def test_class_activation_maps_are_those_of_the_body(fitted):
     from hubel.workflows.asked_networks import asked_network
 
@@ -162,7 +193,7 @@ def test_what_is_kept_of_the_mistakes():
     true[..., 4] = -1
     true[0, 0] = (4, 4, 16, 16, 0, 0)  # found
     true[1, 0] = (20, 20, 40, 40, 1, 0)  # missed
-    data = Dataset(inputs=data.inputs, targets=true, classes=CLASSES)
+    data = Dataset(inputs=data.inputs, targets=true, classes=CLASSES, groups=np.array(["b", "a", "b"]))
     said = packed(
         [
             np.array([(4, 4, 16, 16, 0, 0.9)]),
@@ -175,6 +206,7 @@ def test_what_is_kept_of_the_mistakes():
         "class": 0, "location": 0, "both": 0, "duplicate": 0, "background": 1, "missed": 1,
     }  # fmt: skip
     assert arrays["alarm_boxes"].tolist() == [pytest.approx([30, 30, 44, 44, 1, 0.8])]
+    assert arrays["groups"].tolist() == [1, 0, 1]
     assert arrays["missed_boxes"].tolist() == [[20, 20, 40, 40, 1, 0]]
     assert (arrays["missed_pictures"][0] == crop(data.inputs[1], np.array([20, 20, 40, 40]))).all()
 

@@ -1,15 +1,18 @@
 """YOLO, YOLO with anchors and Faster R-CNN by the road of everything else, with what suits the objects chosen for them."""
 
 import functools
+import signal
 
 import numpy as np
 import pytest
 import torch
+from small_runs import same_weights
 
 import hubel
 from hubel.core.errors import ContractError
 from hubel.data import Dataset, anchors_of
 from hubel.data.boxes import packed
+from hubel.fitting import Precision
 from hubel.objectives import (
     AnchorFreeDetection,
     FasterRCNNDetection,
@@ -17,6 +20,8 @@ from hubel.objectives import (
     YOLOv3Detection,
     lost_to_shared_cells,
 )
+from hubel.show.report import report
+from hubel.workflows.display import Display
 from hubel.workflows.of_boxes import question_of, suited
 
 QUESTIONS = {
@@ -49,19 +54,47 @@ def bright(num=48, side=48, seed=0):
     )
 
 
-@pytest.mark.parametrize("name", ["faster_rcnn", "yolo", "yolo_v3"])
-def test_a_detector_is_fitted_asked_in_its_own_way_and_opened_again(name, tmp_path):
-    made = {"faster_rcnn": {"hidden": 32}, "yolo": {"grid": 4}, "yolo_v3": {"strides": (8, 16)}}[name]
-    torch.manual_seed(0)
-    net = getattr(hubel.nets, name)(8, **made, inputs=(1, 48, 48), outputs=2)
-    recipe = hubel.Recipe(epochs=2, batch_size=8, seed=1)
-    run = hubel.fit(bright(), net=net, recipe=recipe, out=tmp_path / "run", quiet=True)
-    assert type(run.objective) is QUESTIONS[name] and run.objective.classes == ("dark", "bright")
-    assert "such a detector" in run.about["reasons"]["objective"]
+SMALL = {
+    "anchor_free": {"strides": (8,)},
+    "faster_rcnn": {"hidden": 16, "proposals": 20},
+    "yolo": {"grid": 4},
+    "yolo_v3": {"strides": (8,), "attention": True},
+}
+
+
+@pytest.mark.parametrize("name", hubel.nets.OF_OBJECTS)
+def test_every_detector_goes_the_whole_road(name, tmp_path, monkeypatch):
+    data, recipe = bright(32), hubel.Recipe(epochs=2, batch_size=8, precision=Precision(threads=1), seed=1)
+    make = functools.partial(getattr(hubel.nets, name), width=8, **SMALL[name])
+    asked = QUESTIONS[name](2, classes=data.classes, least_score=0.0)  # after so few steps all scores are low
+    run = hubel.fit(data, net=make, objective=asked, recipe=recipe, out=tmp_path / "run", quiet=True)
+
+    def step(self, record, epochs, steps_per_epoch):
+        if record.step == 5:
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(Display, "step", step)
+        part = hubel.fit(data, net=make, recipe=recipe, out=tmp_path / "part", quiet=True)
+    assert part.status == "interrupted" and "after step 5" in part.stopped
+    if name != "anchor_free":
+        assert "such a detector" in part.about["reasons"]["objective"]
+    done = hubel.resume(tmp_path / "part", data=data, quiet=True)
+    assert type(done.objective) is QUESTIONS[name] and done.objective.classes == ("dark", "bright")
+    assert same_weights(done, run)
+
     again = hubel.open_run(tmp_path / "run")
     assert type(again.objective) is QUESTIONS[name]
-    expected, found = run.predict(bright(4).inputs), again.predict(bright(4).inputs)
-    assert np.array_equal(expected.values, found.values)
+    assert np.array_equal(run.predict(data.inputs[:4]).values, again.predict(data.inputs[:4]).values)
+    scores = hubel.evaluate(again, data.view(again.split["test"]))
+    assert scores["AP50[all-point]"].value == run.test["AP50[all-point]"]["value"]
+    np.save(tmp_path / "large.npy", np.concatenate([data.inputs[0], data.inputs[1]], axis=2))
+    (answer,) = hubel.workflows.predict_files(again, [tmp_path / "large.npy"], boxes={"threshold": 0.0})
+    assert answer["objects"] and all(
+        0 <= x0 < x1 <= 96 and 0 <= y0 < y1 <= 48
+        for x0, y0, x1, y1 in (one["box"] for one in answer["objects"])
+    )
+    assert "Precision against recall" in report(run.folder)
 
 
 def test_strides_anchors_and_cells_follow_the_objects():

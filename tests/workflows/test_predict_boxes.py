@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from hubel.core.types import Prediction
 from hubel.data.boxes import packed
 from hubel.objectives import AnchorFreeDetection
 from hubel.workflows.predict import predict_files
-from hubel.workflows.predict_boxes import found_in, predict_boxes
+from hubel.workflows.predict_boxes import found_in, predict_boxes, tile_with
 
 SIDE, TILE = 40, 100
 
@@ -175,3 +176,40 @@ def test_the_line_of_an_object():
     assert rows[1]["file"] == "b"
     assert rows[1]["class"] == ""
     assert json.dumps(rows[1])
+
+
+@pytest.mark.parametrize("name", ["found.json", "found.csv"])
+def test_what_is_written_is_read_again_with_its_pictures(name, picture, tmp_path, monkeypatch):
+    (tmp_path / "new").mkdir()
+    Image.fromarray(picture[0]).save(tmp_path / "new/sky.png")
+    monkeypatch.chdir(tmp_path)
+    out = Path("answers/of today") / name
+    list(predict_boxes(Bright(), [Path("new/sky.png")], out=out))
+    assert "../../new/sky.png" in out.read_text()
+    data = hubel.data.load(out)
+    assert data.shape == (1, 260, 333)
+    assert len(data.targets[0]) == len(PLACES)
+
+
+def test_folders_are_made_when_there_is_something_to_put_into_them(picture, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    drawings, labels = tmp_path / "drawn", tmp_path / "labels"
+    with pytest.raises(UnreadableData):
+        list(predict_boxes(Bright(), [tmp_path / "broken.png"], pictures=drawings, out=labels, format="yolo"))
+    assert not drawings.exists() and not labels.exists()
+    Image.fromarray(picture[0]).save(tmp_path / "sky.png")
+    list(predict_boxes(Bright(), [tmp_path / "sky.png"], pictures=drawings, out=labels, format="yolo"))
+    assert (drawings / "sky.png").exists() and (labels / "labels/sky.txt").exists()
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(NotADirectoryError, match="this is no folder"):
+        list(predict_boxes(Bright(), [tmp_path / "sky.png"], pictures=tmp_path / "taken"))
+
+
+def test_the_tile_about_the_surest_object(picture):
+    tile, corner = tile_with(Bright(), picture, Bright.reading)
+    assert corner == (0, 185)  # 205 of 255 at (5, 215): its middle is (25, 235)
+    assert np.array_equal(tile, picture[:, :TILE, 185 : 185 + TILE])
+    with pytest.raises(ValueError, match="nothing is found on it"):
+        tile_with(Bright(), picture, Bright.reading, kind=0)
+    small, corner = tile_with(Bright(), picture[:, :60, :70], Bright.reading, kind=0)
+    assert corner == (0, 0) and np.array_equal(small[:, :60, :70], picture[:, :60, :70])

@@ -6,6 +6,7 @@ import csv
 import errno
 import io
 import json
+import math
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
@@ -126,7 +127,8 @@ def scores(found: Mapping[str, Interval], *, as_json: bool) -> None:
     counted = "windows" if "bits_per_symbol" in found else "pictures" if "AP[coco]" in found else "examples"
     for name, score in found.items():
         count = f"  {score.count:,} {counted}" if score.count else ""
-        print(f"{name:<{width}}  {score}  {score.level:.0%} interval{count}  {score.method}".rstrip())
+        level = "" if math.isnan(score.low) or math.isnan(score.high) else f"  {score.level:.0%} interval"
+        print(f"{name:<{width}}  {score}{level}{count}  {score.method}".rstrip())
 
 
 def studies(*, as_json: bool) -> None:

@@ -96,6 +96,12 @@ def fit(
             help='Published weights for --net: a .safetensors or .pth file, or "hf:OWNER/REPO" (fetched with --download).'
         ),
     ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="What a detector is to see with: the folder of a run on pictures (a classifier, an autoencoder), or a network with published weights (--weights)."
+        ),
+    ] = None,
     freeze: Annotated[
         list[str] | None,
         typer.Option(
@@ -185,7 +191,9 @@ def fit(
     """Fit a network to labelled data, and write a run folder with its report."""
     run = words.work(members, folds)(
         data,
-        net=words.net_of(net, weights=weights, download=download, latent=_for_itself(latent, target)),
+        net=words.net_of(
+            net, weights=weights, download=download, latent=_for_itself(latent, target), backbone=backbone
+        ),
         recipe=words.recipe(
             epochs=epochs,
             batch_size=batch_size,

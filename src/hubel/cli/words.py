@@ -17,6 +17,7 @@ class WrongWords(ValueError):
     """What was typed is not understood (exit code 2)."""
 
 
+DETECTOR = "anchor_free"
 LATENT = ("autoencoder", "conv_autoencoder", "variational_autoencoder", "dcgan")
 NETS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "compact": ("compact", ()),
@@ -50,6 +51,7 @@ NETS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "faster_rcnn": ("faster_rcnn", ()),
     "yolo": ("yolo", ()),
     "yolo_v3": ("yolo_v3", ()),
+    "yolo_v3_attention": ("yolo_v3", ()),
     "xception": ("xception", ()),
     "character_lm": ("character_lm", ()),
     "character_lm_gru": ("character_lm", ("gru",)),
@@ -57,6 +59,8 @@ NETS: dict[str, tuple[str, tuple[Any, ...]]] = {
     **{name: (name, ()) for name in LATENT},
     "realnvp": ("realnvp", ()),
 }
+MORE: dict[str, dict[str, Any]] = {"yolo_v3_attention": {"attention": True}}
+"""What else some of these words mean, by name."""
 OPTIMIZERS = {
     "sgd": "SGD",
     "momentum": "Momentum",
@@ -133,8 +137,12 @@ def compared(kind: str, chosen: list[str] | None) -> dict[str, Callable[..., Any
     return {name: known[name] for name in COMPARED[kind] if name in known}
 
 
-def published_net(word: str, weights: str | None, *, download: bool = False) -> Any:
-    """A network with published weights ("imagenet" of an installed package where none are named), ready to answer."""
+def published_net(
+    word: str, weights: str | None, *, download: bool = False, keep_statistics: bool = False
+) -> Any:
+    """A network with published weights ("imagenet" of an installed package where none are named), ready to answer; its norms keep the
+    published statistics where `keep_statistics` asks for it and the network has the choice.
+    """
     from hubel import nets
 
     if word not in NETS:
@@ -143,17 +151,43 @@ def published_net(word: str, weights: str | None, *, download: bool = False) -> 
         )
     name, arguments = NETS[word]
     function = getattr(nets, name)
-    if "weights" not in inspect.signature(function).parameters:
+    known = inspect.signature(function).parameters
+    if "weights" not in known:
         raise WrongWords(f"there are no published weights for {word}: name the folder of a run")
-    return function(*arguments, weights=weights or "imagenet", download=download).eval()
+    more = {"keep_statistics": True} if keep_statistics and "keep_statistics" in known else {}
+    return function(*arguments, weights=weights or "imagenet", download=download, **more).eval()
+
+
+def backbone_of(word: str, weights: str | None, *, download: bool = False) -> Any:
+    """The network of a run, or one with published weights, that is to see for a detector."""
+    from hubel.fitting import open_run
+
+    if not Path(word).is_dir():
+        return published_net(word, weights, download=download, keep_statistics=True)
+    if weights is not None:
+        raise WrongWords(
+            f"--weights are published ones, but --backbone {word} is a run, which has its own: leave them out"
+        )
+    return open_run(word, device="cpu").net
 
 
 def net_of(
-    word: str | None, *, weights: str | None, download: bool, latent: int | None = None
+    word: str | None,
+    *,
+    weights: str | None,
+    download: bool,
+    latent: int | None = None,
+    backbone: str | None = None,
 ) -> Callable[..., Any] | None:
-    """The network function of a word; where none was named, that of the autoencoder with a code of `latent` values, or None."""
+    """The network function of a word; where none was named, that of the autoencoder with a code of `latent` values, or None. With a
+    `backbone`, a run or a network, a detector.
+    """
     from hubel.workflows.itself import default_autoencoder
 
+    if backbone is not None:
+        _refuse_no_detector(word or DETECTOR)
+        seen = backbone_of(backbone, weights, download=download)
+        return partial(net_maker(word or DETECTOR, latent=latent), backbone=seen)
     if word is None and weights is not None:
         raise WrongWords("--weights belong to a network: name it as well, such as --net resnet18")
     if latent is not None and latent < 1:
@@ -161,6 +195,15 @@ def net_of(
     if word is None:
         return None if latent is None else partial(default_autoencoder, latent=latent)
     return net_maker(word, weights=weights, download=download, latent=latent)
+
+
+def _refuse_no_detector(word: str) -> None:
+    """Raise `WrongWords` for a word of a network that looks at pictures by itself."""
+    from hubel import nets
+
+    if word in NETS and NETS[word][0] not in nets.OF_OBJECTS:
+        detectors = ", ".join(name for name, (function, _) in NETS.items() if function in nets.OF_OBJECTS)
+        raise WrongWords(f"--backbone is for detectors ({detectors}); {word} is none")
 
 
 def net_maker(
@@ -175,7 +218,7 @@ def net_maker(
         raise WrongWords(f"there is no network {word!r}.{nearest(word, NETS)}")
     name, arguments = NETS[word]
     function = getattr(nets, name)
-    more: dict[str, Any] = {}
+    more: dict[str, Any] = dict(MORE.get(word, {}))
     if latent is not None:
         if word not in LATENT:
             raise WrongWords(
@@ -186,9 +229,7 @@ def net_maker(
         if "weights" not in inspect.signature(function).parameters:
             raise WrongWords(f"there are no published weights for {word}: leave --weights out")
         more |= {"weights": weights, "download": download}
-    if not arguments and not more:
-        return function
-    return lambda *, inputs, outputs: function(*arguments, inputs=inputs, outputs=outputs, **more)
+    return partial(function, *arguments, **more) if arguments or more else function
 
 
 def freeze(layers: list[str] | None) -> Any:

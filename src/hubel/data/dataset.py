@@ -41,7 +41,10 @@ SYMMETRIES = (
     "colour",
     "background",
     "occlusion",
+    "copy_paste",
+    "mosaic",
 )
+OF_BOXES_ALONE = ("copy_paste", "mosaic")
 OF_VOLUMES_ALONE = ("flip_depth", "rotate_cube")
 NOT_OF_VOLUMES = ("rotate", "scale", "occlusion")
 SYMMETRIES_OF_SERIES = ("crop", "jitter", "scale")
@@ -64,7 +67,8 @@ class Dataset:
     `symmetries` are the changes that leave a label true *because the user or the built-in set says so*; none is assumed.
     Most are shown to the network as augmentation. "background" says that a constant added to a channel of one picture means
     nothing (the sky, a dark current, an offset of the detector): each picture's own mean is taken off. "occlusion" says that a
-    label stays true where part of the picture is hidden. Of volumes [C, D, H, W] `flip_horizontal`, `flip_vertical` and `rotate_90` change
+    label stays true where part of the picture is hidden. Of pictures with boxes "copy_paste" says that an object may stand on another picture,
+    "mosaic" that a picture may be put together of several. Of volumes [C, D, H, W] `flip_horizontal`, `flip_vertical` and `rotate_90` change
     every plane [H, W] alike, `flip_depth` mirrors the order of the planes, and `rotate_cube` makes all 24 rotations of a cube. Of series:
     "crop" (every stretch of one has its label), "jitter" (noise of a twentieth of the spread changes nothing), "scale" (nor does a common
     factor on how far the values are from their mean).
@@ -120,6 +124,10 @@ class Dataset:
         if self.symmetries and self.kind == "image series":
             raise ValueError(
                 f"symmetries {sorted(self.symmetries)} are not defined for image series: leave them out"
+            )
+        if (needing := sorted(self.symmetries & set(OF_BOXES_ALONE))) and num and not self.has_boxes:
+            raise ValueError(
+                f"the symmetries {', '.join(needing)} move objects from picture to picture, and {self.name} has no boxes of objects: leave them out"
             )
         if self.symmetries and num:
             volumes = self.inputs.ndim == 5

@@ -8,7 +8,7 @@ every class where there are classes (of masks and boxes, of the rarest class tha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,8 +49,10 @@ class SplitRows:
                 digest.update(some.astype("<i8").tobytes())
         return digest.hexdigest()
 
-    def check(self, num: int) -> None:
-        """Raise `ValueError` where these are not rows of `num` examples, some stand in two parts, or none train."""
+    def check(self, num: int, groups: np.ndarray | None = None) -> None:
+        """Raise `ValueError` where these are not rows of `num` examples, some stand in two parts (or some of the same of `groups` [N]), or none
+        train.
+        """
         for part in PARTS:
             rows = np.asarray(getattr(self, part))
             if rows.ndim != 1 or (len(rows) and rows.dtype.kind not in "iu"):
@@ -69,6 +71,10 @@ class SplitRows:
             )
         if len(self.train) == 0:
             raise ValueError("the training part of the split is empty: expected rows to train on")
+        if (numbers := _group_numbers(groups, num)) is not None:
+            _refuse_parted(
+                {part: np.asarray(getattr(self, part), np.int64) for part in PARTS}, numbers, groups
+            )
 
     def __repr__(self) -> str:
         return f"SplitRows(train {len(self.train):,}, validation {len(self.validation):,}, test {len(self.test):,}: {self.how})"
@@ -203,18 +209,23 @@ def _given_parts(
         raise ValueError(
             f"the data came with parts ({', '.join(given)}), but none is called train; expected a train part"
         )
-    if numbers is not None and groups is not None:
-        names = list(given)
-        for k, first in enumerate(names):
-            for second in names[k + 1 :]:
-                shared = np.intersect1d(numbers[given[first]], numbers[given[second]])
-                if len(shared):
-                    shown = ", ".join(str(groups[np.flatnonzero(numbers == g)[0]]) for g in shared[:10])
-                    raise ValueError(
-                        f"{len(shared):,} groups are in both the given {first} part and the given {second} part: {shown}. Scores would be "
-                        "too good; correct the split, or leave the groups out"
-                    )
+    if numbers is not None:
+        _refuse_parted(given, numbers, groups)
     return given
+
+
+def _refuse_parted(given: Mapping[str, np.ndarray], numbers: np.ndarray, groups: Any) -> None:
+    """Raise `ValueError` where a group stands in two parts."""
+    names = list(given)
+    for k, first in enumerate(names):
+        for second in names[k + 1 :]:
+            shared = np.intersect1d(numbers[given[first]], numbers[given[second]])
+            if len(shared):
+                shown = ", ".join(str(groups[np.flatnonzero(numbers == g)[0]]) for g in shared[:10])
+                raise ValueError(
+                    f"{len(shared):,} groups are in both the given {first} part and the given {second} part: {shown}. Scores would be "
+                    "too good; correct the split, or leave the groups out"
+                )
 
 
 def _strata(data: Dataset) -> tuple[np.ndarray, str]:

@@ -395,7 +395,7 @@ ACTIVATIONS = _words(
 )
 """Functions of one number that pass what is excited and hold back what is not."""
 
-SQUASHING = _words("sigmoid hardsigmoid tanh logsigmoid")
+SQUASHING = _words("sigmoid hardsigmoid tanh log_sigmoid")
 
 ELEMENTWISE = _words(
     "add sub mul div reciprocal_times floor_divide remainder fmod neg abs absolute sign exp exp2 expm1 log log2 log10 log1p sqrt rsqrt square "

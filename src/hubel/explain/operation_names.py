@@ -70,13 +70,16 @@ KINKED = words(
 """Elementwise functions of straight pieces."""
 
 SMOOTH = words(
-    "elu selu celu gelu silu mish hardswish sigmoid expit logsigmoid tanh softplus softsign tanhshrink exp exp2 expm1 log log1p log2 log10 "
+    "elu selu celu gelu silu mish hardswish sigmoid expit log_sigmoid tanh softplus softsign tanhshrink exp exp2 expm1 log log1p log2 log10 "
     "logit sqrt rsqrt square reciprocal sin cos tan asin acos atan arcsin arccos arctan sinh cosh asinh acosh atanh erf erfc erfinv "
     "rpow rdiv sinc lgamma digamma xlogy float_power"
 )
 """Other elementwise functions."""
 
 GATES = words("sigmoid expit hardsigmoid softmax")
+
+LOGARITHMS = words("log log2 log10 log_sigmoid logit")
+"""Functions without a value at zero, or with one from which the sign of what they answer does not follow."""
 
 HOMOGENEOUS = words("relu leaky_relu rrelu prelu abs")
 """Functions with g(x) = x g'(x): the ordinary gradient is the ratio y / x."""

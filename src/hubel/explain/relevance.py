@@ -5,6 +5,7 @@ themselves, and nothing is divided by a sum that may be zero. An operation's rul
 
     weighted      by the rule of the composite (`hubel.explain.lrp_rules`); batch norm after it is folded into weight and bias
     elementwise   all relevance goes through: c y / x
+    logarithm     its tangent, as the logarithm of a softmax (a score that is log C p has the sign of log C p, not that of what speaks for it)
     maximum       to the winner
     product       one of two is a gate (it came from a sigmoid or softmax): all to the other (Arras et al. 2017); else half to each
     quotient      all to the numerator
@@ -29,7 +30,7 @@ from torch import Tensor
 from hubel.explain.intercept import Call, LinearMap, Rules, with_gradient
 from hubel.explain.lrp_rules import Composite, Epsilon, Rule
 from hubel.explain.nested import tensors_in
-from hubel.explain.operation_names import HOMOGENEOUS, SHIFTING
+from hubel.explain.operation_names import HOMOGENEOUS, LOGARITHMS, SHIFTING
 
 
 class Relevance(Rules):
@@ -87,6 +88,8 @@ class Relevance(Rules):
     ) -> Tensor:
         if call.name in HOMOGENEOUS:
             return function(x)
+        if call.name in LOGARITHMS:
+            return self._expanded(x, function)
         value = x.detach()
         y = function(value)
         tiny = torch.finfo(x.dtype).eps ** 0.5 / 16

@@ -16,10 +16,12 @@ from hubel.data.augmentation import (
     Brightness,
     Colour,
     Contrast,
+    CopyPaste,
     CropSteps,
     Erase,
     Flip,
     Jitter,
+    Mosaic,
     RotateCube,
     RotateQuarter,
     ScaleValues,
@@ -282,6 +284,10 @@ def _declared(data: Dataset, epochs: int) -> tuple[Augmentation, ...]:
     """The changes of pictures and volumes that their symmetries allow."""
     side, (shift, zoom) = min(data.shape[1:]), (WITH_BOXES if data.has_boxes else (SHIFT, ZOOM))
     found: list[Augmentation] = []
+    if "mosaic" in data.symmetries:
+        found.append(Mosaic())
+    if "copy_paste" in data.symmetries:
+        found.append(CopyPaste())
     if "flip_horizontal" in data.symmetries:
         found.append(Flip(axis="horizontal"))
     if "flip_vertical" in data.symmetries:

@@ -300,6 +300,10 @@ class Run:
             "dtype": self.scaling.dtype,
             "layout": layout,
             "nan": "refuse",
+            "channels": None,
+            "convert": None,
+            "size": shape[1:],
+            "resize": "pad",
         }
 
     def evaluate(

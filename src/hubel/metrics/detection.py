@@ -24,6 +24,7 @@ from hubel.metrics.detection_rules import Rule
 from hubel.metrics.intervals import RESAMPLES, bootstrap_of_weights, group_numbers, normal_quantile, wilson
 
 CACHED = 50_000  # numbers that are worked on at a time
+ROUNDING = 1e-9  # of sums of shares
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +182,7 @@ def average_precision_difference(
 
 def in_doubt(score: Interval, trials: int) -> Interval:
     """`score`, with Wilson's interval for so many `trials` where it is 0 or 1 in every draw: that is not certain."""
-    certain = score.low == score.high and min(abs(score.value), abs(score.value - 1)) < 1e-9
+    certain = score.high - score.low < ROUNDING and min(abs(score.value), abs(score.value - 1)) < ROUNDING
     if not certain or trials < 1:
         return score
     stand_in = wilson(round(score.value) * trials, trials, level=score.level)

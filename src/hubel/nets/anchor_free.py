@@ -20,14 +20,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hubel.nets.backbones import body_of, description_of
 from hubel.nets.detector_parts import (
     Pyramid,
     Tower,
     at_least_single,
-    body_of,
     cells,
     check_strides,
-    description_of,
     in_rows,
     initial_score,
 )
@@ -47,7 +46,8 @@ def anchor_free(
     """A detector without anchors. Input [N, C, H, W], output candidates [N, R, 8 + outputs]: the square of the place, its box, and K raw scores.
 
     `width` are the channels at stride 4, `channels` those of pyramid and towers (2 · `width` unless given), `depth` the convolutions of a
-    tower. `backbone` is a classifier of `hubel.nets` whose convolutional part takes the place of the body, with its weights.
+    tower. `backbone` is another network of `hubel.nets`, of which a copy takes the place of the body, with its weights
+    (see `hubel.nets.backbones`).
     Other sizes of pictures are accepted.
 
     >>> net = anchor_free(16, inputs=(1, 64, 96), outputs=3).eval()

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from hubel.core.capture import captured
-from hubel.core.names import rebuild_net
 
 PRIOR = 0.01  # the score of a class before training, so that the many places without an object do not drown the others
 MOST_CHANNELS = 256
@@ -75,85 +71,6 @@ class Body(nn.Module):
             if 2 ** (k + 1) in self.strides:
                 found.append(x)
         return found
-
-
-class ClassifierBody(nn.Module):
-    """The convolutional part of a classifier as a body: of each stride the last map that its layers make.
-
-    `inputs` (C, H, W) is the size with which it is looked for.
-
-    Raises `ValueError` where the network has no map of a stride.
-
-    >>> from hubel.nets import resnet
-    >>> body = ClassifierBody(resnet(18, inputs=(3, 64, 64), outputs=5), (3, 64, 64), (8, 16))
-    >>> body.channels, [list(found.shape) for found in body(torch.zeros(1, 3, 64, 64))]
-    ((128, 256), [[1, 128, 8, 8], [1, 256, 4, 4]])
-    """
-
-    def __init__(self, net: nn.Module, inputs: Sequence[int], strides: Sequence[int]):
-        super().__init__()
-        self.net, self.strides = net, tuple(strides)
-        modes = [(module, module.training) for module in net.modules()]
-        net.eval()
-        with torch.no_grad(), captured(net) as calls:
-            net(torch.zeros(1, *inputs, dtype=next(net.parameters()).dtype))
-        for module, mode in modes:
-            module.training = mode
-        self.layers: list[str] = []
-        channels = []
-        for stride in self.strides:
-            sides = tuple(-(-side // stride) for side in inputs[1:])
-            fitting = [
-                (name, int(output.shape[1]))
-                for name, _, _, output in calls
-                if name
-                and isinstance(output, Tensor)
-                and output.ndim == 4
-                and tuple(output.shape[2:]) == sides
-            ]
-            if not fitting:
-                there = sorted(
-                    {tuple(o.shape[2:]) for *_, o in calls if isinstance(o, Tensor) and o.ndim == 4}
-                )
-                raise ValueError(
-                    f"{type(net).__name__} has no map of {sides[0]}×{sides[1]} for pictures of {inputs[1]}×{inputs[2]} (stride {stride}); it has maps of "
-                    f"{', '.join(f'{h}×{w}' for h, w in there) or 'no size'}: choose other strides, or another backbone"
-                )
-            self.layers.append(fitting[-1][0])
-            channels.append(fitting[-1][1])
-        self.channels = tuple(channels)
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """The map of each stride."""
-        with captured(self.net, lambda name, module: name in self.layers) as calls:
-            self.net(x)
-        found = {name: output for name, _, _, output in calls}
-        return [found[name] for name in self.layers]
-
-
-def body_of(
-    backbone: Mapping[str, Any] | nn.Module | None,
-    width: int,
-    inputs: tuple[int, int, int],
-    strides: Sequence[int],
-) -> nn.Module:
-    """The body that a detector was asked for: our own, or the convolutional part of a classifier (or of its `made_by`)."""
-    if backbone is None:
-        return Body(inputs[0], width, strides)
-    if isinstance(backbone, Mapping):
-        backbone = rebuild_net(str(backbone["name"]), dict(backbone["arguments"]))
-    assert isinstance(backbone, nn.Module)
-    return ClassifierBody(backbone, inputs, strides)
-
-
-def description_of(backbone: Mapping[str, Any] | nn.Module | None) -> Mapping[str, Any] | None:
-    """A backbone as `made_by` stores it: the name and the arguments of the function that made it, None for our own body and for modules that
-    no function of `hubel.nets` made.
-    """
-    if not isinstance(backbone, nn.Module):
-        return backbone
-    of = getattr(backbone, "made_by", None)
-    return None if of is None else {"name": of.name, "arguments": dict(of.arguments)}
 
 
 class Pyramid(nn.Module):

@@ -27,13 +27,12 @@ from torch import Tensor, nn
 from hubel.core.boxes import clip, decode, nms
 from hubel.core.sureness import log_of_rest
 from hubel.nets.anchor_parts import Sizes, anchors_of_places, dealt_out
+from hubel.nets.backbones import body_of, description_of
 from hubel.nets.detector_parts import (
     Pyramid,
     Tower,
     at_least_single,
-    body_of,
     check_strides,
-    description_of,
     in_rows,
 )
 from hubel.nets.made import Net, check_images, image_shape, made, num_outputs
@@ -78,8 +77,8 @@ def faster_rcnn(
 
     `anchors` are sizes (width, height) in pixels, as many for every stride (see `hubel.data.anchors_of`); unless given three of 4 strides a side, in
     the proportions 1:2, 1:1 and 2:1. `width` are the channels at stride 4, `channels` those of the pyramid (2 · `width` unless given), `hidden` the
-    nodes of the two layers that judge a proposal. Where fewer than `proposals` are found, rows of zeros fill up. `backbone` is a classifier of
-    `hubel.nets` whose convolutional part takes the place of the body, with its weights. Other sizes of pictures are accepted.
+    nodes of the two layers that judge a proposal. Where fewer than `proposals` are found, rows of zeros fill up. `backbone` is another network
+    of `hubel.nets`, of which a copy takes the place of the body, with its weights (see `hubel.nets.backbones`). Other sizes of pictures are accepted.
 
     >>> net = faster_rcnn(16, proposals=20, inputs=(1, 64, 96), outputs=3).eval()
     >>> net(torch.zeros(2, 1, 64, 96)).shape

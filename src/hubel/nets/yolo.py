@@ -25,7 +25,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hubel.core.sureness import raw_scores
-from hubel.nets.detector_parts import Tower, at_least_single, body_of, description_of, in_rows
+from hubel.nets.backbones import body_of, description_of
+from hubel.nets.detector_parts import Tower, at_least_single, in_rows
 from hubel.nets.made import Net, check_images, image_shape, made, num_outputs
 
 SMALLEST = 16  # pixels a side
@@ -48,8 +49,8 @@ def yolo(
 
     `grid` is S, `boxes` B. The body reduces the picture to at least S × S places, which are averaged to S × S; `width` are its channels at stride
     4, `depth` the convolutions after it. With `hidden` two fully connected layers, the first of so many nodes (4,096 as published), take the place
-    of these convolutions; pictures then have the size of `inputs`, and else any. `backbone` is a classifier of `hubel.nets` whose convolutional
-    part takes the place of the body, with its weights.
+    of these convolutions; pictures then have the size of `inputs`, and else any. `backbone` is another network of
+    `hubel.nets`, of which a copy takes the place of the body, with its weights (see `hubel.nets.backbones`).
 
     >>> net = yolo(16, grid=4, inputs=(1, 64, 96), outputs=3).eval()
     >>> net(torch.zeros(2, 1, 64, 96)).shape

@@ -28,13 +28,12 @@ from hubel.core.boxes import LARGEST_LOG_SIZE
 from hubel.core.sureness import raw_scores
 from hubel.layers.transformer_block import TransformerBlock
 from hubel.nets.anchor_parts import Sizes, anchors_of_places, dealt_out
+from hubel.nets.backbones import body_of, description_of
 from hubel.nets.detector_parts import (
     Pyramid,
     Tower,
     at_least_single,
-    body_of,
     check_strides,
-    description_of,
     in_rows,
     initial_score,
 )
@@ -64,8 +63,8 @@ def yolo_v3(
 
     `anchors` are sizes (width, height) in pixels, as many for every stride, the smallest for the finest; unless given the nine published ones in
     the proportion of the pictures (with other numbers of strides than three: of those evenly spread). `width` are the channels at stride 4, `channels` those of the pyramid (2 · `width`
-    unless given), `depth` the convolutions of a head, `attention` lets the places of the coarsest map look at each other. `backbone` is a
-    classifier of `hubel.nets` whose convolutional part takes the place of the body, with its weights. Other sizes of pictures are accepted.
+    unless given), `depth` the convolutions of a head, `attention` lets the places of the coarsest map look at each other. `backbone` is
+    another network of `hubel.nets`, of which a copy takes the place of the body, with its weights (see `hubel.nets.backbones`). Other sizes of pictures are accepted.
 
     >>> net = yolo_v3(16, anchors=[(8, 8), (16, 16), (30, 20), (50, 60)], strides=(8, 16), inputs=(1, 64, 96), outputs=3).eval()
     >>> net(torch.zeros(2, 1, 64, 96)).shape  # 2 · (8 · 12 + 4 · 6) anchors

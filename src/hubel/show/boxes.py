@@ -211,9 +211,12 @@ def _curves(evidence: Evidence) -> list[dict[str, str]]:
         return []
     found, wanted = predictions_of(values), truths_of(targets)
     least = threshold(evidence)
-    precision, share, *_ = scores_at(found, wanted, least, rule=all_point).values()
-    recall = precision_recall(found, wanted, rule=all_point)
-    alarms = froc(found, wanted, rule=all_point)
+    groups = evidence.arrays.get("groups")  # the parents of tiles, which are drawn together
+    if groups is not None and groups.shape != (len(targets),):
+        groups = None
+    precision, share, *_ = scores_at(found, wanted, least, rule=all_point, groups=groups).values()
+    recall = precision_recall(found, wanted, rule=all_point, groups=groups)
+    alarms = froc(found, wanted, rule=all_point, groups=groups)
     return [
         {
             "picture": precision_against_recall(recall, at=(share.value, precision.value)),
@@ -223,7 +226,11 @@ def _curves(evidence: Evidence) -> list[dict[str, str]]:
         {
             "picture": recall_against_false_alarms(alarms),
             "caption": "The share of objects that is found, against the false alarms a picture that come with it (FROC); pictures without objects count. "
-            f"Bands: {100 * alarms.level:g} % intervals, {alarms.method}.",
+            + (
+                f"Bands: {100 * alarms.level:g} % intervals, {alarms.method}."
+                if np.isfinite(alarms.low).any()
+                else "No bands: all are parts of one picture."
+            ),
         },
     ]
 
@@ -262,7 +269,8 @@ def _classes(evidence: Evidence) -> dict[str, Any]:
     rows, table = [], []
     scores, counts = evidence.scores, _counts(evidence)
     for k, name in enumerate(evidence.classes):
-        half, mean = (scores.get(f"{rule} of {name}") for rule in ("AP50[all-point]", "AP[coco]"))
+        of = f" of {name}" if len(evidence.classes) > 1 else ""  # those of the only class are those of all
+        half, mean = (scores.get(f"{rule}{of}") for rule in ("AP50[all-point]", "AP[coco]"))
         rows.append(
             {
                 "name": name,

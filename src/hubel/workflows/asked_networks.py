@@ -22,7 +22,8 @@ from hubel.core.types import Attribution
 from hubel.explain.question import Question, untouched
 from hubel.explain.trust import Explainer
 from hubel.fitting import Run
-from hubel.nets.detector_parts import Body, ClassifierBody
+from hubel.nets.backbones import ClassifierBody
+from hubel.nets.detector_parts import Body
 from hubel.objectives import Detection, NextSymbol
 from hubel.objectives.detection import SCORES
 from hubel.objectives.reconstruction import GivesBack

@@ -66,7 +66,7 @@ def decide(
             "received a split, and validation, test or groups as well: the split says it all, leave the others out"
         )
     if split is not None:
-        split.check(len(data))
+        split.check(len(data), data.groups)
     if like is not None:
         given = {f.name for f in fields(recipe) if getattr(recipe, f.name) != f.default}
         seed = recipe.seed if "seed" in given else like.recipe.seed

@@ -92,7 +92,7 @@ def explain_files(
     folder = folder_for(known, out)
     written = []
     with Display(quiet=quiet) as display:
-        parts = list(subjects(known, paths, most=most))
+        parts = list(subjects(known, paths, most=most, target=target))
         for number, subject in enumerate(parts):
             wanted = target_of(subject, target)
             chosen, found, why = explained_by(method, subject, known, wanted, display)
@@ -121,7 +121,7 @@ def compare_methods(
     """
     known = opened(run, device)
     folder = folder_for(known, out)
-    parts = list(subjects(known, paths, most=most))
+    parts = list(subjects(known, paths, most=most, target=target))
     subject = parts[0]
     if len(parts) > 1 and subject.kind != "texts":
         raise ValueError(
@@ -308,8 +308,10 @@ def folder_for(known: Run | Ensemble | nn.Module, out: Path | str | None) -> Pat
 
 def _stem(ids: Sequence[str]) -> str:
     """A name for the files: that of the first example, and how many others there are."""
-    first = re.sub(r"\[\d+\]$", "", str(ids[0]))
-    others = len({re.sub(r"\[\d+\]$", "", str(one)) for one in ids}) - 1
+    names = [
+        re.sub(r" ?\[[\d:, ]+\]$", "", str(one)) for one in ids
+    ]  # without the row of an array, or the place of a tile
+    first, others = names[0], len(set(names)) - 1
     return f"{Path(first).stem}{f'-and-{others}-more' if others else ''}"
 
 

@@ -177,11 +177,12 @@ def about_net(net: nn.Module) -> dict[str, Any]:
 
 def fresh_net(run: Run, seed: int) -> nn.Module:
     """The network of `run` with the initial weights that follow from the seed, or that an installed package holds; those that the run
-    began with where neither gives them (a network of the user's own, or weights from a file).
+    began with where neither gives them (a network of the user's own, a fitted backbone, or weights from a file).
     """
     made = run.about["net"]
     published = (made.get("weights") or {}).get("name")
-    if made.get("name") is None or ("weights" in made and published != "imagenet"):
+    fitted = (made.get("arguments") or {}).get("backbone") is not None
+    if made.get("name") is None or fitted or ("weights" in made and published != "imagenet"):
         net = copy.deepcopy(
             run.blank_net()
         )  # raises where a network of the user's own was not passed, with the remedy

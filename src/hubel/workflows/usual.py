@@ -34,16 +34,18 @@ COMPLETE = 1e-3
 """Relative residual up to which maps are said to add up to the answer."""
 
 
-def regions(net: nn.Module, x: Tensor, *, target: Target = None) -> Attribution:
-    """HiResCAM, refused with `NotImplementedError` where there are no maps or where they do not add up to the answer."""
+def regions(net: nn.Module, x: Tensor, *, target: Target = None, layer: str | None = None) -> Attribution:
+    """HiResCAM, refused with `NotImplementedError` where there are no maps, or where they have no part in the answer or do not add up to it."""
     try:
-        found = explain.hires_cam(net, x, target=target)
+        found = explain.hires_cam(net, x, target=target, layer=layer)
     except ValueError as error:
         raise NotImplementedError(str(error)) from error
     if found.residual is None or not bool((found.residual <= COMPLETE).all()):
         raise NotImplementedError(
             "behind its last maps it is not linear, so that these do not add up to the answer"
         )
+    if not bool(found.values.flatten(1).any(1).all()):
+        raise NotImplementedError("its last maps have no part in the answer")
     return found
 
 
