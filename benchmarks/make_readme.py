@@ -27,6 +27,11 @@ ORDER = (
     "generated_examples",
     "explain_zoo",
     "detection",
+    "detectors",
+    "faster_rcnn_step",
+    "p6",
+    "discovery",
+    "equations",
 )
 HEAD = """# Benchmarks
 

@@ -34,6 +34,7 @@ SCRIPTS = (
     "explain_zoo",
     "detection",
     "detectors",
+    "faster_rcnn_step",
 )
 
 

@@ -262,13 +262,15 @@ def _classical(equation: Equation, measured: Measured) -> dict[str, Any]:
 
 
 def _rows(solution: Solution, changes: Mapping[str, Any]) -> dict[str, str]:
-    estimate = "not estimated" if solution.estimate is None else f"{solution.estimate:.1e}"
+    estimate = (
+        "not estimated" if solution.estimate is None else f"{solution.estimate:.1e} relative, estimated"
+    )
     reached = (
         ""
         if solution.reached
         else f" (asked: {solution.tol:.1e}; the tolerance was not reached, this is the best that was found)"
     )
-    rows = {"error": f"{estimate} relative, estimated{reached}"}
+    rows = {"error": f"{estimate}{reached}"}
     if solution.problem.unknowns:
         rows = {}
     if changes["test"]:
