@@ -171,9 +171,7 @@ def deepxde(
                 iter_per_step=200, fun_per_step=300
             )  # so that the clock is looked at
         if name == "NNCG":
-            dde.optimizers.set_NNCG_options(
-                rank=60, mu=1e-2, chunksz=1, cgtol=1e-16, cgmaxiter=1000, updatefreq=20
-            )
+            dde.optimizers.set_NNCG_options()  # its own: rank 60 with damping 1e-2 fails in its Cholesky factorization
         model.compile(name, **options)
         steps = {} if name == "L-BFGS" else {"iterations": steps_of.get(name, 10**7)}
         model.train(**steps, display_every=10**9, callbacks=[watch], verbose=0)
