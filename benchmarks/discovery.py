@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,7 @@ def main() -> None:
         "work": "u_t + a u u_x = nu u_xx, a = 1 and nu = 0.01/pi unknown, 2,000 random values of the exact solution on Raissi's grid with normal noise "
         f"in shares of their standard deviation; seeds 0 to {seeds - 1} (without noise 0 to {min(seeds, given.clean_seeds) - 1}) decide values, noise and network; at most {budget:g} s each",
         "machine": machine.as_json(given.threads),
+        "versions": {name: version(name) for name in ("hubel", "torch")},
         "rows": [line for noise, answers in found.items() for line in lines_of(noise, answers)],
         "targets": [] if given.quick else targets(found),
         "notes": [

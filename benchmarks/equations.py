@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib.metadata import version
 from typing import Any
 
 from protocol import HERE, Machine, Spread, Worker, arguments, row, say, serve, target, write
@@ -39,6 +40,7 @@ def main() -> None:
         "work": f"relative L2 error over the domain (of several fields the root mean square of theirs) after at most {budget:g} s, tolerance {given.tol:g}, "
         f"seeds 0 to {seeds - 1}",
         "machine": machine.as_json(given.threads),
+        "versions": {name: version(name) for name in ("hubel", "torch")},
         "rows": [line(name, ones) for name, ones in found.items()],
         "targets": []
         if given.quick
