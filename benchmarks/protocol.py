@@ -13,6 +13,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import resource
 import statistics
 import subprocess
@@ -277,9 +278,24 @@ def write(name: str, result: dict[str, Any], given: argparse.Namespace) -> None:
     print(table(result))
     if not (given.quick or given.no_write):
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{name}.json").write_text(
-            json.dumps(result, indent=2, ensure_ascii=False) + "\n", "utf-8"
-        )
+        (RESULTS / f"{name}.json").write_text(as_text(result), "utf-8")
+
+
+def as_text(result: dict[str, Any]) -> str:
+    """JSON with a line a value, but a list of numbers on one.
+
+    >>> print(as_text({"curve": [[1.0, 0.5]], "stopped": ["time"]}), end="")
+    {
+      "curve": [
+        [1.0, 0.5]
+      ],
+      "stopped": [
+        "time"
+      ]
+    }
+    """
+    text = json.dumps(result, indent=2, ensure_ascii=False)
+    return re.sub(r"\[\s+([-+.\de,\s]+?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
 
 
 def row(
