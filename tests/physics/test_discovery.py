@@ -56,23 +56,17 @@ def test_discovery_is_resumed_as_if_never_stopped():
     arguments = {"data": measured(60), "width": 4, "depth": 1}
     whole, first = Solver(problem, **arguments), Solver(problem, **arguments)
     for solver, last in ((whole, 31), (first, 14)):
-        for record in solver.steps():
-            if record.iteration == last:
-                break
+        next(record for record in solver.steps() if record.iteration == last)
     second = Solver(problem, **arguments, state=first.state())
-    for record in second.steps():
-        if record.iteration == 31:
-            break
+    next(record for record in second.steps() if record.iteration == 31)
     assert torch.equal(second.theta, whole.theta) and second.ladder == whole.ladder
     assert second.solution().a == whole.solution().a
 
 
 def after(iterations, problem, **arguments):
-    """The solution after so many iterations, however long they take."""
+    """The solution after so many iterations, however long they take, or fewer where it rests."""
     solver = Solver(problem, **arguments)
-    for record in solver.steps():
-        if record.iteration == iterations:
-            break
+    next((record for record in solver.steps() if record.iteration == iterations), None)
     return solver.solution()
 
 

@@ -236,13 +236,9 @@ def test_discovery_of_a_function_is_resumed_and_saved_as_if_never_stopped():
     arguments = {"data": table(60), "width": 4, "depth": 1}
     whole, first = Solver(problem, **arguments), Solver(problem, **arguments)
     for solver, last in ((whole, 31), (first, 14)):
-        for record in solver.steps():
-            if record.iteration == last:
-                break
+        next(record for record in solver.steps() if record.iteration == last)
     second = Solver(problem, **arguments, state=first.state())
-    for record in second.steps():
-        if record.iteration == 31:
-            break
+    next(record for record in second.steps() if record.iteration == 31)
     assert torch.equal(second.theta, whole.theta) and second.smoothing == whole.smoothing != first.smoothing
     found = whole.solution()
     again = Solution.built(problem, *found.saved())
