@@ -63,6 +63,34 @@ def test_discovery_is_resumed_as_if_never_stopped():
     assert second.solution().a == whole.solution().a
 
 
+@pytest.mark.parametrize(
+    ("num", "noise", "chosen", "expected"),
+    [
+        (1200, 0.0, {}, (20, 4)),
+        (1200, 0.02, {}, (12, 3)),
+        (200, 0.0, {}, (12, 3)),  # 361 weights: what they follow may be noise
+        (1200, 0.0, {"depth": 3}, (20, 3)),
+        (1200, 0.0, {"width": 12, "depth": 3}, (12, 3)),
+    ],
+)
+def test_nearly_exact_data_are_worth_a_larger_network(num, noise, chosen, expected):
+    problem = Problem(lambda u, a: u.t + a * u.x, domain=DOMAIN, a=unknown())
+    t, x = np.random.default_rng(0).uniform([[0.0], [-1.0]], [[1.0], [1.0]], (2, num))
+    u = np.sin(math.pi * (x - A * t)) + noise * np.random.default_rng(1).standard_normal(num)
+    solver = Solver(problem, data={"t": t, "x": x, "u": u}, **chosen)
+    for record in solver.steps():
+        if record.num_weights > 400 or solver.ladder.rungs or record.iteration == 80:
+            break
+    described = solver.ansatz.network.described()
+    assert (described["width"], described["depth"]) == expected
+    if expected[0] == 20:
+        assert record.iteration % 12 == 1 and solver.ladder == Ladder()  # the first one of the new network
+        again = Solver(problem, data={"t": t, "x": x, "u": u}, state=solver.state())
+        for one in (solver, again):
+            next(iter(one.steps()))
+        assert torch.equal(solver.theta, again.theta)
+
+
 def after(iterations, problem, **arguments):
     """The solution after so many iterations, however long they take, or fewer where it rests."""
     solver = Solver(problem, **arguments)

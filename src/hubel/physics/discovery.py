@@ -92,7 +92,7 @@ def judged(system: System, theta: Tensor, observed: Observations, checked: Tenso
             continue
         error = float(errors_of(covariance[own, own], basis.grid))
         value, slope = float(unknown.value(theta[own])), float(unknown.slope(theta[own]))
-        parameters[name] = Found(value=value, standard_error=abs(slope) * error)
+        parameters[name] = Found(value=value, standard_error=abs(slope) * error, positive=unknown.positive)
         if parameters[name].standard_error > abs(value):
             warnings.append(f"{name} is not determined: its standard error is larger than its value")
     warnings += _inseparable(system, covariance)

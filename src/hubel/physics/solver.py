@@ -27,7 +27,7 @@ from hubel.physics.functions import BEGIN as ROUGH
 from hubel.physics.ladder import Ladder
 from hubel.physics.methods import LARGEST, Method, method_for, refuse_other
 from hubel.physics.mirror import mirror_of
-from hubel.physics.networks import network_for, under
+from hubel.physics.networks import Network, network_for, under
 from hubel.physics.observations import Observations
 from hubel.physics.parts import (
     causally,
@@ -54,7 +54,13 @@ DATA_ROUND = 12  # the same where there are data: then the weights change as wel
 ROUNDING = 1e-13  # of a scaled residual: nothing is to be gained below
 MEMORY = 30_000_000  # numbers in J: 240 MB
 WIDER = 1.3  # by which the layers of the network grow
-BEGIN, BEGIN_WITH_DATA = (10, 4), (12, 3)  # width and depth
+BEGIN, BEGIN_WITH_DATA, BEGIN_CLEAN = (
+    (10, 4),
+    (12, 3),
+    (20, 4),
+)  # width and depth; without data, with noisy, with nearly exact ones
+CLEAN = 3e-3  # of the values: a misfit below which noise is none that a small network could hide behind
+CLEAR = 3  # values a weight, without which a small misfit says nothing of the noise
 
 
 class Solver:
@@ -89,6 +95,7 @@ class Solver:
             refuse_other(method, from_data=data is not None)
         network = sized(network, width, depth)
         own = network if isinstance(network, nn.Module) else None
+        self.choice = network
         self.problem, self.tol, self.seed = problem, float(tol), int(seed)
         self.observed = None if data is None else Observations.of(data, problem)
         if problem.unknowns and self.observed is None:
@@ -118,14 +125,8 @@ class Solver:
         scales = scales_of(problem)
         if self.observed is not None:
             scales |= self.observed.scales
-        net = network_for(
-            network,
-            features_of(problem, mirror),
-            len(problem.components),
-            begin=BEGIN if data is None else BEGIN_WITH_DATA,
-            jet=problem.jet,
-            seed=key(self.seed, "network") % 2**31,
-        )
+        self.features = features_of(problem, mirror)
+        net = self._network(BEGIN if data is None else BEGIN_WITH_DATA)
         self.ansatz = Ansatz(self.continuation.stages[0], net, mirror, scales, exact)
         self.sizes = sizes_of(self.ansatz.problem, scales)
         self.smoothing = dict.fromkeys(problem.functions, ROUGH)
@@ -230,6 +231,17 @@ class Solver:
         )
 
     # ---- points, measurements, growth
+
+    def _network(self, begin: tuple[int, int]) -> Network:
+        """The chosen network from the start, of width and depth `begin` where none were chosen."""
+        return network_for(
+            self.choice,
+            self.features,
+            len(self.problem.components),
+            begin=begin,
+            jet=self.problem.jet,
+            seed=key(self.seed, "network") % 2**31,
+        )
 
     def _fresh(self) -> Tensor:
         """The weights of the network as it is, and unknowns at their start."""
@@ -386,6 +398,9 @@ class Solver:
 
     def _weigh(self) -> None:
         """With data: the next rung, a wider network, or the end."""
+        if self._is_small_for_the_data():
+            self._begin_larger()
+            return
         now = standing(self.system, self.theta)
         self.smoothing = dict(now.smoothing)
         fit = now.fit if self.problem.functions else None
@@ -405,6 +420,24 @@ class Solver:
         if self.stopped:
             self.ladder.back()
             self._assemble()
+
+    def _is_small_for_the_data(self) -> bool:
+        """Whether the network is the one that noisy data are begun with, and these have next to no noise."""
+        small = self._network(BEGIN_WITH_DATA)
+        if small.shapes == self._network(BEGIN_CLEAN).shapes or small.shapes != self.ansatz.network.shapes:
+            return False
+        assert self.observed is not None
+        values = len(self.observed) * len(self.observed.values)
+        return values >= CLEAR * small.size and self._misfit(-1) < CLEAN
+
+    def _begin_larger(self) -> None:
+        """The network that nearly exact data are worth, from the start."""
+        self.ansatz = self.ansatz.with_network(self._network(BEGIN_CLEAN))
+        self.theta = self._fresh()
+        self.method, self.ladder = type(self.method)(), Ladder()
+        self.best, self.smoothing = self.theta, dict.fromkeys(self.problem.functions, ROUGH)
+        self.num_points = max(self.num_points, self._enough(self.ansatz.network.size))
+        self._begin()
 
     def _unused(self, ansatz: Ansatz, theta: Tensor) -> float:
         """The root mean square of the scaled residuals at the points that are never used, and of the conditions that are learnt."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from hubel.physics.jets import Jet, exponential
 
 MOST = 3  # coordinates of an unknown function
+LARGEST_LOGARITHM = 600.0  # of a factor that is a number still
 SURE = 1.959963985  # standard deviations: 95 % of a normal distribution lie within
 
 
@@ -81,21 +82,29 @@ def unknown(start: float = 1.0, *, positive: bool = False, of: str | Sequence[st
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A coefficient that was found, with its standard error; nan where the data do not tell it.
+    """A coefficient that was found, with its standard error; nan where the data do not tell it. `positive` says that it was asked to be.
 
     >>> print(Found(value=0.0031834, standard_error=2.1e-06))
     0.0031834 ± 0.0000021
     >>> [round(end, 7) for end in Found(value=0.0031834, standard_error=2.1e-06).interval]
     [0.0031793, 0.0031875]
+    >>> [round(end, 2) for end in Found(value=1.0, standard_error=0.7, positive=True).interval]
+    [0.25, 3.94]
     """
 
     value: float
     standard_error: float
+    positive: bool = False
 
     @property
     def interval(self) -> tuple[float, float]:
-        """In which the true value lies with 95 % confidence, if the noise is normal and the equation true."""
+        """In which the true value lies with 95 % confidence, if the noise is normal and the equation true. That of a positive coefficient is
+        one of its logarithm, which is what was searched.
+        """
         half = SURE * self.standard_error
+        if self.positive and self.value > 0:
+            factor = math.exp(min(half / self.value, LARGEST_LOGARITHM)) if math.isfinite(half) else half
+            return self.value / factor, self.value * factor
         return self.value - half, self.value + half
 
     def __float__(self) -> float:
