@@ -9,6 +9,9 @@ A function has room to follow a network that can not fulfil the equation, step b
 of the data's residuals must not grow from rung to rung by more than what the directions that the data have ceased to determine explain, a
 chi-squared number. Where it does, and a wider network does not lower it, the rung before was enough, too.
 
+There, too, errors may shrink without an end: more weight leaves the function those shapes alone that the network can follow, though nothing is
+to be gained any more. So the ladder ends where the residual of the equation is next to nothing beside that of the data.
+
 J. A. Hausman, Econometrica 46 (1978) 1251, doi:10.2307/1913827.
 """
 
@@ -28,16 +31,20 @@ LONGEST = 8  # sets of points on one rung
 ALLOWED = 2.0  # standard deviations of a difference
 GAINED = 0.95  # of a standard error: what is less has become more certain
 UNSETTLED = 0.01  # of the sum of squares: what it may grow by where it has not settled
+EXACT = 1e-3  # of the misfit: a residual of the equation below which it holds as well as the data can tell
 HELPED = 0.9  # of the sum of squares: what is less after the network was widened was its fault
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """How the data are met: the sum of `squares` of their residuals, how many numbers they have `determined`, and how many they are."""
+    """How the data are met: the sum of `squares` of their residuals, how many numbers they have `determined`, and how many they are; and how
+    the equation is: its `residual`, scaled as the data are.
+    """
 
     squares: float
     determined: float
     count: int
+    residual: float = math.inf
 
     def grew_since(self, squares: float, determined: float) -> bool:
         """Whether the sum of squares has grown by more than what the numbers that are not determined any more explain."""
@@ -83,6 +90,8 @@ class Ladder:
         self.trail = []
         if self.rungs:
             old, old_errors = (_like(numbers, unknowns) for numbers in self.rungs[-1][:2])
+            if fit is not None and fit.residual < EXACT * misfit:
+                return "down"
             if fit is not None and fit.grew_since(*self.rungs[-1][2]):
                 before_it, self.widened = self.widened, fit.squares
                 return "wider" if before_it is None or fit.squares < HELPED * before_it else "down"

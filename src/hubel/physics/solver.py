@@ -403,7 +403,9 @@ class Solver:
             return
         now = standing(self.system, self.theta)
         self.smoothing = dict(now.smoothing)
-        fit = now.fit if self.problem.functions else None
+        fit = None
+        if self.problem.functions:
+            fit = replace(now.fit, residual=self._unused(self.ansatz, self.theta))
         verdict = self.ladder.next(self._misfit(-1), now.values, now.errors, fit)
         if verdict == "up":
             self.best = self.theta
