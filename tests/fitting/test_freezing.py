@@ -8,6 +8,7 @@ import hubel
 from hubel import nets
 from hubel.fitting import AdamW, Backprop, Freeze, Recipe
 from hubel.fitting.optimizers import layer_depths
+from hubel.fitting.recipe import default_optimizer
 from hubel.nets.made import is_as_made
 
 
@@ -132,3 +133,18 @@ def test_the_command_line_freezes(tmp_path):
         inputs=(3, 32, 32), outputs=10
     )
     assert net.published.file == "a.pth"
+
+
+def test_all_that_follows_the_body_of_a_detector_is_last():
+    classifier = nets.resnet(20, inputs=(3, 32, 32), outputs=3)
+    net = nets.anchor_free(backbone=classifier, strides=(2, 4), inputs=(3, 32, 32), outputs=2)
+    depths, alone = layer_depths(net), layer_depths(net.body.net)
+    of_body = {id(p) for p in net.body.parameters()}
+    assert all((depths[id(p)] == 0) == (id(p) not in of_body) for p in net.parameters())
+    assert all(depths[id(p)] == alone[id(p)] + 1 for p in net.body.net.layer3.parameters())  # fc is behind it
+    chosen, why = default_optimizer(net, 8)
+    assert chosen.before_last < 1 and "learnt" in why
+    anew = nets.anchor_free(
+        backbone=net.made_by.arguments["backbone"], strides=(2, 4), inputs=(3, 32, 32), outputs=2
+    )
+    assert default_optimizer(anew, 8)[0].before_last == 1  # nothing that was learnt

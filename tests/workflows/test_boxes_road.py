@@ -229,6 +229,6 @@ def test_folds_are_put_together_and_ensembles_are_refused(tmp_path):
 def test_few_pictures_are_seen_more_often():
     few, many = drawn(12), drawn(96)
     assert passes_over(few, 2) == 500
-    assert passes_over(many, 100) == passes_over(many, 1000) == 50
+    assert passes_over(many, 100) == 60 and passes_over(many, 1000) == 50
     labelled = Dataset(inputs=few.inputs, targets=np.zeros(12, np.int64), classes=CLASSES)
     assert passes_over(labelled, 2) is None

@@ -115,7 +115,10 @@ def fit(
         int | None, typer.Option(help="Passes over the training part (default: what the budget allows).")
     ] = None,
     budget: Annotated[
-        str | None, typer.Option(help='Training time: "90s", "20m", "2h" (default: 345s).')
+        str | None,
+        typer.Option(
+            help='Training time: "90s", "20m", "2h" (default: 345s; 570s where objects are to be found).'
+        ),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples a step.")] = None,
     optimizer: Annotated[

@@ -150,7 +150,7 @@ BUILTIN: dict[str, BuiltIn] = {
             BuiltIn(
                 name=name,
                 title=title,
-                symmetries=("flip_horizontal", "scale", "brightness", "contrast"),
+                symmetries=("flip_horizontal", "scale", "brightness", "contrast", "copy_paste"),
                 licence="MIT",
             )
             for name, title in SCENES.items()

@@ -16,6 +16,7 @@ from hubel.fitting.lean_adam import lean
 from hubel.fitting.muon import MuonWithSGD
 from hubel.fitting.parameters import matrices_and_vectors
 from hubel.fitting.uncompiled import uncompiled
+from hubel.nets.backbones import ClassifierBody
 
 
 class OptimizerChoice(Protocol):
@@ -262,23 +263,25 @@ def last_layer(net: nn.Module) -> list[nn.Parameter]:
 
 def layer_depths(net: nn.Module) -> dict[int, int]:
     """For the `id` of every trained parameter how many layers with a matrix or filters stand between it and the output; 0 is the last
-    layer, and only that.
+    layer, and only that. Of a detector whose body is another network, all that follows the body is last.
 
     >>> net = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2), nn.Linear(2, 2))
     >>> list(layer_depths(net).values())
     [1, 1, 1, 1, 0, 0]
     """
-    last = {id(p) for p in last_layer(net)}
+    body = next((module for module in net.modules() if isinstance(module, ClassifierBody)), None)
+    before = set() if body is None else {id(p) for p in body.parameters()}
+    last = {id(p) for p in (last_layer(net) if body is None else net.parameters())} - before
     seen: list[str] = []
     places = {}
     for name, p in net.named_parameters():
         owner = name.rpartition(".")[0]
         if not p.requires_grad:
             continue
-        if p.ndim >= 2 and owner not in seen:
+        if p.ndim >= 2 and owner not in seen and id(p) not in last:
             seen.append(owner)
         places[id(p)] = max(len(seen) - 1, 0)
-    return {key: 0 if key in last else max(1, len(seen) - 1 - place) for key, place in places.items()}
+    return {key: 0 if key in last else max(1, len(seen) - place) for key, place in places.items()}
 
 
 def can_fuse(net: nn.Module) -> bool:

@@ -36,8 +36,11 @@ def body_of(
         return Body(inputs[0], width, strides)
     if isinstance(backbone, Mapping):
         backbone = rebuild_net(str(backbone["name"]), dict(backbone["arguments"]))
-    assert isinstance(backbone, nn.Module)
-    return ClassifierBody(copy.deepcopy(backbone), inputs, strides)
+        assert isinstance(backbone, nn.Module)
+        return ClassifierBody(backbone, inputs, strides)
+    body = ClassifierBody(copy.deepcopy(backbone), inputs, strides)
+    body.has_learnt = True
+    return body
 
 
 def description_of(backbone: Mapping[str, Any] | nn.Module | None) -> Mapping[str, Any] | None:
@@ -66,7 +69,8 @@ def strides_of(backbone: nn.Module, inputs: Shape) -> tuple[int, ...]:
 class ClassifierBody(nn.Module):
     """The part of a network that makes maps as a body: of each stride the last map that its layers make.
 
-    `inputs` (C, H, W) is the size with which it is looked for; `net` is changed (see the module).
+    `inputs` (C, H, W) is the size with which it is looked for; `net` is changed (see the module). `has_learnt` says that it was given with
+    its weights, not made anew.
 
     Raises `ValueError` where the network can not look at such pictures, or has no map of a stride.
 
@@ -75,6 +79,8 @@ class ClassifierBody(nn.Module):
     >>> body.channels, [list(found.shape) for found in body(torch.zeros(1, 3, 64, 64))]
     ((128, 256), [[1, 128, 8, 8], [1, 256, 4, 4]])
     """
+
+    has_learnt = False
 
     def __init__(self, net: nn.Module, inputs: Sequence[int], strides: Sequence[int]):
         super().__init__()

@@ -74,7 +74,7 @@ def fit(
     and none are asked for. `validation`, `test` are
     fractions; `groups` [N] tie examples that must stay in one part (the run folder keeps them, so that `resume`, `evaluate` and `like` know
     them); `split` are the rows of each part, instead of all these;
-    `budget` is the training time in seconds (345).
+    `budget` is the training time in seconds (345; 570 where objects are to be found).
 
     `out` is the folder of the run, new or empty (runs/DATE-NAME-1 where none is given). `device` is "cpu", "cuda", "cuda:1", "mps",
     or "auto" for the GPU where there is one. `quiet` shows nothing on stderr. Between two checkpoints at least
@@ -122,7 +122,7 @@ def fit(
                 **shares,
                 groups=groups,
                 split=split,
-                budget=choices.DEFAULT_BUDGET if budget is None else budget,
+                budget=choices.default_budget(data) if budget is None else budget,
                 device=machines.device_of(device),
                 display=display,
                 wishes=wishes,

@@ -32,7 +32,7 @@ from hubel.workflows.asking import Wishes
 from hubel.workflows.given_back import ids_of
 
 WIDTH = 32
-STEPS, FEWEST_PASSES, MOST_PASSES = 5000, 50, 500  # judged, not measured
+STEPS, FEWEST_PASSES, MOST_PASSES = 6000, 50, 500  # judged, not measured
 NUM_SHOWN = 12
 NUM_CROPS = 24
 CROP = 64  # pixels a side
