@@ -12,7 +12,7 @@ from hubel.core.errors import ContractError
 from hubel.core.types import Prediction
 from hubel.data import Dataset
 from hubel.data.boxes import packed
-from hubel.fitting import AdamW, Precision
+from hubel.fitting import AdamW, Precision, open_run
 from hubel.objectives import AnchorFreeDetection, CrossEntropy
 from hubel.show.report import report
 from hubel.workflows.of_boxes import boxes_shown, crop, passes_over, strides_for
@@ -53,6 +53,7 @@ RECIPE = hubel.Recipe(
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
+    torch.manual_seed(0)
     net = hubel.nets.anchor_free(8, strides=(8,), inputs=(1, 48, 48), outputs=2)
     return hubel.fit(
         drawn(), net=net, recipe=RECIPE, out=tmp_path_factory.mktemp("boxes") / "run", quiet=True
@@ -224,6 +225,19 @@ def test_folds_are_put_together_and_ensembles_are_refused(tmp_path):
     assert "Class by class" in report(found.folder)
     with pytest.raises(ValueError, match="different boxes, which have no mean"):
         hubel.ensemble(data, net=net, recipe=recipe, members=2, out=tmp_path / "members", quiet=True)
+
+
+def test_the_default_detector_finds_the_same_in_a_declared_mirror(tmp_path):
+    recipe = hubel.Recipe(epochs=2, batch_size=16, precision=Precision(threads=1))
+    run = hubel.fit(drawn(48), recipe=recipe, out=tmp_path / "run", quiet=True)
+    assert "2 declared mirror images" in run.about["reasons"]["net"]
+    again = open_run(tmp_path / "run")
+    x = torch.rand(2, *again.net.net.inputs)
+    with torch.no_grad():
+        found, seen = again.net.eval()(x), again.net(x.flip(3))
+    assert torch.equal(found, run.net.eval()(x))
+    torch.testing.assert_close(found[:, :, 8:].amax(1), seen[:, :, 8:].amax(1))
+    assert run.recipe.optimizer == hubel.fitting.Muon(normalize=True)
 
 
 def test_few_pictures_are_seen_more_often():

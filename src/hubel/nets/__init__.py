@@ -19,6 +19,7 @@ from hubel.nets.compact import compact
 from hubel.nets.conv_autoencoder import conv_autoencoder
 from hubel.nets.dcgan import dcgan
 from hubel.nets.densenet import densenet
+from hubel.nets.detector_parts import OF_OBJECTS as OF_OBJECTS
 from hubel.nets.efficientnet import efficientnet_lite0
 from hubel.nets.enet import enet
 from hubel.nets.faster_rcnn import faster_rcnn
@@ -57,8 +58,6 @@ from hubel.nets.zfnet import zfnet
 
 OF_THEMSELVES = ("autoencoder", "conv_autoencoder", "dcgan", "realnvp", "variational_autoencoder")
 """Networks whose target is their own input."""
-OF_OBJECTS = ("anchor_free", "faster_rcnn", "yolo", "yolo_v3")
-"""Detectors, which answer candidates [N, R, 8 + K]."""
 
 __all__ = [
     "alexnet",

@@ -90,6 +90,7 @@ class AnchorFree(Net):
         self.inputs = inputs
         self.body = body
         self.strides: tuple[int, ...] = body.strides  # type: ignore[assignment]
+        self.candidate_strides = self.strides
         self.pyramid = Pyramid(body.channels, channels)  # type: ignore[arg-type]
         self.classes = Tower(channels, outputs, depth=depth, bias=initial_score())
         self.sides = Tower(channels, 4, depth=depth, bias=1.0)

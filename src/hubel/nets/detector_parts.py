@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+OF_OBJECTS = ("anchor_free", "faster_rcnn", "yolo", "yolo_v3")
+"""Detectors, which answer candidates [N, R, 8 + K]."""
 PRIOR = 0.01  # the score of a class before training, so that the many places without an object do not drown the others
 MOST_CHANNELS = 256
 

@@ -72,6 +72,8 @@ class Net(nn.Module):
 
     made_by: MadeBy
     published: Published | None = None
+    candidate_strides: tuple[int, ...] = ()
+    """Of a detector: the strides of the maps whose places have one candidate each in the answer, row by row; none where they lie otherwise."""
     members: int = 1
     """Of a committee: in training the rows of a batch are dealt out to so many, and `hubel.fitting.steps` repeats it so often."""
 

@@ -24,6 +24,7 @@ from hubel.explain.trust import Explainer
 from hubel.fitting import Run
 from hubel.nets.backbones import ClassifierBody
 from hubel.nets.detector_parts import Body
+from hubel.nets.symmetrized import one_view
 from hubel.objectives import Detection, NextSymbol
 from hubel.objectives.detection import SCORES
 from hubel.objectives.reconstruction import GivesBack
@@ -115,7 +116,7 @@ def asked_network(run: Run) -> nn.Module:
     if isinstance(run.objective, GivesBack):
         return GivenBack(run.net, run.objective).eval()
     if isinstance(run.objective, Detection):
-        return BestScores(run.net).eval()
+        return BestScores(one_view(run.net)).eval()
     if isinstance(run.objective, NextSymbol):
         return NextScores(run.net).eval()
     return FilmScores(run.net).eval() if run.reading["kind"] == "image series" else run.net

@@ -56,7 +56,7 @@ def refuse_contradictions(
     if prepared.whole.has_masks:
         refuse_masks({name: prepared.part(name) for name in prepared.rows}, net)
     if prepared.whole.has_boxes:
-        refuse_boxes({name: prepared.part(name) for name in prepared.rows}, net)
+        refuse_boxes({name: prepared.part(name) for name in prepared.rows})
     _check_classes(prepared.whole, plain)
     _check_changes(recipe, first, prepared.whole)
     _check_series(prepared, objective, recipe, net, first)

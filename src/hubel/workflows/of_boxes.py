@@ -33,6 +33,7 @@ from hubel.workflows.given_back import ids_of
 
 WIDTH = 32
 STEPS, FEWEST_PASSES, MOST_PASSES = 6000, 50, 500  # judged, not measured
+MIRRORS = ("flip_horizontal", "flip_vertical")
 NUM_SHOWN = 12
 NUM_CROPS = 24
 CROP = 64  # pixels a side
@@ -79,11 +80,16 @@ def net_of_boxes(train: Dataset, objective: Objective) -> tuple[nn.Module, str]:
         )
     strides = strides_for(train)
     net = nets.anchor_free(WIDTH, strides=strides, inputs=train.shape, outputs=objective.num_outputs)
-    told = " and ".join(map(str, strides))
-    return (
-        net,
-        f"pictures with boxes: a detector without anchors {WIDTH} channels wide, which looks for objects every {told} pixels",
+    told = (
+        f"pictures with boxes: a detector without anchors {WIDTH} channels wide, which looks for objects every "
+        f"{' and '.join(map(str, strides))} pixels"
     )
+    mirrors = sorted(set(MIRRORS) & set(train.symmetries))
+    if not mirrors:
+        return net, told
+    return nets.symmetrized(
+        net, mirrors
+    ), f"{told}; its candidates at the end are the mean over {2 ** len(mirrors)} declared mirror images"
 
 
 def suited(make: Callable[..., nn.Module], train: Dataset) -> tuple[Callable[..., nn.Module], str | None]:
@@ -194,10 +200,8 @@ def passes_over(train: Dataset, steps_per_epoch: int) -> int | None:
     return min(MOST_PASSES, max(FEWEST_PASSES, STEPS // steps_per_epoch))
 
 
-def refuse_boxes(parts: dict[str, Dataset], net: nn.Module) -> None:
-    """Raise `ContractError` where no training picture shows an object, for classes that only other parts show, and for views of a picture that
-    are averaged.
-    """
+def refuse_boxes(parts: dict[str, Dataset]) -> None:
+    """Raise `ContractError` where no training picture shows an object, and for classes that only other parts show."""
     train = parts["train"]
     assert train.classes is not None
     known = object_counts(train.targets, len(train.classes))
@@ -214,11 +218,6 @@ def refuse_boxes(parts: dict[str, Dataset], net: nn.Module) -> None:
                 f"classes that no training picture shows, but pictures of the {part} part do: {shown}; a network can not learn them. Add pictures of "
                 "them, take another split (seed, groups, split=), or have these objects ignored"
             )
-    if isinstance(net, nets.Symmetrized):
-        raise ContractError(
-            "the network averages its answers over mirrored and turned views, whose objects are at other places: pass the network inside it; "
-            "declared symmetries change pictures and boxes in training"
-        )
 
 
 def boxes_shown(
