@@ -145,6 +145,24 @@ def test_a_classifier_as_backbone_keeps_its_weights():
         assert all(torch.equal(a, b[3]) for a, b in zip(net.body(x), calls, strict=True))
 
 
+@pytest.mark.parametrize("name", ["compact", "resnet", "mobilenet_v2", "efficientnet_lite0", "vgg"])
+def test_what_a_backbone_does_in_place_while_it_learns_changes_no_map(name):
+    torch.manual_seed(0)
+    chosen = {"resnet": {"depth": 18}, "vgg": {"depth": 11, "hidden": 16, "batch_norm": True}}.get(name, {})
+    classifier = getattr(nets, name)(inputs=(3, 64, 64), outputs=2, **chosen)
+    body = ClassifierBody(classifier, (3, 64, 64), (4, 8))
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = [found.clone() for found in body.eval()(x)]
+        body.train()
+        for module in body.modules():  # all that differs between training and evaluation on purpose
+            if "Norm" in type(module).__name__ or "Drop" in type(module).__name__:
+                module.eval()
+        found = body(x)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_a_backbone_without_such_maps_is_refused():
     with pytest.raises(ValueError, match=r"Compact has no map of 2×2 for pictures of 64×64 \(stride 32\)"):
         nets.anchor_free(strides=(32,), backbone=nets.compact(16, inputs=(1, 64, 64)), inputs=(1, 64, 64))

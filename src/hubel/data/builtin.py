@@ -150,7 +150,7 @@ BUILTIN: dict[str, BuiltIn] = {
             BuiltIn(
                 name=name,
                 title=title,
-                symmetries=("flip_horizontal", "scale", "brightness", "contrast", "copy_paste"),
+                symmetries=("flip_horizontal", "scale", "brightness", "contrast", "copy_paste", "mosaic"),
                 licence="MIT",
             )
             for name, title in SCENES.items()

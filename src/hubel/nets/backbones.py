@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hubel.core.capture import captured
+from hubel.core.capture import branched, captured
 from hubel.core.names import rebuild_net
 from hubel.nets.conv_autoencoder import PictureEncoder
 from hubel.nets.detector_parts import Body
@@ -104,11 +105,11 @@ class ClassifierBody(nn.Module):
         self.channels = tuple(channels)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """The map of each stride."""
-        with captured(self.net, lambda name, module: name in self.layers) as calls:
+        """The map of each stride, as its layer answers it, whatever the network does with it in place afterwards."""
+        with ExitStack() as stack:
+            kept = [stack.enter_context(branched(self.net, name)) for name in self.layers]
             self.net(x)
-        found = {name: output for name, _, _, output in calls}
-        return [found[name] for name in self.layers]
+        return [answers[-1] for answers in kept]
 
 
 def _looking(net: nn.Module, inputs: Shape) -> nn.Module:
