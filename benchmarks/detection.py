@@ -223,9 +223,10 @@ def speed(given: argparse.Namespace) -> Found:
     net = nets.anchor_free(32, inputs=(3, side, side), outputs=10).eval()
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     x = torch.rand(1, 3, side, side).to(memory_format=torch.channels_last)
-    forms: dict[str, Any] = {"as it is": net}
+    both = nets.symmetrized(net, ["flip_horizontal"]).eval()
+    forms: dict[str, Any] = {"as it is": net, "mean of two mirror images": both}
     if not given.quick:
-        forms["compiled"] = torch.compile(net)
+        forms |= {"compiled": torch.compile(net), "mean of two, compiled": torch.compile(both)}
     rows, best = [], float("inf")
     for name, form in forms.items():
         times = []
@@ -235,7 +236,8 @@ def speed(given: argparse.Namespace) -> Found:
                 form(x)
                 times.append(1000 * (time.perf_counter() - start))
         rows.append(row(f"one picture of {side}², {name}", Spread.of(times[2:]), "ms"))
-        best = min(best, float(np.median(times[2:])))
+        if "mean" not in name:
+            best = min(best, float(np.median(times[2:])))
     return rows, [target(f"one picture of {side}²: ≤ 150 ms", f"{best:.0f} ms", best <= 150)], []
 
 
