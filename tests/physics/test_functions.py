@@ -222,6 +222,18 @@ def test_a_rung_on_which_the_data_are_met_worse_does_not_stand():
     assert ladder.emphasis == 9.0
 
 
+def test_the_ladder_ends_where_the_equation_holds_as_well_as_the_data_tell():
+    """Though errors shrink on: then the function keeps those shapes alone that the network can follow."""
+    ladder, k = Ladder(), [torch.linspace(1, 2, 5)]
+
+    def rest(residual, certain):
+        fit = Fit(squares=400.0, determined=20.0, count=400, residual=residual)
+        return [ladder.next(0.03, k, [certain * torch.ones(5)], fit) for _ in range(2)][-1]
+
+    assert [rest(1e-3, 0.1), rest(1e-4, 0.09), rest(2e-5, 0.08)] == ["up", "up", "down"]
+    assert len(ladder.rungs) == 2
+
+
 def test_a_function_moves_by_the_root_mean_square_over_its_points():
     ladder, errors = Ladder(), [torch.ones(4)]
     ladder.next(1.0, [torch.zeros(4)], errors)
