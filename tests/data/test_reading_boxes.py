@@ -659,3 +659,12 @@ def test_options_of_boxes_belong_to_boxes(of_yolo):
         load(of_yolo, size=16, tile=16)
     with pytest.raises(ValueError, match="resize='crop' says how pictures are resized"):
         load(of_yolo, resize="crop")
+
+
+@pytest.mark.parametrize("other", ["./images/c.png", "images/../images/c.png", "images\\c.png", "link.png"])
+def test_a_picture_under_two_names_in_a_table_is_refused(pictures, other):
+    (pictures / "link.png").symlink_to(pictures / "images/c.png")
+    rows = ["images/a.png,4,6,14,10,cat", "images/c.png,1,1,9,29,dog", f"{other},2,2,8,8,dog"]
+    written(pictures / "boxes.csv", "path,xmin,ymin,xmax,ymax,label\n" + "\n".join(rows) + "\n")
+    with pytest.raises(ValueError, match=r"1 pictures by two names: images/c\.png and .*one file"):
+        load(pictures / "boxes.csv")

@@ -182,6 +182,21 @@ def refuse_two_parts(pictures: Sequence[BoxedPicture], source: Path) -> None:
         )
 
 
+def refuse_two_names(pictures: Sequence[BoxedPicture], source: Path) -> None:
+    """Raise `ValueError` where one picture is called by several names: its boxes would be those of several pictures."""
+    first: dict[Path, str] = {}
+    twice = []
+    for picture in pictures:
+        other = first.setdefault(picture.path.resolve(), picture.id)
+        if other != picture.id:
+            twice.append(f"{other} and {picture.id}")
+    if twice:
+        raise ValueError(
+            f"{source} calls {len(twice):,} pictures by two names: {few(twice)}. They are one file, whose boxes belong together: write one name in all "
+            "of its rows"
+        )
+
+
 def by_number(names: Mapping[int, str], found: Iterable[int], source: Path) -> dict[int, str]:
     """The names of class numbers, of which all `found` have one."""
     if unknown := sorted(set(found) - set(names)):

@@ -21,7 +21,16 @@ import numpy as np
 
 from hubel.core.errors import UnreadableData
 from hubel.data.archives import part_column
-from hubel.data.box_listing import OBJECT, Box, BoxedPicture, BoxListing, find_picture, number, refuse_absent
+from hubel.data.box_listing import (
+    OBJECT,
+    Box,
+    BoxedPicture,
+    BoxListing,
+    find_picture,
+    number,
+    refuse_absent,
+    refuse_two_names,
+)
 from hubel.data.table_columns import MISSING
 from hubel.data.table_pieces import table_of
 from hubel.data.tables import COLUMNS
@@ -158,6 +167,7 @@ def list_box_table(path: Path, target: str | Sequence[str] = "label") -> BoxList
         assert picture.boxes is not None
         picture.boxes.append(Box(corners_of(values), label, where, ignored))
     refuse_absent(list(absent), len(absent) + len(pictures), path, "beside it and in images/")
+    refuse_two_names(list(pictures.values()), path)
     note = f"Boxes were read from the columns {', '.join(words)}."
     return BoxListing(pictures=list(pictures.values()), format="a table", written=written, notes=(note,))
 
