@@ -668,3 +668,38 @@ def test_a_picture_under_two_names_in_a_table_is_refused(pictures, other):
     written(pictures / "boxes.csv", "path,xmin,ymin,xmax,ymax,label\n" + "\n".join(rows) + "\n")
     with pytest.raises(ValueError, match=r"1 pictures by two names: images/c\.png and .*one file"):
         load(pictures / "boxes.csv")
+
+
+def of_first_region(content, **values):
+    content[0]["annotations"][0]["result"][0]["value"].update(values)
+    return content
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda c: of_first_region(c, width=-3), "region 1: width is -3; expected a positive number"),
+        (lambda c: of_first_region(c, width=0), "region 1: width is 0; expected a positive number"),
+        (lambda c: of_first_region(c, height=math.nan), "height is nan; expected a positive number"),
+        (lambda c: of_first_region(c, rotation=math.nan), "point that is not finite"),
+        (lambda c: of_first_region(c, rectanglelabels=[None]), r"has the classes \[None\]"),
+        (lambda c: c[0].update(annotations=[None]), r"annotations is \[None\]; expected a list of objects"),
+        (lambda c: c[0].update(annotations={"a": 1}), "expected a list of objects"),
+        (lambda c: c[0]["annotations"][0].update(result=[3]), r"result is \[3\]; expected a list of objects"),
+        (
+            lambda c: c[0]["annotations"][0]["result"][0].update(original_width=math.inf),
+            "the original size is inf; expected a whole number",
+        ),
+        (
+            lambda c: c[0]["annotations"][0]["result"][0].update(original_width=W + 0.5),
+            "the original size is 40.5; expected a whole number",
+        ),
+        (lambda c: c[0]["data"].update(image="http://[::1/a b.png"), "do not exist"),
+    ],
+)
+def test_what_is_wrong_in_label_studio_is_named(pictures, change, said):
+    content = tasks()
+    change(content)
+    written(pictures / "export.json", content)
+    with pytest.raises(ValueError, match=said):
+        load(pictures)

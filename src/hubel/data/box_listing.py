@@ -109,6 +109,10 @@ def envelope(points: Iterable[Sequence[float]], where: str) -> tuple[float, floa
     xs, ys = zip(*points, strict=True) if (points := list(points)) else ((), ())
     if len(xs) < 2:
         raise ValueError(f"{where}: an outline of {len(xs)} points has no extent; expected at least 3 points")
+    if not all(map(math.isfinite, (*xs, *ys))):  # which min and max may pass over
+        raise ValueError(
+            f"{where}: an outline has a point that is not finite; expected numbers: correct or remove it"
+        )
     return min(xs), min(ys), max(xs), max(ys)
 
 

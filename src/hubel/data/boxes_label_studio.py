@@ -25,6 +25,7 @@ from hubel.data.box_listing import (
     numbers,
     refuse_absent,
     refuse_two_parts,
+    whole_number,
 )
 from hubel.data.images import is_image, look
 
@@ -56,7 +57,11 @@ def list_label_studio(path: Path, tasks: Sequence[Any]) -> BoxListing:
         if file is None:
             absent.append(f"{name} ({where})")
             continue
-        valid = [a for a in task.get("annotations") or () if not a.get("was_cancelled")]
+        valid = [
+            a
+            for a in _objects(task.get("annotations"), f"{where}: annotations")
+            if not a.get("was_cancelled")
+        ]
         several += len(valid) > 1
         boxes: list[Box] | None = None
         size = None
@@ -66,14 +71,16 @@ def list_label_studio(path: Path, tasks: Sequence[Any]) -> BoxListing:
                 truth, key=lambda a: (str(a.get("updated_at") or a.get("created_at") or ""), truth.index(a))
             )
             boxes = []
-            for row, region in enumerate(chosen.get("result") or (), start=1):
+            regions = _objects(chosen.get("result"), f"{where}: result")
+            for row, region in enumerate(regions, start=1):
                 said = f"{where}, region {row}"
-                if not any(kind in region.get("value", {}) for kind in KINDS):
+                value = region.get("value")
+                if not isinstance(value, dict) or not any(kind in value for kind in KINDS):
                     passed_over += 1
                     continue
                 size = size or _size(region, file, said)
                 boxes.append(_box(region, size, said))
-            if size and any("original_width" not in region for region in chosen.get("result") or ()):
+            if size and any("original_width" not in region for region in regions):
                 size = None  # taken from the file itself
         pictures.append(BoxedPicture(path=file, id=name, boxes=boxes, size=size))
     refuse_absent(absent, len(tasks), path, "for the whole name and its last part, beside it and in images/")
@@ -90,6 +97,15 @@ def list_label_studio(path: Path, tasks: Sequence[Any]) -> BoxListing:
     return BoxListing(pictures=pictures, format="Label Studio", notes=tuple(notes))
 
 
+def _objects(entries: Any, what: str) -> list[Mapping[str, Any]]:
+    """A list of objects, none where nothing stands."""
+    if entries is None:
+        return []
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError(f"{what} is {str(entries)[:100]}; expected a list of objects")
+    return entries
+
+
 def _picture_of(data: Mapping[str, Any], where: str) -> str:
     words = [value for value in data.values() if isinstance(value, str)]
     if isinstance(data.get("image"), str):
@@ -104,7 +120,10 @@ def _picture_of(data: Mapping[str, Any], where: str) -> str:
 
 def _names(given: str) -> list[str]:
     """What the file of a task may be called: `/data/upload/7/3f1c9a2b-a.png` is a.png, as is `/data/local-files/?d=folder/a.png`."""
-    parts = urlsplit(given)
+    try:
+        parts = urlsplit(given)
+    except ValueError:  # no address: a name with brackets
+        return [given, PurePosixPath(given).name]
     asked = parse_qs(parts.query).get("d")
     way = asked[0] if asked else unquote(parts.path)
     last = PurePosixPath(way).name
@@ -116,7 +135,7 @@ def _size(region: Mapping[str, Any], file: Path, where: str) -> tuple[int, int]:
     if None in sides:
         header = look(file)
         return header.height, header.width
-    height, width = (int(number(side, "the original size", where)) for side in sides)
+    height, width = (whole_number(side, "the original size", where) for side in sides)
     return height, width
 
 
@@ -124,7 +143,12 @@ def _box(region: Mapping[str, Any], size: tuple[int, int], where: str) -> Box:
     value: Mapping[str, Any] = region["value"]
     kind = next(k for k in KINDS if k in value)
     labels = value[kind]
-    if not isinstance(labels, list) or len(labels) != 1 or not str(labels[0]).strip():
+    if (
+        not isinstance(labels, list)
+        or len(labels) != 1
+        or not isinstance(labels[0], str)
+        or not labels[0].strip()
+    ):
         raise ValueError(f"{where} has the classes {labels!r}; expected one class a region")
     if turned := region.get("image_rotation"):
         raise ValueError(
@@ -134,6 +158,13 @@ def _box(region: Mapping[str, Any], size: tuple[int, int], where: str) -> Box:
 
     def pixels(name: str, side: int) -> float:
         return number(value.get(name), name, where) * side / 100
+
+    def extent(name: str, side: int) -> float:
+        if not (found := pixels(name, side)) > 0:
+            raise ValueError(
+                f"{where}: {name} is {value.get(name)!r}; expected a positive number: correct or remove the region"
+            )
+        return found
 
     angle = math.radians(number(value.get("rotation") or 0, "rotation", where))
     if kind == "polygonlabels":
@@ -146,11 +177,11 @@ def _box(region: Mapping[str, Any], size: tuple[int, int], where: str) -> Box:
     x, y = pixels("x", width), pixels("y", height)
     cos, sin = math.cos(angle), math.sin(angle)
     if kind == "ellipselabels":
-        a, b = pixels("radiusX", width), pixels("radiusY", height)
+        a, b = extent("radiusX", width), extent("radiusY", height)
         across, down = math.hypot(a * cos, b * sin), math.hypot(a * sin, b * cos)
         corners = (x - across, y - down, x + across, y + down)
     else:
-        w, h = pixels("width", width), pixels("height", height)
+        w, h = extent("width", width), extent("height", height)
         ways = [(0.0, 0.0), (w, 0.0), (w, h), (0.0, h)]
         corners = envelope([(x + dx * cos - dy * sin, y + dx * sin + dy * cos) for dx, dy in ways], where)
     return Box(corners, str(labels[0]).strip(), where)
