@@ -703,3 +703,57 @@ def test_what_is_wrong_in_label_studio_is_named(pictures, change, said):
     written(pictures / "export.json", content)
     with pytest.raises(ValueError, match=said):
         load(pictures)
+
+
+def test_ids_longer_than_floating_numbers_stay_apart(pictures):
+    content = coco(folder="images/")
+    for entry in content["images"]:
+        entry["id"] += 2**60
+    for entry in content["annotations"]:
+        entry["image_id"] += 2**60
+    written(pictures / "labels.json", content)
+    same(load(pictures))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda c: c["annotations"][0].update(bbox=[10**400, 1, 2, 3]), "bbox is 1000.* beyond all floating"),
+        (lambda c: c["annotations"][0].update(image_id=1e300), r"image_id is 1e\+300; expected a whole"),
+        (lambda c: c["images"][0].update(width=1e308), r"its size is 1e\+308; expected a whole number"),
+        (lambda c: c["annotations"][0].update(iscrowd="perhaps"), "iscrowd is 'perhaps'; expected 1 or 0"),
+        (lambda c: c["categories"][0].update(name=None), "category 2: its name is None; expected the name"),
+        (lambda c: c["categories"][0].update(name=" "), "its name is ' '; expected the name of a class"),
+        (lambda c: c["images"][0].update(file_name=None), "image 1: file_name is None; expected the name"),
+        (lambda c: c.update(categories=[]), "category_id is 2, but labels.json has no categories"),
+    ],
+)
+def test_absurd_numbers_names_and_words_in_coco_are_named(pictures, change, said):
+    content = coco(folder="images/")
+    change(content)
+    written(pictures / "labels.json", content)
+    with pytest.raises(ValueError, match=said):
+        load(pictures)
+
+
+@pytest.mark.parametrize(("word", "ignored"), [("0", 0), ("false", 0), (None, 0), ("true", 1), (True, 1)])
+def test_words_for_no_do_not_mean_yes(pictures, word, ignored):
+    content = coco(folder="images/")
+    content["annotations"][0]["iscrowd"] = word
+    written(pictures / "labels.json", content)
+    assert load(pictures).targets[..., 5].sum() == ignored
+
+
+@pytest.mark.parametrize("size", ["inf", "nan", "40.7"])
+def test_a_size_in_voc_is_a_whole_number(pictures, size):
+    content = voc("a", TRUTH["a"], offset=0).replace(f"<width>{W}<", f"<width>{size}<")
+    assert size in content
+    written(pictures / "images/a.xml", content)
+    with pytest.raises(ValueError, match=f"its size is '{size}'; expected a whole number"):
+        load(pictures / "images")
+
+
+def test_a_class_of_lines_is_an_exact_number(pictures):
+    written(pictures / "l.txt", "images/a.png 1,1,9,9,0\nimages/c.png 1,1,9,9,1e308\n")
+    with pytest.raises(ValueError, match=r"the class is '1e308'; expected a whole number"):
+        load(pictures / "l.txt")

@@ -18,6 +18,9 @@ from hubel.data.images import SUFFIXES, is_image
 FOLDERS_OF_PICTURES = ("", "images", "JPEGImages", "img", "imgs")
 NAMES_BESIDE = ("classes.txt", "obj.names", "_darknet.labels")
 OBJECT = "object"
+EXACT = 2**53  # up to which floating numbers are whole numbers exactly
+YES = ("1", "1.0", "true", "yes", "t", "y")
+NO = ("", "0", "0.0", "false", "no", "f", "n", "nan", "none", "null")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file; raises `UnreadableData` where it is none."""
     try:
         return json.loads(path.read_text("utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no text, no JSON, numbers of thousands of digits
         raise UnreadableData(f"{path} is no JSON: {error}") from error
 
 
@@ -87,6 +90,10 @@ def number(value: Any, what: str, where: str) -> float:
         return float(value)
     except ValueError as error:
         raise ValueError(f"{where}: {what} is {value!r}; expected a number") from error
+    except OverflowError as error:
+        raise ValueError(
+            f"{where}: {what} is {str(value)[:20]} …, beyond all floating numbers; expected a number"
+        ) from error
 
 
 def numbers(values: Any, count: int, what: str, where: str) -> list[float]:
@@ -98,10 +105,33 @@ def numbers(values: Any, count: int, what: str, where: str) -> list[float]:
 
 def whole_number(value: Any, what: str, where: str) -> int:
     """`value` as a whole number; raises `ValueError` with the place where it is none."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value  # exactly: ids may have more digits than a floating number
+    if isinstance(value, str) and re.fullmatch(r"\s*[-+]?[0-9]{1,4000}\s*", value):
+        return int(value)
     found = number(value, what, where)
-    if not math.isfinite(found) or found != round(found):
+    if not math.isfinite(found) or found != round(found) or abs(found) > EXACT:
         raise ValueError(f"{where}: {what} is {value!r}; expected a whole number")
     return int(found)
+
+
+def yes_or_no(value: Any, what: str, where: str) -> bool:
+    """`value` as yes or no, as files say it: true, 1, "yes", and nothing for no; raises `ValueError` with the place for other words.
+
+    >>> yes_or_no("0", "difficult", "a.xml"), yes_or_no(None, "difficult", "a.xml"), yes_or_no(1.0, "difficult", "a.xml")
+    (False, False, True)
+    """
+    word = "" if value is None else str(value).strip().casefold()
+    if word in YES or word in NO:
+        return word in YES
+    raise ValueError(f"{where}: {what} is {value!r}; expected 1 or 0, true or false")
+
+
+def class_name(value: Any, what: str, where: str) -> str:
+    """The name of a class, a text or a whole number; raises `ValueError` with the place where it is empty or something else."""
+    if isinstance(value, bool) or not isinstance(value, (str, int)) or not str(value).strip():
+        raise ValueError(f"{where}: {what} is {value!r}; expected the name of a class")
+    return str(value).strip()
 
 
 def envelope(points: Iterable[Sequence[float]], where: str) -> tuple[float, float, float, float]:

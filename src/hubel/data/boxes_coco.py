@@ -15,6 +15,7 @@ from hubel.data.box_listing import (
     Box,
     BoxedPicture,
     BoxListing,
+    class_name,
     envelope,
     few,
     find_picture,
@@ -24,6 +25,7 @@ from hubel.data.box_listing import (
     refuse_absent,
     refuse_two_parts,
     whole_number,
+    yes_or_no,
 )
 
 
@@ -59,12 +61,17 @@ def _of_file(
     path: Path, content: Mapping[str, Any], part: str | None
 ) -> tuple[list[BoxedPicture], list[str]]:
     categories = _by_id(path, content.get("categories") or [], "categories", "name")
-    classes = {key: str(entry["name"]).strip() for key, entry in categories.items()}
+    classes = {
+        key: class_name(entry["name"], "its name", f"{path}, category {key}")
+        for key, entry in categories.items()
+    }
     images = _by_id(path, content["images"], "images", "file_name")
     pictures: dict[int, BoxedPicture] = {}
     absent = []
     for key, entry in images.items():
-        name = str(entry["file_name"])
+        name = entry["file_name"]
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f"{path}, image {key}: file_name is {name!r}; expected the name of a picture")
         file = find_picture(path.parent, name)
         if file is None:
             absent.append(name)
@@ -89,11 +96,15 @@ def _of_file(
         if key not in pictures:
             strangers.append(f"{where} (image_id {key})")
             continue
+        if not classes:
+            raise ValueError(
+                f"{where}: category_id is {kind}, but {path.name} has no categories; expected a list of objects with id and name"
+            )
         if kind not in classes:
             raise ValueError(
                 f"{where}: category_id is {kind}; expected one of {few([f'{k} ({name})' for k, name in classes.items()])}"
             )
-        ignored = bool(entry.get("iscrowd")) or bool(entry.get("ignore"))
+        ignored = any([yes_or_no(entry.get(word), word, where) for word in ("iscrowd", "ignore")])
         boxes = pictures[key].boxes
         assert boxes is not None
         boxes.append(Box(_corners(entry, where), classes[kind], f"{pictures[key].id} ({where})", ignored))

@@ -13,6 +13,7 @@ from hubel.data.box_listing import (
     Box,
     BoxedPicture,
     BoxListing,
+    class_name,
     envelope,
     find_picture,
     numbers,
@@ -76,9 +77,7 @@ def _box(shape: Any, where: str) -> Box:
         raise ValueError(
             f"{where} is {str(shape)[:100]}; expected an object with label, shape_type and points"
         )
-    label = str(shape.get("label") or "").strip()
-    if not label:
-        raise ValueError(f"{where} has no label; expected the class of the object")
+    label = class_name(shape.get("label"), "its label", where)
     points = [numbers(point, 2, "a point", where) for point in shape["points"]]
     kind = shape.get("shape_type") or "polygon"
     if kind == "circle" and len(points) == 2:

@@ -6,7 +6,6 @@ a `.names` file beside it; without them a class is called by its number.
 
 from __future__ import annotations
 
-import math
 import re
 from itertools import islice
 from pathlib import Path
@@ -20,6 +19,7 @@ from hubel.data.box_listing import (
     names_in,
     refuse_absent,
     refuse_two_parts,
+    whole_number,
 )
 from hubel.data.images import is_image
 
@@ -62,14 +62,13 @@ def list_lines(path: Path) -> BoxListing:
             continue
         boxes = []
         for place, word in enumerate(words, start=1):
-            *corners, kind = map(float, word.split(","))
-            if not math.isfinite(kind) or kind != round(kind) or kind < 0:
-                raise ValueError(
-                    f"{where}, box {place}: the class is {kind:g}; expected a whole number from 0"
-                )
-            numbers.add(int(kind))
-            x0, y0, x1, y1 = corners
-            boxes.append(Box((x0, y0, x1, y1), str(int(kind)), f"{where}, box {place}"))
+            *corners, said = word.split(",")
+            kind = whole_number(said, "the class", f"{where}, box {place}")
+            if kind < 0:
+                raise ValueError(f"{where}, box {place}: the class is {kind}; expected a whole number from 0")
+            numbers.add(kind)
+            x0, y0, x1, y1 = map(float, corners)
+            boxes.append(Box((x0, y0, x1, y1), str(kind), f"{where}, box {place}"))
         pictures.append(BoxedPicture(path=file, id=name, boxes=boxes))
     refuse_absent(absent, len(pictures) + len(absent), path, "beside it and in images/")
     refuse_two_parts(pictures, path)

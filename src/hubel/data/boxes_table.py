@@ -30,6 +30,7 @@ from hubel.data.box_listing import (
     number,
     refuse_absent,
     refuse_two_names,
+    yes_or_no,
 )
 from hubel.data.table_columns import MISSING
 from hubel.data.table_pieces import table_of
@@ -163,7 +164,7 @@ def list_box_table(path: Path, target: str | Sequence[str] = "label") -> BoxList
             raise ValueError(
                 f"{where} has no class; name it, or leave the column out where there is one class only"
             )
-        ignored = ignore is not None and str(ignore[row]).strip().casefold() in ("1", "1.0", "true", "yes")
+        ignored = ignore is not None and yes_or_no(ignore[row], "whether it is ignored", where)
         assert picture.boxes is not None
         picture.boxes.append(Box(corners_of(values), label, where, ignored))
     refuse_absent(list(absent), len(absent) + len(pictures), path, "beside it and in images/")

@@ -22,6 +22,8 @@ from hubel.data.box_listing import (
     refuse_absent,
     refuse_two_parts,
     stem_of,
+    whole_number,
+    yes_or_no,
 )
 from hubel.data.folders import printable
 from hubel.data.images import is_image
@@ -135,7 +137,7 @@ def _size(tree: ElementTree.Element, path: Path) -> tuple[int, int] | None:
     texts = [tree.findtext(f"size/{side}") for side in ("height", "width")]
     if any(text is None or not text.strip() for text in texts):
         return None
-    height, width = (int(number(text, "its size", str(path))) for text in texts)
+    height, width = (whole_number(text, "its size", str(path)) for text in texts)
     return (height, width) if height > 0 and width > 0 else None
 
 
@@ -150,5 +152,4 @@ def _box(entry: ElementTree.Element, where: str) -> Box:
             raise ValueError(f"{where} has no {side} in a bndbox; expected {', '.join(SIDES)}")
         sides[side] = number(text, side, where)
     x0, y0, x1, y1 = (sides[side] for side in SIDES)
-    difficult = (entry.findtext("difficult") or "0").strip() not in ("", "0")
-    return Box((x0, y0, x1, y1), label, where, difficult)
+    return Box((x0, y0, x1, y1), label, where, yes_or_no(entry.findtext("difficult"), "difficult", where))
