@@ -757,3 +757,25 @@ def test_a_class_of_lines_is_an_exact_number(pictures):
     written(pictures / "l.txt", "images/a.png 1,1,9,9,0\nimages/c.png 1,1,9,9,1e308\n")
     with pytest.raises(ValueError, match=r"the class is '1e308'; expected a whole number"):
         load(pictures / "l.txt")
+
+
+def test_shares_of_the_sides_where_pixels_belong_are_suspected(pictures):
+    rows = [
+        f"images/{name}.png,{x0 / W},{y0 / H},{x1 / W},{y1 / H},{label}"
+        for name, boxes in TRUTH.items()
+        for (x0, y0, x1, y1), label in boxes
+    ]
+    written(pictures / "boxes.csv", "path,xmin,ymin,xmax,ymax,label\n" + "\n".join(rows) + "\n")
+    with pytest.raises(ValueError, match=r"look like shares of the width and height; expected pixels"):
+        load(pictures / "boxes.csv")
+    whole = "images/c.png,0,0,1,1,dog\n" + "images/b.png,0,0,2,1,dog\n"  # small, but of pixels
+    written(pictures / "boxes.csv", "path,xmin,ymin,xmax,ymax,label\n" + whole)
+    assert read(load(pictures / "boxes.csv"))["c"] == [((0, 0, 1, 1), "dog")]
+
+
+def test_a_width_that_rounding_takes_away_is_none(pictures):
+    content = coco(folder="images/")
+    content["annotations"][0]["bbox"] = [10, 2, 1e-9, 3]
+    written(pictures / "labels.json", content)
+    with pytest.raises(ValueError, match=r"1 of 3 boxes are not usable: .*\[10, 2, 10, 5\] has no width"):
+        load(pictures)

@@ -1,7 +1,7 @@
 """What is wrong with boxes is said before anything is learned from them: each with its file and row.
 
 Refused are boxes without extent or with swapped corners, NaN, boxes outside of their picture, sizes that were given as corners and the
-reverse (suspected where most do not fit and all would fit the other way), names of classes that differ in case alone, and sizes of
+reverse (suspected where most do not fit and all would fit the other way), shares of the sides where pixels belong (suspected where no box reaches beyond 1), names of classes that differ in case alone, and sizes of
 pictures that are not those of the files. Boxes that reach beyond their picture are cut at its edge, and boxes given twice count once: both are
 noted.
 """
@@ -19,6 +19,7 @@ from hubel.data.boxes import COLUMNS
 from hubel.data.targets import class_order
 
 SLACK = 1.0  # pixels beyond the edge that come from rounding: cut without a word
+SHARES_BEYOND = 0.01  # beyond 0 and 1, by rounding
 SUSPECT = 0.2  # share of boxes that do not fit, from which on their meaning is doubted
 
 
@@ -69,6 +70,7 @@ def usable_rows(
 ) -> tuple[list[np.ndarray], tuple[str, ...]]:
     """The rows [m, 6] of each picture of these `sizes` (H, W), in pixels inside it, and notes; raises `ValueError` as this file says."""
     _refuse_sizes(listing.pictures, sizes)
+    _refuse_shares(listing, sizes)
     place = {name: k for k, name in enumerate(classes)}
     rows: list[np.ndarray] = []
     wrong: list[str] = []
@@ -86,7 +88,11 @@ def usable_rows(
             cut = _cut(corners, size)
             if max(abs(a - b) for a, b in zip(cut, corners, strict=True)) > SLACK:
                 beyond.append(f"{box.where}: {_shown(corners)} in {size[1]} × {size[0]} pixels")
-            row = (*cut, float(place[box.label]), float(box.ignored))
+            left, upper, right, lower = np.asarray(cut, np.float32).tolist()
+            if right <= left or lower <= upper:  # once the numbers are rounded to float32
+                wrong.append(f"{box.where}: {_shown(corners)} has no width or height")
+                continue
+            row = (left, upper, right, lower, float(place[box.label]), float(box.ignored))
             if row in found:
                 twice.append(box.where)
             found[row] = None
@@ -105,6 +111,18 @@ def usable_rows(
     if twice:
         notes.append(f"{len(twice):,} boxes are given twice and count once: {few(twice, 3)}.")
     return rows, tuple(notes)
+
+
+def _refuse_shares(listing: BoxListing, sizes: Sequence[tuple[int, int]]) -> None:
+    """Boxes in pixels of which none leaves the first pixel of its picture: shares of the sides, as some programs write them."""
+    boxes = [box for picture in listing.pictures for box in picture.boxes or ()]
+    if listing.unit != "pixels" or not boxes or min(map(min, sizes)) <= 1:
+        return
+    if all(-SHARES_BEYOND <= value <= 1 + SHARES_BEYOND for box in boxes for value in box.corners):
+        raise ValueError(
+            f"no box reaches beyond 1 (first {boxes[0].where}: {_shown(boxes[0].corners)}), so that they look like shares of the width and height; "
+            "expected pixels from the upper left corner: multiply them by the sides of their pictures"
+        )
 
 
 def _in_pixels(

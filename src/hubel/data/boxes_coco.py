@@ -104,7 +104,9 @@ def _of_file(
             raise ValueError(
                 f"{where}: category_id is {kind}; expected one of {few([f'{k} ({name})' for k, name in classes.items()])}"
             )
-        ignored = any([yes_or_no(entry.get(word), word, where) for word in ("iscrowd", "ignore")])
+        ignored = yes_or_no(entry.get("iscrowd"), "iscrowd", where) | yes_or_no(
+            entry.get("ignore"), "ignore", where
+        )
         boxes = pictures[key].boxes
         assert boxes is not None
         boxes.append(Box(_corners(entry, where), classes[kind], f"{pictures[key].id} ({where})", ignored))
