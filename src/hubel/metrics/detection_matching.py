@@ -216,18 +216,15 @@ def _places(cells: np.ndarray) -> np.ndarray:
 
 
 def _warn_of_limit(rule: Rule, ranks: np.ndarray, scenes: Scenes) -> None:
-    over = int((ranks >= rule.limit).sum())
-    if over:
-        cells = scenes.true_images * len(scenes.names) + scenes.true_labels
-        fullest = int(np.bincount(cells[~scenes.ignored]).max(initial=0)) if len(cells) else 0
-        more = (
-            f"; one image has {fullest} objects of a class, which it can not all find"
-            if fullest > (rule.limit or 0)
-            else ""
-        )
+    """Said where an image has more objects than boxes may count: elsewhere the limit, which is part of the rule, cuts poor boxes only."""
+    assert rule.limit is not None
+    cells = scenes.true_images * len(scenes.names) + scenes.true_labels
+    objects = np.bincount(cells[~scenes.ignored]) if len(cells) else np.zeros(1, int)
+    if objects.max(initial=0) > rule.limit and (ranks >= rule.limit).any():
+        most = np.minimum(objects, rule.limit).sum() / objects.sum()
         warnings.warn(
-            f"{rule.name} counts the {rule.limit} best boxes of a class in an image: {over:,} of {len(ranks):,} do not count{more}. "
-            "dataclasses.replace(rule, limit=None) counts all",
+            f"{rule} counts the {rule.limit} best boxes of a class in an image, but one image has {objects.max():,} objects of a class: no more than "
+            f"{100 * most:.0f} % of all objects can be found by this rule. dataclasses.replace(rule, limit=None) counts all boxes, as AP50[all-point] does",
             stacklevel=5,
         )
 
