@@ -21,8 +21,9 @@ from hubel.objectives import (
     lost_to_shared_cells,
 )
 from hubel.show.report import report
+from hubel.workflows.asking import Wishes
 from hubel.workflows.display import Display
-from hubel.workflows.of_boxes import question_of, suited
+from hubel.workflows.of_boxes import box_objective, question_of, suited
 
 QUESTIONS = {
     "anchor_free": AnchorFreeDetection,
@@ -133,3 +134,25 @@ def test_a_question_that_belongs_to_another_detector_is_refused():
     assert (
         type(question_of(torch.nn.Linear(2, 2), AnchorFreeDetection(2), chosen=True)) is AnchorFreeDetection
     )
+
+
+def test_of_574_objects_in_a_picture_none_lacks_room():
+    corners = np.array([[9 * (k % 24), 9 * (k // 24)] for k in range(574)])
+    rows = np.concatenate([corners, corners + 8, np.zeros((574, 2))], 1)
+    data = Dataset(
+        inputs=np.zeros((2, 1, 224, 224), np.uint8), targets=packed([rows, rows[:3]]), classes=("cell",)
+    )
+    question, why = box_objective(data, Wishes())
+    assert question.most == 1148 and "up to 1,148 objects of a picture are answered, as one" in why
+    asked_by_another = question_of(hubel.nets.yolo(8, inputs=(1, 64, 64), outputs=1), question, chosen=True)
+    assert asked_by_another.most == 1148
+    candidates = torch.zeros(1, 4 * 574, 9)  # each object four times, all of them surer than the next object
+    boxes = torch.from_numpy(rows[:, :4]).float().repeat_interleave(4, 0)
+    candidates[0, :, 4:8] = boxes
+    candidates[0, :, 8] = torch.linspace(3, 1, 4 * 574)
+    assert question.read(candidates).values.shape == (1, 574, 6)
+    make, why = suited(hubel.nets.faster_rcnn, data)
+    assert make.keywords["proposals"] == 1148 and "1,148 proposals, as one picture has 574 objects" in why
+    few = Dataset(inputs=data.inputs, targets=packed([rows[:40], rows[:3]]), classes=("cell",))
+    assert box_objective(few, Wishes())[0].most == 300
+    assert "proposals" not in suited(hubel.nets.faster_rcnn, few)[0].keywords

@@ -29,7 +29,10 @@ from hubel.objectives.objective import Pieces, forward
 FOUND_FROM, BOX, SCORES = slice(0, 4), slice(4, 8), slice(8, None)  # columns of candidates
 ANY = -1  # a size that may be any
 LEAST_SCORE = 0.01
-MOST_CANDIDATES = 1000  # of a picture, that are compared with each other
+MOST_CANDIDATES, CANDIDATES_EACH = (
+    1000,
+    3,
+)  # of a picture, or of each detection, that are compared with each other
 HEADLINE = "AP50[all-point]"
 
 
@@ -96,8 +99,9 @@ class Detection(ABC):
         above = scores >= self.least_score
         rows, numbers = above.nonzero(as_tuple=True)
         scores = scores[rows, numbers]
-        if len(scores) > MOST_CANDIDATES:
-            scores, best = scores.topk(MOST_CANDIDATES)
+        most = max(MOST_CANDIDATES, CANDIDATES_EACH * self.most)
+        if len(scores) > most:
+            scores, best = scores.topk(most)
             rows, numbers = rows[best], numbers[best]
         boxes = candidates[rows, BOX].float()
         kept = nms(boxes, scores, self.overlap, labels=numbers)[: self.most]

@@ -40,6 +40,8 @@ CROP = 64  # pixels a side
 SMALL, LARGE = 0.1, 0.9  # quantiles of the sizes of objects, which the strides follow
 PLACES_ACROSS = 3  # of the finest map over a small object
 FINEST, COARSEST = 4, 32
+MOST_FOUND, PROPOSALS = 300, 100  # objects of a picture that are answered, proposals of Faster R-CNN
+ROOM = 2  # times as many as the fullest picture has objects, where these are not enough
 ANCHORS = 3  # of each stride
 GRIDS, MOST_LOST = (
     (7, 10, 14, 20, 28, 40),
@@ -68,7 +70,19 @@ def box_objective(train: Dataset, wishes: Wishes) -> tuple[Detection, str]:
         f"the targets are boxes of {num} class{'' if num == 1 else 'es'} of objects, so {'a score' if num == 1 else f'{num} scores'} and a box are asked of every "
         "place of a picture, and the mean precision over all recalls is reported (average precision at an overlap of a half)"
     )
-    return AnchorFreeDetection(num, classes=train.classes), why
+    most = most_detections(train)
+    if most > MOST_FOUND:
+        why = f"{why}; up to {most:,} objects of a picture are answered, as one picture has {most // ROOM:,}"
+    return AnchorFreeDetection(num, classes=train.classes, most=most), why
+
+
+def most_detections(train: Dataset) -> int:
+    """How many objects of a picture are answered at most: `ROOM` times those of the fullest, so that none is lost for want of room."""
+    return max(MOST_FOUND, ROOM * _fullest(train))
+
+
+def _fullest(train: Dataset) -> int:
+    return int((np.asarray(train.targets)[:, :, CLASS] != NO_OBJECT).sum(1).max(initial=0))
 
 
 def net_of_boxes(train: Dataset, objective: Objective) -> tuple[nn.Module, str]:
@@ -121,6 +135,13 @@ def _strides_and_anchors(
         strides = _nearest(strides, strides_of(given["backbone"], train.shape)) or strides  # type: ignore[arg-type]
     chosen: dict[str, Any] = {"strides": strides}
     why = f"strides of {', '.join(map(str, strides))} pixels for objects of these sizes"
+    if (
+        kind is nets.faster_rcnn
+        and "proposals" not in given
+        and (wanted := ROOM * _fullest(train)) > PROPOSALS
+    ):
+        chosen["proposals"] = wanted
+        why = f"{why}, {wanted:,} proposals, as one picture has {_fullest(train):,} objects"
     if kind is nets.anchor_free or "anchors" in given:
         return chosen, why
     try:
@@ -169,7 +190,7 @@ def question_of(net: nn.Module, objective: Objective, *, chosen: bool) -> Object
         raise ContractError(
             f"{type(objective).__name__} was asked of {name}, whose candidates mean something else: expected {wanted.__name__}({objective.num_outputs})"
         )
-    return wanted(objective.num_outputs, classes=objective.classes)
+    return wanted(objective.num_outputs, classes=objective.classes, most=objective.most)
 
 
 def strides_for(train: Dataset) -> tuple[int, ...]:
