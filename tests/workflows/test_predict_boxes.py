@@ -213,3 +213,32 @@ def test_the_tile_about_the_surest_object(picture):
         tile_with(Bright(), picture, Bright.reading, kind=0)
     small, corner = tile_with(Bright(), picture[:, :60, :70], Bright.reading, kind=0)
     assert corner == (0, 0) and np.array_equal(small[:, :60, :70], picture[:, :60, :70])
+
+
+@pytest.mark.parametrize(("format", "name"), [("coco", "labels.json"), ("csv", "labels.csv"), ("yolo", ".")])
+def test_labels_of_a_person_are_not_written_over(picture, tmp_path, format, name):
+    (path := tmp_path / "a.png").write_bytes(b"")
+    Image.fromarray(picture[0]).save(path)
+    (tmp_path / "labels.json").write_text("mine")
+    (tmp_path / "labels.csv").write_text("mine")
+    with pytest.raises(FileExistsError, match="there already"):
+        list(predict_boxes(Bright(), [path], out=tmp_path / name, format=format))
+    assert (tmp_path / "labels.json").read_text() == (tmp_path / "labels.csv").read_text() == "mine"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "labels.csv", "labels.json"]
+
+
+def test_pictures_that_would_be_written_as_one_are_refused_before_the_work(tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.zeros((30, 30), np.uint8)).save(tmp_path / folder / "a.png")
+    one, two = tmp_path / "one/a.png", tmp_path / "two/a.png"
+    with pytest.raises(ValueError, match=r"a\.png is named twice"):
+        next(predict_boxes(Bright(), [one, one], out=tmp_path / "f.json"))
+    with pytest.raises(ValueError, match=r"would both be written as a\.xml: .* choose a format with one"):
+        next(predict_boxes(Bright(), [one, two], out=tmp_path / "voc", format="voc"))
+    assert len(list(predict_boxes(Bright(), [one, two], out=tmp_path / "f.json"))) == 2
+
+
+def test_a_format_without_a_file_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="none is named: name it, out="):
+        next(predict_boxes(Bright(), [tmp_path / "a.png"], format="yolo"))

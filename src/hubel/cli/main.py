@@ -333,6 +333,12 @@ def predict(
     asked = {"threshold": threshold, "format": form, "pictures": pictures}
     boxes = {name: value for name, value in asked.items() if value is not None}
     if finds_objects(known):
+        if as_json and form is not None:
+            raise words.WrongWords(
+                f"--json writes lines of JSON, --format {form} another format: say one of them"
+            )
+        if as_json and out is not None and out.exists():
+            raise FileExistsError(f"{out} is there already: name another file, or remove it")
         boxes |= {} if out is None or as_json else {"out": out}
     elif out is not None and masks is None:
         answers.refuse_unwritable(out)

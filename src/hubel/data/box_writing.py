@@ -173,11 +173,22 @@ def _yolo(pictures: Sequence[Found], classes: Sequence[str]) -> dict[str, str]:
             for (x0, y0, x1, y1), kind, _, ignored in rows
             if not ignored
         ]
-        texts[f"labels/{_stem(name, whole=True)}.txt"] = "".join(lines)
+        texts[file_name(name, "yolo")] = "".join(lines)
     _refuse_same(texts, pictures, "YOLO")
     names = "".join(f"  {k}: {json.dumps(name, ensure_ascii=False)}\n" for k, name in enumerate(classes))
     texts["data.yaml"] = f"names:\n{names}"
     return texts
+
+
+def file_name(name: str, format: BoxFormat) -> str:
+    """What the file with the boxes of the picture `name` is called in a format with a file a picture.
+
+    >>> file_name("images/night 1/a.fits.gz", "yolo"), file_name("images/night 1/a.fits.gz", "voc")
+    ('labels/night 1/a.txt', 'a.xml')
+    """
+    if format == "yolo":
+        return f"labels/{_stem(name, whole=True)}.txt"
+    return f"{_stem(name, whole=False)}.xml"
 
 
 def _stem(name: str, *, whole: bool) -> str:
@@ -207,7 +218,7 @@ def _voc(pictures: Sequence[Found], classes: Sequence[str]) -> dict[str, str]:
             for (x0, y0, x1, y1), kind, _, ignored in rows
         )
         last = PurePosixPath(name).name
-        texts[f"{_stem(name, whole=False)}.xml"] = (
+        texts[file_name(name, "voc")] = (
             f"<annotation>\n  <filename>{escape(last)}</filename>\n  <size><width>{width}</width><height>{height}</height></size>\n{objects}</annotation>\n"
         )
     _refuse_same(texts, pictures, "VOC")

@@ -15,7 +15,7 @@ from hubel.core import files
 from hubel.core.boxes import merge
 from hubel.core.errors import UnreadableData
 from hubel.data.archives import mapped_npy
-from hubel.data.box_writing import FORMATS, BoxFormat, write_boxes
+from hubel.data.box_writing import FORMATS, BoxFormat, file_name, write_boxes
 from hubel.data.boxes import CLASS, objects_of
 from hubel.data.images import strict_libraries
 from hubel.data.prediction_input import ARRAYS
@@ -55,7 +55,8 @@ def predict_boxes(
     pictures by the way that leads to them from its folder; with `pictures` each picture with its boxes goes into this folder, as PNG. Folders are
     made when there is something to put into them.
 
-    Raises `ValueError` for ensembles, a threshold that is no score, and an unknown format; `FileExistsError` for a file that is there already.
+    Raises `ValueError` for ensembles, a threshold that is no score, an unknown format, and pictures that would be written as one;
+    `FileExistsError` for a file that is there already, such as the labels of a person.
     """
     if isinstance(run, Ensemble):
         raise ValueError(
@@ -69,6 +70,11 @@ def predict_boxes(
     classes = objective.classes or tuple(map(str, range(objective.num_outputs)))
     if out is not None:
         format = _format(out, format)
+        _refuse_twice(paths, format)
+    elif format is not None:
+        raise ValueError(
+            f"format={format!r} says how boxes are written into a file, but none is named: name it, out= (--out)"
+        )
     drawn = {} if pictures is None else _drawn(paths, pictures)
     reading = run.reading if reading is None else reading
     names: list[str] = []
@@ -226,14 +232,36 @@ def _format(out: Path, format: BoxFormat | None) -> BoxFormat:
             ".csv means a table and .json COCO"
         )
     if format in FOLDERS:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise FileExistsError(
+                f"{out} is there already and not empty: {format} is written into a folder of its own, so that no labels are lost; name another"
+            )
         files.refuse_unwritable(out)
         return format
     if out.is_dir():
         raise ValueError(
             f"{out} is a folder, but {format} is written into one file: name it, {out / 'boxes.json'}"
         )
+    if out.exists():
+        raise FileExistsError(
+            f"{out} is there already, and may hold labels of a person: name another file, or remove it"
+        )
     files.refuse_unwritable(out.parent)
     return format
+
+
+def _refuse_twice(paths: Sequence[Path], format: BoxFormat) -> None:
+    """Raise `ValueError` for pictures that would be written as one, before anything is asked of the network."""
+    names: dict[str, Path] = {}
+    for path in paths:
+        name = file_name(str(path), format) if format in FOLDERS else str(path)
+        if (other := names.get(name)) is not None:
+            twice = "is named twice" if other == path else f"and {other} would both be written as {name}"
+            raise ValueError(
+                f"{path} {twice}: name every picture once"
+                + (", or choose a format with one file for all (csv, coco)" if other != path else "")
+            )
+        names[name] = path
 
 
 def _drawn(paths: Sequence[Path], folder: Path) -> dict[Path, Path]:
