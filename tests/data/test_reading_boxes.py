@@ -779,3 +779,54 @@ def test_a_width_that_rounding_takes_away_is_none(pictures):
     written(pictures / "labels.json", content)
     with pytest.raises(ValueError, match=r"1 of 3 boxes are not usable: .*\[10, 2, 10, 5\] has no width"):
         load(pictures)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (json.dumps(coco(folder="images/"))[:200], r"labels\.json is no JSON: "),
+        ("", r"labels\.json is empty"),
+        ("[" * 100_000, r"labels\.json is no JSON: "),
+        (coco() | {"annotations": 3, "images": {}}, r"labels\.json is no COCO: expected images and annot"),
+        ({"images": []}, "is no COCO"),
+        ([{"image": "a.png", "label": []}], "looks like Label Studio's JSON-MIN"),
+    ],
+)
+def test_broken_labels_beside_pictures_are_named(pictures, content, said):
+    written(pictures / "labels.json", content)
+    with pytest.raises(UnreadableData, match=f"1 files stand where labels do, but are none: .*{said}"):
+        load(pictures)
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"shapes": null}', "[]"])
+def test_a_broken_file_of_labelme_is_no_picture_without_labels(pictures, content):
+    root = beside(pictures)
+    for name in ("a", "c"):
+        written(root / f"{name}.json", labelme(name, TRUTH[name]))
+    written(root / "b.json", content)
+    with pytest.raises(UnreadableData, match=r"1 files stand where labels do, but are none: b\.json"):
+        load(root, unlabelled="empty")
+    (root / "b.json").rename(root / "notes.json")  # not called like a picture
+    same(load(root, unlabelled="empty"))
+
+
+@pytest.mark.parametrize("content", [b"", b"<foo/>", voc("b", []).encode("utf-16")])
+def test_a_broken_file_of_voc_is_no_picture_without_labels(pictures, content):
+    (pictures / "images").rename(pictures / "JPEGImages")
+    for name in ("a", "c"):
+        written(pictures / "Annotations" / f"{name}.xml", voc(name, TRUTH[name]))
+    (pictures / "Annotations/b.xml").write_bytes(content)
+    (pictures / "Annotations/b.png.aux.xml").write_text("<PAMDataset/>")  # which GDAL writes
+    with pytest.raises(
+        UnreadableData, match=r"1 files stand where labels do, but are none: Annotations/b\.xml"
+    ):
+        load(pictures, unlabelled="skip")
+
+
+def test_other_json_beside_class_folders_is_passed_over(tmp_path):
+    for name in ("cat", "dog"):
+        for k in range(2):
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.fromarray(np.full((8, 8), 10 * k, np.uint8)).save(tmp_path / name / f"{k}.png")
+    written(tmp_path / "settings.json", "{")
+    assert load(tmp_path).classes == ("cat", "dog")

@@ -15,6 +15,7 @@ from typing import Any
 from hubel.core.errors import UnreadableData
 from hubel.data.archives import part_of
 from hubel.data.box_listing import NAMES_BESIDE, BoxListing, few, names_in, read_json, stem_of
+from hubel.data.boxes_broken import OF_PICTURES, refuse_broken
 from hubel.data.boxes_coco import is_coco, list_coco
 from hubel.data.boxes_label_studio import is_label_studio, list_label_studio
 from hubel.data.boxes_labelme import is_labelme, list_labelme
@@ -62,20 +63,14 @@ def _of_folder(root: Path, target: str | Sequence[str], voc_offset: int | None) 
             f'{root} has no folders images and objects (or masks); expected both for target="{OBJECTS}" (--target {OBJECTS})'
         )
     found: dict[str, Any] = {}
+    homes = _homes(root, folders)
     if (yaml := _yaml_in(root)) is not None:
         found["YOLO (data.yaml)"] = lambda: list_yolo(root, yaml)
     elif _is_yolo(root, folders):
         found["YOLO"] = lambda: list_yolo(root)
-    if files := [
-        path
-        for folder in _homes(root, folders)
-        for path in sorted(folder.glob("*.json"))
-        if _may_hold_boxes(path)
-    ]:
+    if files := [path for path in _inside(homes, "*.json") if _may_hold_boxes(path)]:
         found["JSON"] = lambda: _of_json(files, root, alone=False)
-    if trees := [
-        path for folder in _homes(root, folders) for path in sorted(folder.glob("*.xml")) if is_voc(path)
-    ]:
+    if trees := [path for path in _inside(homes, "*.xml") if is_voc(path)]:
         inside = folders.get("jpegimages") or folders.get("images")
         of_pictures = inside if inside is not None else root if trees[0].parent == root else None
         found["VOC"] = lambda: list_voc(trees, root, pictures=of_pictures, voc_offset=voc_offset)
@@ -83,7 +78,15 @@ def _of_folder(root: Path, target: str | Sequence[str], voc_offset: int | None) 
         raise ValueError(
             f"{root} holds labels of several formats ({', '.join(found)}): name the file of labels, or move the others away"
         )
+    if set(found) <= {"JSON", "VOC"} and "masks" not in folders:
+        refuse_broken(
+            root, homes, [folders[name] for name in OF_PICTURES if name in folders], {*files, *trees}
+        )
     return next(iter(found.values()))() if found else None
+
+
+def _inside(homes: Sequence[Path], pattern: str) -> list[Path]:
+    return [path for folder in homes for path in sorted(folder.glob(pattern))]
 
 
 def _homes(root: Path, folders: dict[str, Path]) -> list[Path]:
