@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from make_pycocotools_cases import CASES, WAYS, case, kept, pycocotools_says
 
 from hubel import metrics
@@ -409,3 +410,74 @@ def test_rules_and_calls_that_make_no_sense_are_refused():
         metrics.average_precision([image([A], scores=[1])], [image([A])], rule=all_point, groups=[1, 2])
     with pytest.raises(ValueError, match=r"expected \(N, M, 6\)"):
         metrics.truths_of(np.zeros((2, 6)))
+
+
+BOX = {"boxes": [[1, 1, 9, 9]], "labels": [0], "scores": [0.5]}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"scores": ["a"]}, r"have scores \['a'\]; expected numbers \(n,\)"),
+        ({"scores": [1 + 1j]}, r"have scores .* expected numbers"),
+        ({"scores": [float("nan")]}, "expected finite numbers"),
+        ({"boxes": "x"}, r"predictions of image 0 have boxes x; expected numbers \(n, 4\)"),
+        ({"boxes": [["a"] * 4]}, r"have boxes .* expected numbers \(n, 4\)"),
+        ({"boxes": [[1, 1, 9, 9], [1, 2]]}, r"expected numbers \(n, 4\)"),
+        ({"boxes": [[10**400, 1, 2, 3]]}, r"expected numbers \(n, 4\)"),
+        ({"boxes": [[-1e308, -1e308, 1e308, 1e308]]}, r"of which none is beyond 1e\+100"),
+        ({"labels": [True]}, "expected names, or class numbers"),
+        ({"labels": [2**63]}, "expected names, or class numbers"),
+    ],
+)
+def test_what_is_no_box_is_refused_in_words(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        metrics.average_precision([BOX | wrong], [BOX], rule=coco)
+
+
+def test_classes_that_differ_in_case_between_both_sides_are_refused():
+    with pytest.raises(ValueError, match="labels are 'Star' and 'star', which differ in case"):
+        metrics.average_precision([BOX | {"labels": ["star"]}], [BOX | {"labels": ["Star"]}], rule=coco)
+
+
+def test_scores_may_be_tensors_that_need_gradients():
+    found = [BOX | {"scores": torch.tensor([0.5], requires_grad=True), "boxes": torch.tensor(BOX["boxes"])}]
+    assert metrics.average_precision(found, [BOX], rule=coco).value == pytest.approx(1)
+
+
+@pytest.mark.parametrize("rule", ["coco", all_point.thresholds])
+def test_a_word_is_no_rule(rule):
+    with pytest.raises(TypeError, match=r"rule is .* expected a rule such as hubel\.metrics\.all_point"):
+        metrics.average_precision([BOX], [BOX], rule=rule)
+
+
+@pytest.mark.parametrize("given", [None, iter([BOX]), 3])
+def test_what_is_no_list_of_images_is_refused(given):
+    with pytest.raises(ValueError, match="expected a list with one mapping an image"):
+        metrics.average_precision(given, [BOX], rule=coco)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"thresholds": 0.5}, "thresholds is 0.5; expected a tuple of numbers"),
+        ({"thresholds": ("a",)}, "expected a tuple of numbers"),
+        ({"points": ()}, r"points are \(\); expected recalls from 0 to 1"),
+        ({"points": (math.nan,)}, "expected recalls from 0 to 1"),
+        ({"limit": 1.5}, "limit is 1.5; expected a whole number"),
+        ({"area": (5, 1)}, r"area is \(5, 1\); expected the smallest"),
+        ({"area": 5}, "area is 5; expected a tuple"),
+        ({"measure": "iou"}, "measure is 'iou' .* expected measures such as"),
+    ],
+)
+def test_what_makes_no_rule_is_refused(change, said):
+    with pytest.raises((ValueError, TypeError), match=said):
+        replace(coco, **change)
+
+
+@pytest.mark.parametrize("threshold", [math.nan, "a"])
+def test_a_threshold_is_a_number(threshold):
+    with pytest.raises(ValueError, match=r"threshold is .*; expected"):
+        metrics.scores_at([BOX], [BOX], threshold, rule=all_point)
+    with pytest.raises(ValueError, match=r"threshold is .*; expected"):
+        metrics.proposal_recall([BOX], [BOX], threshold=threshold)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,10 @@ def proposal_recall(
     0.5
     """
     normal_quantile(level)
+    if not isinstance(threshold, Real) or not (threshold >= 0 and (measure.distance or threshold <= 1)):
+        raise ValueError(
+            f"threshold is {threshold!r}; expected what {measure.name} has to reach, such as 0.5"
+        )
     counted = [np.asarray(one["boxes"])[:limit] for one in proposals]
     as_predictions = [
         {"boxes": boxes, "labels": np.zeros(len(boxes), int), "scores": np.zeros(len(boxes))}

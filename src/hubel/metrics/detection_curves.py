@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -173,6 +174,8 @@ def scores_at(
     F1[all-point, IoU ≥ 0.5] 0.5
     false alarms an image[all-point, IoU ≥ 0.5] 1.0
     """
+    if not isinstance(threshold, Real) or math.isnan(threshold):
+        raise ValueError(f"threshold is {threshold!r}; expected the least score that counts")
     question = _question(predictions, truths, rule, label, groups)
     last = int((question.scores >= threshold).sum()) - 1
 

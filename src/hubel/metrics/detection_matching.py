@@ -9,10 +9,12 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from hubel.metrics.detection_rules import Measure, Rule
 
 PAIRS_AT_A_TIME = 2_000_000
+FARTHEST = 1e100  # pixels, of which areas are finite still
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,7 @@ def scenes_of(predictions: Sequence[Mapping[str, Any]], truths: Sequence[Mapping
     Raises `ValueError` with the number of the image where something is missing, has another shape, is no number, or where a true box has no size.
     """
     for name, images in (("predictions", predictions), ("truths", truths)):
-        if isinstance(images, Mapping | str) or not all(isinstance(one, Mapping) for one in images):
+        if not isinstance(images, Sequence) or not all(isinstance(one, Mapping) for one in images):
             raise ValueError(
                 f"{name} are {type(images).__name__}; expected a list with one mapping an image, with boxes [n, 4] and labels [n]"
             )
@@ -104,6 +106,8 @@ def scenes_of(predictions: Sequence[Mapping[str, Any]], truths: Sequence[Mapping
         raise ValueError(
             "some labels are names and others are numbers; expected the same words on both sides"
         )
+    if kinds == {"U"}:
+        _refuse_alike([one[1] for one in found], [one[1] for one in real])
     empty = np.zeros(0, str if kinds == {"U"} else np.int64)
     found, real = ([(b, k if len(k) else empty, more) for b, k, more in side] for side in (found, real))
     boxes, labels, scores = (np.concatenate(part) for part in zip(*found, strict=True))
@@ -123,17 +127,28 @@ def scenes_of(predictions: Sequence[Mapping[str, Any]], truths: Sequence[Mapping
     )
 
 
+def _refuse_alike(found: Sequence[np.ndarray], real: Sequence[np.ndarray]) -> None:
+    """Names of classes that differ in case or blanks alone would never match, and the score would say that nothing was found."""
+    first: dict[str, str] = {}
+    for name in sorted({str(name) for labels in (*real, *found) for name in labels.tolist()}):
+        other = first.setdefault(" ".join(name.split()).casefold(), name)
+        if other != name:
+            raise ValueError(
+                f"labels are {other!r} and {name!r}, which differ in case or blanks alone and would be two classes; write them alike"
+            )
+
+
 def _read(one: Mapping[str, Any], where: str, third: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     needed = ("boxes", "labels", "scores") if third == "scores" else ("boxes", "labels")
     if missing := [key for key in needed if key not in one]:
         raise ValueError(f"{where} have {sorted(one)}; {missing[0]!r} is missing")
-    boxes = np.asarray(one["boxes"], np.float64)
+    boxes = _floats(one["boxes"], "boxes", where)
     if boxes.size == 0:
         boxes = boxes.reshape(0, 4)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"{where} have boxes of shape {boxes.shape}; expected (n, 4), rows (x0, y0, x1, y1)")
-    labels = np.asarray(one["labels"])
-    more = np.asarray(one.get(third, np.zeros(len(boxes))), np.float64)
+    labels = _array(one["labels"])
+    more = _floats(one.get(third, np.zeros(len(boxes))), third, where)
     for key, values in (("labels", labels), (third, more)):
         if values.shape != (len(boxes),):
             raise ValueError(
@@ -143,10 +158,18 @@ def _read(one: Mapping[str, Any], where: str, third: str) -> tuple[np.ndarray, n
         raise ValueError(f"{where} have {third} {more[:3].tolist()} …; expected finite numbers")
     if labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels):
         labels = labels.astype(str)
-    numbers = labels.dtype.kind in "iufb" and bool((np.isfinite(labels) & (labels >= 0)).all())
+    numbers = labels.dtype.kind in "iuf" and bool(
+        (np.isfinite(labels) & (labels >= 0) & (labels < 2**53)).all()
+    )
     if len(labels) and labels.dtype.kind != "U" and not (numbers and (labels == np.floor(labels)).all()):
         raise ValueError(
             f"{where} have labels {labels[:3].tolist()} …; expected names, or class numbers 0, 1, 2, … (rows that stand for nothing are left out)"
+        )
+    far = (np.isfinite(boxes) & (np.abs(boxes) > FARTHEST)).any(1)
+    if far.any():
+        row = int(np.flatnonzero(far)[0])
+        raise ValueError(
+            f"{where} have the box {boxes[row].tolist()} in row {row}; expected edges in pixels, of which none is beyond {FARTHEST:g}"
         )
     sides = boxes[:, 2:] - boxes[:, :2]
     wrong = ~np.isfinite(boxes).all(1) | ((sides < 0) if third == "scores" else (sides <= 0)).any(1)
@@ -158,11 +181,31 @@ def _read(one: Mapping[str, Any], where: str, third: str) -> tuple[np.ndarray, n
     return boxes, labels if labels.dtype.kind == "U" else labels.astype(np.int64), more
 
 
+def _array(values: Any) -> np.ndarray:
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
+def _floats(values: Any, what: str, where: str) -> np.ndarray:
+    """Numbers as float64; raises `ValueError` with the place for what is none."""
+    try:
+        found = _array(values)
+        if found.dtype.kind == "c":
+            raise TypeError("complex numbers")
+        return found.astype(np.float64)
+    except (ValueError, TypeError, OverflowError) as error:
+        shape = "(n, 4)" if what == "boxes" else "(n,)"
+        raise ValueError(
+            f"{where} have {what} {str(values)[:80]}; expected numbers {shape} ({error})"
+        ) from error
+
+
 def match(scenes: Scenes, rule: Rule) -> Matches:
     """Boxes in the order of their scores (equal ones as given) take truths of their image and class by `rule`.
 
-    All images and classes are matched at once: in round r each takes its r-th best box.
+    All images and classes are matched at once: in round r each takes its r-th best box. Raises `TypeError` where `rule` is no rule.
     """
+    if not isinstance(rule, Rule):
+        raise TypeError(f"rule is {rule!r}; expected a rule such as hubel.metrics.all_point, voc07 or coco")
     width = max(len(scenes.names), 1)
     cells = scenes.images * width + scenes.labels
     rows = np.lexsort((-scenes.scores, cells))

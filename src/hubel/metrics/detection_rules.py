@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import numpy as np
 
@@ -96,12 +97,21 @@ class Rule:
     area: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         allowed = all(
             np.isfinite(t) and t >= 0 and (self.measure.distance or t <= 1) for t in self.thresholds
         )
         if not self.thresholds or not allowed:
             scale = "pixels" if self.measure.distance else "shares from 0 to 1, such as (0.5,)"
             raise ValueError(f"thresholds are {self.thresholds}; expected {scale} for {self.measure.name}")
+        if self.points is not None and not (self.points and all(0 <= point <= 1 for point in self.points)):
+            raise ValueError(
+                f"points are {self.points}; expected recalls from 0 to 1, or None for the whole area"
+            )
+        if self.area is not None and not 0 <= self.area[0] < self.area[1]:
+            raise ValueError(
+                f"area is {self.area}; expected the smallest and the greatest area in square pixels, (0, 1024)"
+            )
         if self.limit is not None and self.limit < 1:
             raise ValueError(
                 f"limit is {self.limit}; expected how many boxes of an image count, or None for all"
@@ -110,6 +120,22 @@ class Rule:
             raise ValueError(
                 f"ignored_by is {self.ignored_by.name} where measure is {self.measure.name}; expected two shares or two distances"
             )
+
+    def _check_kinds(self) -> None:
+        """Raise `TypeError` for what is not of the kind that a rule is made of."""
+        if not isinstance(self.measure, Measure) or not isinstance(self.ignored_by, Measure | None):
+            raise TypeError(
+                f"measure is {self.measure!r} and ignored_by {self.ignored_by!r}; expected measures such as hubel.metrics.iou"
+            )
+        if self.limit is not None and (isinstance(self.limit, bool) or not isinstance(self.limit, Integral)):
+            raise TypeError(f"limit is {self.limit!r}; expected a whole number, or None for all")
+        for name, numbers in (("thresholds", self.thresholds), ("points", self.points), ("area", self.area)):
+            if numbers is not None and not (
+                isinstance(numbers, tuple) and all(isinstance(n, Real) for n in numbers)
+            ):
+                raise TypeError(f"{name} is {numbers!r}; expected a tuple of numbers")
+        if self.area is not None and len(self.area) != 2:
+            raise TypeError(f"area is {self.area!r}; expected (smallest, greatest)")
 
     def __str__(self) -> str:
         """`AP50[all-point]`, `AP[coco]`, `AP[all-point, IoP > 0]`.
