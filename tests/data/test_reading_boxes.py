@@ -830,3 +830,46 @@ def test_other_json_beside_class_folders_is_passed_over(tmp_path):
             Image.fromarray(np.full((8, 8), 10 * k, np.uint8)).save(tmp_path / name / f"{k}.png")
     written(tmp_path / "settings.json", "{")
     assert load(tmp_path).classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("names: cat, dog\n", "names is 'cat, dog'; expected them as"),
+        ("names: [cat,\n  dog\n", "the list .* of names is not closed"),
+        ("names: {a: cat, b: dog}\n", "line 1: the number of a class is 'a'; expected a number"),
+        ("names: [cat, dog]\nnames: [dog, cat]\n", "line 2: names stands twice"),
+        ("names: [cat, dog]\nnc: 3\n", r"nc is 3, but there are 2 names \(cat, dog\)"),
+        ("names: [cat, cat]\n", "expected a different name for every class"),
+        ("names: ['', dog]\n", "expected a different name for every class"),
+        ("names: [cat, dog]\ntrain: images\nval: vall\n", "names 'vall' as val, but there is no folder"),
+    ],
+)
+def test_what_is_wrong_in_a_data_yaml_is_named(of_yolo, content, said):
+    written(of_yolo / "data.yaml", content)
+    with pytest.raises(ValueError, match=said):
+        load(of_yolo)
+
+
+def test_names_in_brackets_over_several_lines(of_yolo):
+    written(of_yolo / "data.yaml", "names: ['cat',  # first\n        'dog']\nnc: 2\n")
+    same_within(load(of_yolo))
+
+
+def test_labels_of_yolo_are_found_whatever_the_file_system_did_to_their_names(of_yolo):
+    (of_yolo / "images/a.png").rename(of_yolo / "images/é 星.png")
+    (of_yolo / "labels/a.txt").rename(of_yolo / "labels/e\u0301 星.TXT")
+    found = read(load(of_yolo))
+    assert [label for _, label in found["é 星"]] == ["cat", "dog"]
+
+
+def test_labels_of_yolo_belong_to_one_picture(of_yolo):
+    Image.open(of_yolo / "images/a.png").save(of_yolo / "images/a.tif")
+    with pytest.raises(ValueError, match=r"a\.txt would be the labels of a\.png and of a\.tif"):
+        load(of_yolo)
+
+
+def test_labels_of_yolo_in_another_encoding_are_named(of_yolo):
+    (of_yolo / "labels/a.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UnreadableData, match=r"a\.txt is no text in UTF-8"):
+        load(of_yolo)

@@ -80,6 +80,16 @@ def read_json(path: Path) -> Any:
         raise UnreadableData(f"{path} is no JSON: {error}") from error
 
 
+def read_text(path: Path) -> str:
+    """The content of a text file in UTF-8; raises `UnreadableData` naming the file where it is none."""
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UnreadableData(
+            f"{path} is no text in UTF-8 ({error}): write it again, or save it as UTF-8"
+        ) from error
+
+
 def number(value: Any, what: str, where: str) -> float:
     """`value` as a number; raises `ValueError` with the place where it is none."""
     if isinstance(value, str):
@@ -194,7 +204,7 @@ def names_in(folder: Path) -> tuple[str, ...] | None:
     found += sorted(folder.glob("*.names")) if not found else []
     if not found:
         return None
-    names = [line.strip() for line in found[0].read_text("utf-8-sig").rstrip().splitlines()]
+    names = [line.strip() for line in read_text(found[0]).rstrip().splitlines()]
     if not names or not all(names) or len(set(names)) < len(names):
         raise ValueError(f"{found[0]} holds {names[:10]}; expected a different name on every line")
     return tuple(names)
@@ -232,7 +242,12 @@ def refuse_two_names(pictures: Sequence[BoxedPicture], source: Path) -> None:
 
 
 def by_number(names: Mapping[int, str], found: Iterable[int], source: Path) -> dict[int, str]:
-    """The names of class numbers, of which all `found` have one."""
+    """The names of class numbers, of which all `found` have one; raises `ValueError` for missing, empty and equal names."""
+    given = [str(name).strip() for name in names.values()]
+    if not all(given) or len(set(given)) < len(given):
+        raise ValueError(
+            f"{source}: the names of classes are {given[:10]}; expected a different name for every class"
+        )
     if unknown := sorted(set(found) - set(names)):
         raise ValueError(
             f"{source}: the classes {few(list(map(str, unknown)))} have no name; there are {few([f'{k} ({v})' for k, v in names.items()])}"

@@ -17,6 +17,7 @@ from hubel.data.box_listing import (
     by_number,
     find_picture,
     names_in,
+    read_text,
     refuse_absent,
     refuse_two_parts,
     whole_number,
@@ -46,7 +47,7 @@ def list_lines(path: Path) -> BoxListing:
     pictures: list[BoxedPicture] = []
     absent: list[str] = []
     numbers: set[int] = set()
-    lines = path.read_text("utf-8-sig").splitlines()
+    lines = read_text(path).splitlines()
     for row, line in enumerate(lines, start=1):
         if not line.strip():
             continue

@@ -8,6 +8,7 @@ by its number. Of data.yaml the keys names, path, train, val and test are read, 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from hubel.data.box_listing import (
     few,
     names_in,
     number,
+    read_text,
     refuse_two_parts,
     stem_of,
     whole_number,
@@ -43,12 +45,19 @@ def list_yolo(root: Path, yaml: Path | None = None) -> BoxListing:
     of_file: set[Path] = set()
     numbers: set[int] = set()
     for part, of_pictures, of_labels in pairs:
+        texts = _texts(of_labels)
+        takers: dict[Path, Path] = {}
         for path in files_below(of_pictures, of_pictures.parent):
             below = path.parent.relative_to(of_pictures)
-            text = of_labels / below / f"{stem_of(path)}.txt"
+            text = texts.get((_composed(below), stem_of(path)))
             inside = part_of(below.parts[0]) if below.parts else None
             boxes = None
-            if text.is_file():
+            if text is not None:
+                if (other := takers.setdefault(text, path)) is not path:
+                    raise ValueError(
+                        f"{root}: {text.name} would be the labels of {other.name} and of {path.name}, and one picture could stand in two parts: "
+                        "keep one of them"
+                    )
                 of_file.add(text.resolve())
                 boxes = list(_boxes(text, numbers))
             pictures.append(
@@ -61,8 +70,8 @@ def list_yolo(root: Path, yaml: Path | None = None) -> BoxListing:
             )
         lone += [
             printable(text.relative_to(root)) if text.is_relative_to(root) else text.name
-            for text in sorted(of_labels.rglob("*.txt"))
-            if text.name.lower() not in NOT_LABELS and text.resolve() not in of_file
+            for text in sorted(texts.values())
+            if text.resolve() not in of_file
         ]
     if lone:
         raise ValueError(
@@ -84,23 +93,47 @@ def list_yolo(root: Path, yaml: Path | None = None) -> BoxListing:
     return BoxListing(pictures=pictures, format="YOLO", classes=classes, unit="shares")
 
 
+def _texts(folder: Path) -> dict[tuple[str, str], Path]:
+    """Files of labels by the folder in which they lie and the name without its ending, in composed form, as file systems differ in that."""
+    return {
+        (_composed(path.parent.relative_to(folder)), stem_of(path)): path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() == ".txt" and path.name.lower() not in NOT_LABELS and path.is_file()
+    }
+
+
+def _composed(path: Path) -> str:
+    return unicodedata.normalize("NFC", path.as_posix())
+
+
 def read_yaml(path: Path) -> dict[str, str | list[str] | dict[int, str]]:
     """The keys of a data.yaml as YOLO has it: words, lists of words, and names by number.
 
     Raises `ValueError` for what is written otherwise.
     """
     found: dict[str, str | list[str] | dict[int, str]] = {}
-    key = ""
-    for row, line in enumerate(path.read_text("utf-8-sig").splitlines(), start=1):
+    key = open_list = ""
+    for row, line in enumerate(read_text(path).splitlines(), start=1):
         text = re.sub(r"(^|\s)#.*$", "", line).rstrip()
         if not text.strip() or text.strip() == "---":
+            continue
+        if open_list:  # a list in brackets goes on over lines
+            open_list = f"{open_list} {text.strip()}"
+            if open_list[-1] in "]}":
+                found[key], open_list = _value(open_list, f"{path}, line {row}"), ""
             continue
         if not text[0].isspace() and not text.startswith("-"):
             key, colon, value = text.partition(":")
             key = key.strip()
             if not colon:
                 raise ValueError(f"{path}, line {row}: {line!r} is not understood; expected key: value")
-            found[key] = _value(value.strip())
+            if key in found:
+                raise ValueError(f"{path}, line {row}: {key} stands twice; expected it once")
+            value = value.strip()
+            if value[:1] in ("[", "{") and value[-1] not in "]}":
+                open_list = value
+                continue
+            found[key] = _value(value, f"{path}, line {row}")
             continue
         item = text.strip()
         before = found.get(key)
@@ -114,15 +147,22 @@ def read_yaml(path: Path) -> dict[str, str | list[str] | dict[int, str]]:
             raise ValueError(
                 f"{path}, line {row}: {line!r} is not understood; expected names as [a, b], as - a, or as 0: a"
             )
+    if open_list:
+        raise ValueError(
+            f"{path}: the list {open_list[:80]!r} of {key} is not closed; expected a bracket at its end"
+        )
     return found
 
 
-def _value(text: str) -> str | list[str] | dict[int, str]:
+def _value(text: str, where: str) -> str | list[str] | dict[int, str]:
     if text.startswith("[") and text.endswith("]"):
         return [_word(word) for word in _split(text[1:-1])]
     if text.startswith("{") and text.endswith("}"):
-        entries = (word.partition(":") for word in _split(text[1:-1]))
-        return {int(_word(place)): _word(word) for place, _, word in entries}
+        entries = [word.partition(":") for word in _split(text[1:-1])]
+        return {
+            whole_number(_word(place), "the number of a class", where): _word(word)
+            for place, _, word in entries
+        }
     return _word(text)
 
 
@@ -146,8 +186,7 @@ def _folders(root: Path, said: Mapping[str, object]) -> Iterator[tuple[str | Non
             entry = said[key]
             for text in entry if isinstance(entry, list) else [entry]:
                 folder = _existing(base, root, str(text), key)
-                if folder is not None:
-                    yield part_of(key), folder, _labels_of(folder)
+                yield part_of(key), folder, _labels_of(folder)
         return
     inside = {folder.name.casefold(): folder for folder in subfolders(root)}
     if {"images", "labels"} <= set(inside):
@@ -162,13 +201,13 @@ def _folders(root: Path, said: Mapping[str, object]) -> Iterator[tuple[str | Non
     yield None, root, root
 
 
-def _existing(base: Path, root: Path, text: str, key: str) -> Path | None:
+def _existing(base: Path, root: Path, text: str, key: str) -> Path:
     tried = [base / text, root / text, root / text.removeprefix("../"), root / Path(text).name]
     found = next((folder for folder in tried if folder.is_dir()), None)
-    if found is None and part_of(key) == "train":
-        raise ValueError(f"data.yaml names {text!r} as {key}, but there is no folder {tried[0]}")
     if found is None:
-        return None
+        raise ValueError(
+            f"data.yaml names {text!r} as {key}, but there is no folder {tried[0]}: correct it, or leave {key} out"
+        )
     return found / "images" if (found / "images").is_dir() and (found / "labels").is_dir() else found
 
 
@@ -184,7 +223,7 @@ def _labels_of(folder: Path) -> Path:
 
 def _boxes(path: Path, numbers: set[int]) -> Iterator[Box]:
     """The boxes of a file of labels, called by the numbers of their classes, which are added to `numbers`."""
-    for row, line in enumerate(path.read_text("utf-8-sig").splitlines(), start=1):
+    for row, line in enumerate(read_text(path).splitlines(), start=1):
         words = line.split()
         if not words:
             continue
@@ -213,6 +252,13 @@ def _names(
     said: Mapping[str, object], root: Path, folders: list[Path], numbers: set[int], yaml: Path | None
 ) -> dict[int, str]:
     given = said.get("names")
+    if isinstance(given, str) and given:
+        raise ValueError(f"{yaml}: names is {given!r}; expected them as [a, b], as - a, or as 0: a")
+    count = said.get("nc")
+    if isinstance(given, (list, dict)) and given and isinstance(count, str) and count != str(len(given)):
+        raise ValueError(
+            f"{yaml}: nc is {count}, but there are {len(given)} names ({few(list(given if isinstance(given, list) else given.values()))}): correct one of them"
+        )
     if isinstance(given, (list, dict)) and given:
         names = dict(enumerate(given)) if isinstance(given, list) else dict(given)
         return by_number(names, numbers, yaml or root)
