@@ -634,6 +634,9 @@ def test_arrays_with_a_mapping_for_each_picture():
         ({"boxes": [[0, 0, 2, 2]], "labels": ["a", "b"]}, r"y\[1\] has 1 boxes, labels of shape \(2,\)"),
         ({"boxes": [[0, 0, 2, 2], [4, 4, 2, 9]], "labels": ["a", "a"]}, r"y\[1\], box 1: \[4, 4, 2, 9\] has swapped corners"),
         ({"boxes": [[0, 0, 2, 2]], "labels": [0]}, "labels are numbers and names together"),
+        ({"boxes": [[0, 0, 2, 2]], "labels": [" "]}, "a label is an empty name"),
+        ({"boxes": [[0, 0, 2, 2]], "labels": ["a"], "ignore": [2]}, r"y\[1\] has ignore \[2\]; expected 0 or 1"),
+        ({"boxes": [[0, 0, 2, 2]], "labels": ["a"], "ignore": ["no"]}, r"has ignore \['no'\]; expected 0 or 1"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_arrays_is_named(entry, said):
@@ -873,3 +876,30 @@ def test_labels_of_yolo_in_another_encoding_are_named(of_yolo):
     (of_yolo / "labels/a.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UnreadableData, match=r"a\.txt is no text in UTF-8"):
         load(of_yolo)
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [(10**7, "from 3 to 10000000; expected class numbers from 0 without large holes"), (-1, "from -1 to 3")],
+)
+def test_class_numbers_in_arrays_are_small(label, said):
+    y = [{"boxes": [[1, 1, 5, 5]], "labels": [k]} for k in (3, label)]
+    with pytest.raises(ValueError, match=said):
+        from_arrays(np.zeros((2, 8, 10), np.uint8), y)
+
+
+def test_masks_that_mark_all_objects_alike_are_noted_and_wrong_ones_named(pictures):
+    (pictures / "objects").mkdir()
+    for name in TRUTH:
+        mask = np.zeros((H, W), np.uint8)
+        mask[2:9, 2:9] = mask[12:19, 22:29] = 255
+        Image.fromarray(mask).save(pictures / "objects" / f"{name}.png")
+    data = load(pictures)
+    assert "No mask holds more than one number, in separate pieces" in data.notes[0]
+    assert read(data)["a"] == [((2, 2, 29, 19), "object")]
+    mask[12:19, 22:29] = 254
+    Image.fromarray(mask).save(pictures / "objects/a.png")
+    assert not load(pictures).notes
+    Image.fromarray(np.zeros((H, W, 3), np.uint8)).save(pictures / "objects/b.png")
+    with pytest.raises(UnreadableData, match=r"objects/b\.png: .* colours"):
+        load(pictures)

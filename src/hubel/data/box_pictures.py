@@ -22,6 +22,7 @@ from hubel.data.storage import room_for
 from hubel.data.targets import as_numpy
 from hubel.data.tiles import Size, corners_of, cut_pixels, cut_rows, mean_of, tile_for
 
+MOST_UNNAMED = 100_000  # class numbers without names
 Unboxed = Literal["empty", "skip"]
 
 
@@ -147,6 +148,14 @@ def boxes_from_mappings(
     numbered = bool(words) and all(
         isinstance(label, (int, np.integer)) and not isinstance(label, bool) for label in words
     )
+    if any(isinstance(label, str) and not label.strip() for label in words):
+        raise ValueError("a label is an empty name; expected the name of a class, or its number")
+    if numbered and classes is None and int(max(words)) >= MOST_UNNAMED:
+        raise ValueError(
+            f"labels run from {min(words)} to {max(words)}; expected class numbers from 0 without large holes: number the classes anew, or give names"
+        )
+    if numbered and min(words) < 0:
+        raise ValueError(f"labels run from {min(words)} to {max(words)}; expected numbers from 0")
     if numbered:
         names = list(map(str, range(int(max(words)) + 1))) if classes is None else list(classes)
         if min(words) < 0 or max(words) >= len(names):
@@ -203,6 +212,10 @@ def _mapping(entry: Mapping[str, Any], where: str) -> tuple[list[Any], np.ndarra
         if entry.get("ignore") is not None
         else np.zeros(len(boxes))
     )
+    if ignore.dtype.kind not in "biuf" or not np.isin(ignore, (0, 1)).all():
+        raise ValueError(
+            f"{where} has ignore {ignore.tolist()[:5]}; expected 0 or 1, or False or True, for each box"
+        )
     if not isinstance(labels, list) or len(labels) != len(boxes) or ignore.shape != (len(boxes),):
         raise ValueError(
             f"{where} has {len(boxes)} boxes, labels of shape {np.shape(labels)} and ignore of shape {ignore.shape}; expected one a box"

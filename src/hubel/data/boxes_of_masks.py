@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from hubel.core.errors import UnreadableData
 from hubel.data.box_listing import OBJECT, Box, BoxedPicture, BoxListing, few, stem_of
 from hubel.data.folders import files_below, printable
 from hubel.data.mask_files import mask_values
@@ -50,20 +51,41 @@ def list_object_masks(root: Path, of_pictures: Path, of_masks: Path) -> BoxListi
     """
     masks = {stem_of(path): path for path in files_below(of_masks, root)}
     pictures = []
+    whole = several = False
     for path in files_below(of_pictures, root):
         mask = masks.pop(stem_of(path), None)
         boxes = None
         size = None
         if mask is not None:
-            values = mask_values(mask)
+            try:
+                values = mask_values(mask)
+                found = boxes_of_mask(values).tolist()
+            except UnreadableData as error:
+                raise UnreadableData(f"{mask.relative_to(root)}: {error}") from error
+            except ValueError as error:
+                raise ValueError(f"{mask.relative_to(root)}: {error}") from error
+            whole |= len(found) == 1 and _in_pieces(values)
+            several |= len(found) > 1
             size = (int(values.shape[0]), int(values.shape[1]))
             boxes = [
                 Box((x0, y0, x1, y1), OBJECT, f"{mask.name}, object {k + 1}")
-                for k, (x0, y0, x1, y1) in enumerate(boxes_of_mask(values).tolist())
+                for k, (x0, y0, x1, y1) in enumerate(found)
             ]
         pictures.append(BoxedPicture(path=path, id=printable(path.relative_to(root)), boxes=boxes, size=size))
     if masks:
         raise ValueError(
             f"{root}: {len(masks):,} masks have no picture: {few([path.name for path in masks.values()])}. A picture and its mask have the same name"
         )
-    return BoxListing(pictures=pictures, format="masks of objects")
+    note = (
+        "No mask holds more than one number, in separate pieces: all that is marked in a picture was taken for one object. Where each piece is one, number them "
+        "(skimage.measure.label)."
+    )
+    return BoxListing(
+        pictures=pictures, format="masks of objects", notes=(note,) if whole and not several else ()
+    )
+
+
+def _in_pieces(mask: np.ndarray) -> bool:
+    from scipy.ndimage import label
+
+    return label(mask != 0)[1] > 1
