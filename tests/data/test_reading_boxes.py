@@ -903,3 +903,37 @@ def test_masks_that_mark_all_objects_alike_are_noted_and_wrong_ones_named(pictur
     Image.fromarray(np.zeros((H, W, 3), np.uint8)).save(pictures / "objects/b.png")
     with pytest.raises(UnreadableData, match=r"objects/b\.png: .* colours"):
         load(pictures)
+
+
+def test_pictures_that_no_label_names_and_those_found_elsewhere_are_noted(pictures):
+    content = coco(folder="images/")
+    written(pictures / "labels.json", content)
+    assert "pictures" not in " ".join(load(pictures).notes)
+    Image.open(pictures / "images/a.png").save(pictures / "images/more.png")
+    content["images"][0]["file_name"] = "night 1/a.png"  # of another folder, which is not there
+    written(pictures / "labels.json", content)
+    notes = " ".join(load(pictures).notes)
+    assert "1 pictures are not where the labels say, and were taken by the last part" in notes
+    assert "night 1/a.png (" in notes
+    assert "1 pictures beside those that the labels name are not named and were left out: more.png." in notes
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "said"),
+    [
+        (
+            "path,xmin,ymin,xmax,ymax,label",
+            "images/a.png,,,,,",
+            "1 rows without a box say that nothing is on",
+        ),
+        (
+            "path,xmin,ymin,xmax,ymax,Path",
+            "images/c.png,1,1,9,29,dog",
+            "whose names differ in case or blanks",
+        ),
+    ],
+)
+def test_what_contradicts_itself_in_a_table_is_refused(pictures, header, row, said):
+    written(pictures / "boxes.csv", f"{header}\nimages/a.png,4,6,14,10,cat\n{row}\n")
+    with pytest.raises(ValueError, match=said):
+        load(pictures / "boxes.csv")

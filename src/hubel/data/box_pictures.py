@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -15,13 +16,19 @@ from hubel.data.box_listing import Box, BoxedPicture, BoxListing, few
 from hubel.data.boxes import packed
 from hubel.data.dataset import Dataset
 from hubel.data.decoding import in_parallel, look_at_all, refuse_unreadable
-from hubel.data.images import Header
+from hubel.data.images import Header, is_image
 from hubel.data.reading import Progress, pixels_of, plan_reading
 from hubel.data.sizes import Resize, fit_boxes, fit_size
 from hubel.data.storage import room_for
 from hubel.data.targets import as_numpy
 from hubel.data.tiles import Size, corners_of, cut_pixels, cut_rows, mean_of, tile_for
 
+NAMING = (
+    "COCO",
+    "a table",
+    "a file of lines",
+    "Label Studio",
+)  # formats that name their pictures, none beside them
 MOST_UNNAMED = 100_000  # class numbers without names
 Unboxed = Literal["empty", "skip"]
 
@@ -59,6 +66,7 @@ def load_boxes(
     if not listing.pictures:
         raise UnreadableData("there are no pictures beside the labels: expected at least one")
     pictures, left_out = _labelled(listing.pictures, options.unlabelled)
+    left_out = (*left_out, *_about_files(listing))
     headers, failed = look_at_all([picture.path for picture in pictures], progress)
     skipped = refuse_unreadable(failed, [picture.id for picture in pictures], skip_unreadable)
     kept = [k for k, header in enumerate(headers) if header is not None]
@@ -244,6 +252,40 @@ def _labelled(
         return kept, (f"{len(without):,} pictures without labels were taken to show no object.",)
     kept = [picture for picture in pictures if picture.boxes is not None]
     return kept, (f"{len(without):,} pictures without labels were left out: {few(without)}.",)
+
+
+def _about_files(listing: BoxListing) -> tuple[str, ...]:
+    """Notes about pictures that were found elsewhere than the labels say, and about others beside them that no label names."""
+    if listing.format not in NAMING:
+        return ()
+    notes = []
+    moved = [
+        f"{picture.id} ({picture.path})"
+        for picture in listing.pictures
+        if not _ends_with(picture.path, picture.id)
+    ]
+    if moved and listing.format != "Label Studio":  # which gives names of its own
+        notes.append(
+            f"{len(moved):,} pictures are not where the labels say, and were taken by the last part of their names: {few(moved, 3)}."
+        )
+    named = {picture.path for picture in listing.pictures}
+    others = [
+        path.name
+        for folder in sorted({path.parent for path in named})
+        for path in sorted(folder.iterdir())
+        if is_image(path) and path not in named and not path.name.startswith(".")
+    ]
+    if others:
+        notes.append(
+            f"{len(others):,} pictures beside those that the labels name are not named and were left out: {few(others, 3)}."
+        )
+    return tuple(notes)
+
+
+def _ends_with(path: Path, name: str) -> bool:
+    """Whether a path is the one that is called so, from a folder that does not matter."""
+    wanted = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+    return ".." in wanted or path.parts[-len(wanted) :] == tuple(wanted)
 
 
 def _plan(

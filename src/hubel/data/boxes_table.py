@@ -26,6 +26,7 @@ from hubel.data.box_listing import (
     Box,
     BoxedPicture,
     BoxListing,
+    few,
     find_picture,
     number,
     refuse_absent,
@@ -115,6 +116,10 @@ def list_box_table(path: Path, target: str | Sequence[str] = "label") -> BoxList
     assert form is not None
     words, corners_of, written = form
     columns: dict[str, list[Any]] = {name.strip().casefold(): [] for name in table.header}
+    if len(columns) < len(table.header):
+        raise ValueError(
+            f"{path} has columns whose names differ in case or blanks alone ({', '.join(table.header)}); expected different names"
+        )
     for piece in table.pieces():
         for column, entries in zip(columns.values(), piece, strict=True):
             plain = entries.tolist() if isinstance(entries, np.ndarray) else entries
@@ -127,6 +132,7 @@ def list_box_table(path: Path, target: str | Sequence[str] = "label") -> BoxList
     parts = None if split is None else part_column([str(p) for p in split], f"{path}: the column split")
     pictures: dict[str, BoxedPicture] = {}
     absent: dict[str, None] = {}
+    empty: dict[str, str] = {}  # pictures of which a row says that they show nothing
     for row, name in enumerate(names):
         where = f"{path.name}, row {row + 1} ({name})"
         if not name:
@@ -149,6 +155,7 @@ def list_box_table(path: Path, target: str | Sequence[str] = "label") -> BoxList
         entries = [columns[word][row] for word in words]
         nothing = [str(entry).strip().casefold() in MISSING for entry in entries]
         if all(nothing):
+            empty.setdefault(name, where)
             continue
         if any(nothing):
             raise ValueError(
@@ -168,6 +175,10 @@ def list_box_table(path: Path, target: str | Sequence[str] = "label") -> BoxList
         assert picture.boxes is not None
         picture.boxes.append(Box(corners_of(values), label, where, ignored))
     refuse_absent(list(absent), len(absent) + len(pictures), path, "beside it and in images/")
+    if both := [where for name, where in empty.items() if name in pictures and pictures[name].boxes]:
+        raise ValueError(
+            f"{len(both):,} rows without a box say that nothing is on their picture, but other rows give it boxes: {few(both)}. Remove one or the other"
+        )
     refuse_two_names(list(pictures.values()), path)
     note = f"Boxes were read from the columns {', '.join(words)}."
     return BoxListing(pictures=list(pictures.values()), format="a table", written=written, notes=(note,))
