@@ -88,4 +88,5 @@ def list_object_masks(root: Path, of_pictures: Path, of_masks: Path) -> BoxListi
 def _in_pieces(mask: np.ndarray) -> bool:
     from scipy.ndimage import label
 
-    return label(mask != 0)[1] > 1
+    pieces, _ = label(mask != 0)  # pyright: ignore[reportGeneralTypeIssues] - a pair
+    return int(pieces.max(initial=0)) > 1
