@@ -16,6 +16,7 @@ from hubel.physics.solution import Solution
 from hubel.physics.solver import Solver
 from hubel.physics.solving import raissi, solve
 from hubel.physics.unknown import Found, Unknown, unknown
+from hubel.physics.windows import Windows
 
 __all__ = [
     "SOAP",
@@ -33,6 +34,7 @@ __all__ = [
     "Solution",
     "Solver",
     "Unknown",
+    "Windows",
     "equations",
     "open_solution",
     "raissi",

@@ -11,14 +11,14 @@ import copy
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hubel.core.errors import nearest
-from hubel.physics.conditions import AROUND, Conditions, Soft, conditions_of
+from hubel.physics.conditions import AROUND, Conditions, Soft, Value, conditions_of
 from hubel.physics.domain import ranges_of, with_shape
 from hubel.physics.field import Field
 from hubel.physics.jets import Index, Jet
@@ -135,6 +135,14 @@ class Problem:
         """The same with other values of some numbers."""
         found = copy.copy(self)
         object.__setattr__(found, "parameters", dict(self.parameters) | dict(values))
+        return found
+
+    def during(self, low: float, high: float, initial: Mapping[str, tuple[Value, ...]]) -> Problem:
+        """The same in a part of its time, with these values of every component at the beginning of it."""
+        assert self.time is not None
+        found, ranges = copy.copy(self), dict(self.ranges) | {self.time: (low, high)}
+        object.__setattr__(found, "ranges", ranges)
+        object.__setattr__(found, "conditions", replace(self.conditions, ranges=ranges, initial=initial))
         return found
 
     def inside(self, points: Tensor) -> Tensor | None:

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from hubel.core.errors import nearest
-from hubel.physics.ansatz import Ansatz, features_of
+from hubel.physics.ansatz import Ansatz
 from hubel.physics.field import index_of
 from hubel.physics.functions import FoundFunction
 from hubel.physics.jets import Index, Jet
-from hubel.physics.mirror import Mirror
-from hubel.physics.networks import Network, rebuilt, under
+from hubel.physics.networks import Network
+from hubel.physics.pieces import Pieces
 from hubel.physics.points import points_of
 from hubel.physics.problem import Problem
 from hubel.physics.splines import Spline
@@ -29,7 +29,8 @@ ON_BOUNDARY = 1e-9  # of the width of a shape: what is farther out is outside
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """One iteration: its number, the mean square of the scaled residuals at the points, the estimated relative L2 error (None before
-    there is one), the seconds since the start, and the sizes of the network and of the set of points.
+    there is one), the seconds since the start, the sizes of the network and of the set of points, and the window of time (None where there
+    is one alone). In windows the estimate is of the times up to the end of this one.
     """
 
     iteration: int
@@ -38,6 +39,7 @@ class Record:
     seconds: float
     num_weights: int
     num_points: int
+    window: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -55,7 +57,7 @@ class Solution:
     """
 
     problem: Problem
-    ansatz: Ansatz
+    ansatz: Ansatz | Pieces
     tol: float
     estimate: float | None
     residual: float
@@ -78,8 +80,13 @@ class Solution:
 
     @property
     def network(self) -> Network:
-        """The network N of the ansatz u = g + d s N."""
+        """The network N of the ansatz u = g + d s N; of several windows of time the last one's."""
         return self.ansatz.network
+
+    @property
+    def num_weights(self) -> int:
+        """The weights of all networks."""
+        return self.ansatz.num_weights
 
     def __call__(self, **coordinates: Any) -> Any:
         answers = {name: FieldOf(self, name)(**coordinates) for name in self.problem.fields}
@@ -104,15 +111,14 @@ class Solution:
         points, answer = points_of(self.problem.ranges, coordinates)
         jet, found = self.problem.jet, []
         for part in points.split(BLOCK):
-            prepared = self.ansatz.prepare(part, jet)
             unknowns: dict[str, Sequence[Tensor]] = {
                 name: [torch.full((len(part),), value.value, dtype=torch.float64)]
                 for name, value in self.parameters.items()
             }
             unknowns |= {name: function.series(part) for name, function in self.functions.items()}
+            at = dict(zip(self.problem.coordinates, part.unbind(1), strict=True))
             with torch.no_grad():
-                series = self.ansatz.series(prepared)
-                found.append(self.problem.residuals(series, jet, prepared.coordinates, unknowns))
+                found.append(self.problem.residuals(self.ansatz.at(part, jet), jet, at, unknowns))
         inside = self.problem.inside(points)
         return [answer(_only(torch.cat(parts), inside)) for parts in zip(*found, strict=True)]
 
@@ -122,12 +128,8 @@ class Solution:
 
     def saved(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything numeric: tensors (for a safetensors file) and plain numbers (for JSON). `Solution.built` reads them."""
-        mirror = self.ansatz.mirror
-        numbers = {
-            "network": self.network.described(),
-            "mirror": None if mirror is None else asdict(mirror) | {"parities": dict(mirror.parities)},
-            "scales": dict(self.ansatz.scales),
-            "exact": self.ansatz.exact,
+        tensors, form = self.ansatz.saved()
+        numbers = form | {
             "tol": self.tol,
             "estimate": self.estimate,
             "residual": self.residual,
@@ -140,8 +142,6 @@ class Solution:
             "noise": dict(self.noise),
             "violations": dict(self.violations),
         }
-        tensors = {"weights": self.network.weights()}
-        tensors |= {f"network.{name}": value for name, value in self.network.fixed().items()}
         for name, function in self.functions.items():
             tensors |= {f"{name}.numbers": function.numbers, f"{name}.covariance": function.covariance}
         return tensors, numbers
@@ -157,25 +157,11 @@ class Solution:
 
         Raises `ValueError` where the numbers belong to another problem, or the network is lacking or another one.
         """
-        mirror = None if numbers["mirror"] is None else Mirror(**numbers["mirror"])
-        features = features_of(problem, mirror)
-        expected = (len(features), len(problem.components))
-        known = numbers["network"]
-        if (known["inputs"], known["outputs"]) != expected or set(numbers["scales"]) != set(
-            problem.components
-        ):
-            raise ValueError(
-                f"this network reads {known['inputs']} features and answers {', '.join(numbers['scales'])}; the problem needs "
-                f"{expected[0]} features and {', '.join(problem.components)}: it is the solution of another problem"
-            )
-        own = rebuilt(known, under("network.", tensors), given=network, features=features)
-        if tensors["weights"].shape != (own.size,):
-            raise ValueError(f"expected {own.size} weights; received {list(tensors['weights'].shape)}")
-        own.read(tensors["weights"])
+        form = Pieces if "windows" in numbers else Ansatz
         functions = {name: _function(problem, name, tensors) for name in problem.functions}
         return Solution(
             problem=problem,
-            ansatz=Ansatz(problem, own, mirror, dict(numbers["scales"]), numbers["exact"]),
+            ansatz=form.built(problem, tensors, numbers, network),
             tol=numbers["tol"],
             estimate=numbers["estimate"],
             residual=numbers["residual"],
@@ -194,7 +180,7 @@ class Solution:
         estimate = "not estimated" if self.estimate is None else f"{self.estimate:.1e}"
         lines = [
             f"{self.problem.name}: relative error {estimate} (estimated; asked {self.tol:.1e}) after {self.seconds:.1f} s, "
-            f"{len(self.history)} iterations, {self.network.size} weights",
+            f"{len(self.history)} iterations, {self.num_weights} weights",
             f"stopped: {self.stopped}; {self.limit}",
         ]
         lines += [f"{name} = {value}" for name, value in self.parameters.items()]
@@ -244,8 +230,7 @@ class FieldOf:
         parts = (f"{self.name}.real", f"{self.name}.imag") if self.name in problem.complex else (self.name,)
         found = []
         for block in points.split(BLOCK):
-            with torch.no_grad():
-                series = ansatz.series(ansatz.prepare(block, jet))
+            series = ansatz.at(block, jet)
             values = [series[part][jet.places[index]] * jet.factorials[jet.places[index]] for part in parts]
             found.append(torch.complex(*values) if len(values) == 2 else values[0])
         within = problem.conditions.within

@@ -26,7 +26,7 @@ from hubel.physics.estimate import Amplification
 from hubel.physics.functions import BEGIN as ROUGH
 from hubel.physics.ladder import Ladder
 from hubel.physics.methods import LARGEST, Method, method_for, refuse_other
-from hubel.physics.mirror import mirror_of
+from hubel.physics.mirror import Mirror, mirror_of
 from hubel.physics.networks import Network, network_for, under
 from hubel.physics.observations import Observations
 from hubel.physics.parts import (
@@ -38,9 +38,9 @@ from hubel.physics.parts import (
     sizes_on,
     violations,
 )
+from hubel.physics.pieces import Window
 from hubel.physics.problem import Problem
 from hubel.physics.sampling import drawn, sobol
-from hubel.physics.smoothness import kinks
 from hubel.physics.solution import Record, Solution
 from hubel.physics.system import Part, System, prepared_blocks, sizes_of
 from hubel.physics.watch import BEGINNINGS, Watch
@@ -67,7 +67,7 @@ class Solver:
     """What `solve` does, step by step, from the same arguments: `for record in solver.steps(): ...`, then `solver.solution()`; `solver.state()` at any time.
 
     All is a function of the arguments, the number of threads and the machine; a solver made from the `state` of another goes on as that
-    one would have.
+    one would have. `window` says of which longer time the problem is a part (`windows`).
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class Solver:
         points: int | None = None,
         continuation: Mapping[str, Sequence[float]] | None = None,
         causal: bool | float = False,
+        window: Window | None = None,
         state: Mapping[str, Any] | None = None,
     ):
         if isinstance(tol, bool) or not isinstance(tol, (int, float)) or not 0 < tol < 1:
@@ -112,22 +113,15 @@ class Solver:
         self.causal = Causal.of(causal, problem)
         if self.observed is not None and (continuation or self.causal is not None):
             raise ValueError("continuation and causal weights are for problems without data")
-        mirror = mirror_of(problem) if self.observed is None and exact and own is None else None
-        if any(mirror_of(easier) != mirror for easier in self.continuation.stages[:-1]):
-            mirror = None
-        if (
-            exact
-            and self.observed is None
-            and kinks(problem)
-            and not any(len(values) > 1 for values in problem.conditions.initial.values())
-        ):  # exact values would keep what the equation takes away
-            exact, mirror = False, None if mirror is not None and mirror.continues else mirror
-        scales = scales_of(problem)
-        if self.observed is not None:
-            scales |= self.observed.scales
+        mirror, scales, exact = self._form(window or Window(problem), exact, exact and own is None)
         self.features = features_of(problem, mirror)
         net = self._network(BEGIN if data is None else BEGIN_WITH_DATA)
-        self.ansatz = Ansatz(self.continuation.stages[0], net, mirror, scales, exact)
+        import os
+
+        if os.environ.get("WARM") and window is not None and window.before:
+            net = window.before[-1].network.copied()
+        before = window.before if window is not None and exact else ()
+        self.ansatz = Ansatz(self.continuation.stages[0], net, mirror, scales, exact, before)
         self.sizes = sizes_of(self.ansatz.problem, scales)
         self.smoothing = dict.fromkeys(problem.functions, ROUGH)
         self.method = method_for(net.size) if method is None else method
@@ -230,7 +224,25 @@ class Solver:
             state=state,
         )
 
+    def magnitude(self) -> float:
+        """The root mean square of the scaled values of the best that was found."""
+        self.ansatz.network.read(self.best[: self.ansatz.network.size])
+        return float(self._values().square().mean().sqrt())
+
     # ---- points, measurements, growth
+
+    def _form(
+        self, window: Window, exact: bool, searched: bool
+    ) -> tuple[Mirror | None, dict[str, float], bool]:
+        """The symmetry (where it is `searched` for), the sizes of the components, and whether values hold exactly: of the whole time."""
+        problem, observed = window.whole, self.observed
+        mirror = mirror_of(problem) if observed is None and searched else None
+        if any(mirror_of(easier) != mirror for easier in self.continuation.stages[:-1]):
+            mirror = None
+        if exact and observed is None and window.begins_with_kinks:
+            # exact values would keep what the equation takes away
+            exact, mirror = False, None if mirror is not None and mirror.continues else mirror
+        return mirror, scales_of(problem) | ({} if observed is None else observed.scales), exact
 
     def _network(self, begin: tuple[int, int]) -> Network:
         """The chosen network from the start, of width and depth `begin` where none were chosen."""
@@ -509,6 +521,8 @@ class Solver:
 
     def _read(self, state: Mapping[str, Any]) -> None:
         tensors, numbers = state["tensors"], state["numbers"]
+        if "windows" in numbers:
+            raise ValueError(f"the state is of {numbers['windows']} windows of time: pass the same windows=")
         if numbers["seed"] != self.seed:
             raise ValueError(f"the state is of seed {numbers['seed']}; this solver has seed {self.seed}")
         network = self.ansatz.network.restored(numbers["network"], under("network.", tensors))

@@ -14,6 +14,7 @@ from hubel.physics.problem import Problem
 from hubel.physics.quasi_newton import LimitedMemory
 from hubel.physics.solution import Solution
 from hubel.physics.solver import Solver
+from hubel.physics.windows import Windows
 
 
 def solve(
@@ -31,6 +32,7 @@ def solve(
     points: int | None = None,
     continuation: Mapping[str, Sequence[float]] | None = None,
     causal: bool | float = False,
+    windows: int | None = None,
     progress: Callable[[int, float, float | None, float], None] | None = None,
     save: Callable[[dict[str, Any]], None] | None = None,
     save_every: float = 10.0,
@@ -45,7 +47,8 @@ def solve(
     network allows (`method_for`). Where not `exact`, values at the faces are learnt as
     well. So they are where the beginning has a kink that the equation takes away. `points` fixes the number of points, which are then drawn once and stay. `continuation`, such as {"nu": (0.1, 0.03)}, are values of
     numbers of the equation that are walked through before their own, the network carried along. With `causal` (True, or the epsilon of the
-    weights) later times count when earlier ones are solved. `progress(iteration, loss, estimate, seconds)` is called after every
+    weights) later times count when earlier ones are solved. With `windows` the time is cut into so many equal ones, solved one after the other
+    by a network each (`Windows`). `progress(iteration, loss, estimate, seconds)` is called after every
     iteration, `save(state)` every `save_every` seconds, with what `state=` takes to go on as if nothing had happened. A Ctrl-C ends the
     work and answers what was reached, `stopped="interrupted"`.
 
@@ -58,7 +61,7 @@ def solve(
     >>> solution.stopped, round(float(solution(t=1.0, x=0.5)), 2), round(math.exp(-0.1 * math.pi**2), 2)
     ('tolerance', 0.37, 0.37)
     """
-    solver = Solver(
+    solver = solver_of(
         problem,
         data=data,
         tol=tol,
@@ -71,6 +74,7 @@ def solve(
         points=points,
         continuation=continuation,
         causal=causal,
+        windows=windows,
         state=state,
     )
     if (notice := solver.notice) is not None:
@@ -86,6 +90,67 @@ def solve(
     except KeyboardInterrupt:
         solver.stopped = "interrupted"
     return solver.solution()
+
+
+def solver_of(
+    problem: Problem,
+    *,
+    data: Any = None,
+    tol: float = 1e-4,
+    seed: int = 0,
+    width: int | None = None,
+    depth: int | None = None,
+    network: Architecture | nn.Module | None = None,
+    method: Method | None = None,
+    exact: bool = True,
+    points: int | None = None,
+    continuation: Mapping[str, Sequence[float]] | None = None,
+    causal: bool | float = False,
+    windows: int | None = None,
+    state: Mapping[str, Any] | None = None,
+) -> Solver | Windows:
+    """What makes the iterations: of one network for all times, or of one for each of so many `windows`.
+
+    Raises `ValueError` for windows with data, a continuation or causal weights, beside what `Solver` and `Windows` raise.
+
+    >>> decay = Problem(lambda u: u.t + u, domain=dict(t=(0, 1)), initial=1.0)
+    >>> type(solver_of(decay)).__name__, type(solver_of(decay, windows=2)).__name__
+    ('Solver', 'Windows')
+    """
+    if windows is None:
+        return Solver(
+            problem,
+            data=data,
+            tol=tol,
+            seed=seed,
+            width=width,
+            depth=depth,
+            network=network,
+            method=method,
+            exact=exact,
+            points=points,
+            continuation=continuation,
+            causal=causal,
+            state=state,
+        )
+    if data is not None:
+        raise ValueError("windows are for problems without data: leave out windows=")
+    if continuation is not None or causal is not False:
+        what = "causal weights go" if continuation is None else "a continuation goes"
+        raise ValueError(f"{what} with one network for all times, not with windows: leave out one of both")
+    return Windows(
+        problem,
+        windows,
+        tol=tol,
+        seed=seed,
+        width=width,
+        depth=depth,
+        network=network,
+        method=method,
+        exact=exact,
+        points=points,
+        state=state,
+    )
 
 
 def raissi() -> dict[str, Any]:
