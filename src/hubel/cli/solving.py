@@ -46,6 +46,13 @@ def solve(
     causal: Annotated[
         bool, typer.Option("--causal", help="Later times count when earlier ones are solved.")
     ] = False,
+    windows: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Equal parts of the time, solved one after the other by a network each (default: one network).",
+        ),
+    ] = None,
     width: Annotated[
         int | None, typer.Option(min=1, help="Units of a layer at the beginning (default: 10; with data 12).")
     ] = None,
@@ -97,6 +104,7 @@ def solve(
         noise=noise,
         continuation=words.walk(continuation or []),
         causal=causal,
+        windows=windows,
         out=out,
         quiet=quiet,
         checkpoint_seconds=checkpoint_seconds,

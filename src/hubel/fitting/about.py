@@ -111,6 +111,7 @@ ENTRIES_OF_EQUATION: dict[str, Any] = {
     "asked.threads": int,
     "asked.continuation": Mapping[str, Sequence[float]] | None,
     "asked.causal": bool | float,
+    "asked.windows": int | None,
     "asked.network": Mapping[str, Any] | None,
     "asked.method": Mapping[str, Any] | None,
     "network": str,

@@ -88,8 +88,7 @@ class Solver:
         window: Window | None = None,
         state: Mapping[str, Any] | None = None,
     ):
-        if isinstance(tol, bool) or not isinstance(tol, (int, float)) or not 0 < tol < 1:
-            raise ValueError(f"tol is {tol!r}; expected a relative error between 0 and 1, such as 1e-4")
+        refuse_tolerance(tol)
         if points is not None and (isinstance(points, bool) or not isinstance(points, int) or points < 1):
             raise ValueError(f"points is {points!r}; expected a whole number, at least 1")
         if method is not None:
@@ -553,6 +552,12 @@ class Solver:
         self._begin()
         if len(self.points):
             self._assemble()
+
+
+def refuse_tolerance(tol: Any) -> None:
+    """Raises `ValueError` for what is no relative error."""
+    if isinstance(tol, bool) or not isinstance(tol, (int, float)) or not 0 < tol < 1:
+        raise ValueError(f"tol is {tol!r}; expected a relative error between 0 and 1, such as 1e-4")
 
 
 COUNTED = (

@@ -35,8 +35,9 @@ from hubel.physics.networks import under
 from hubel.physics.pieces import Pieces, Window, edges_of
 from hubel.physics.problem import Problem
 from hubel.physics.solution import Record, Solution
-from hubel.physics.solver import Solver
+from hubel.physics.solver import Solver, refuse_tolerance
 
+WORST_FIRST = ("time", "stagnation", "rounding", "tolerance")  # why a window ended
 LEAST = 1e-9  # seconds: a window whose time is over makes one iteration
 
 
@@ -82,6 +83,7 @@ class Windows:
         state: Mapping[str, Any] | None = None,
     ):
         refuse(problem, num)
+        refuse_tolerance(tol)
         self.problem, self.num, self.tol, self.seed = problem, num, tol, seed
         self.chosen: dict[str, Any] = {
             "width": width,
@@ -96,7 +98,8 @@ class Windows:
         self.history: list[Record] = []
         self.stopped = ""
         self._size: tuple[Tensor, float] | None = None
-        self.solver = self._solver(None if state is None else self._read(state))
+        now = None if state is None else self._read(state)
+        self.solver = self._solver(self.windows, now)
 
     def steps(self, seconds: float | None = None) -> Iterator[Record]:
         """One record after every iteration, window after window; what is left of the `seconds` is shared by the windows that are left."""
@@ -138,9 +141,7 @@ class Windows:
         begun = self.solver.iteration > 0 or not self.done
         found = (*self.done, self._done(now)) if begun else self.done
         windows = (*self.windows, _form(now)) if begun else self.windows
-        estimate = (
-            _together([(done.estimate, done.size) for done in found]) if len(found) == self.num else None
-        )
+        estimate = _together(found) if len(found) == self.num else None
         violations: dict[str, float] = {}
         for name, value in itertools.chain.from_iterable(done.violations.items() for done in found):
             violations[name] = max(value, violations.get(name, 0.0))
@@ -161,9 +162,9 @@ class Windows:
 
     # ---- from window to window
 
-    def _solver(self, state: Mapping[str, Any] | None = None) -> Solver:
-        """The solver of the next window."""
-        window = Window(self.problem, self.num, self.windows)
+    def _solver(self, before: tuple[Ansatz, ...], state: Mapping[str, Any] | None = None) -> Solver:
+        """The solver of the window after those `before`."""
+        window = Window(self.problem, self.num, before)
         return Solver(
             window.problem,
             tol=share_of(self.tol, self.num),
@@ -176,35 +177,25 @@ class Windows:
 
     def _hand_on(self) -> None:
         """To the next window; after the last one to the end."""
-        if len(self.done) == self.num - 1:
-            found = (*self.done, self._done(self.solver.solution()))
-            estimate = _together([(done.estimate, done.size) for done in found])
-            reasons = {done.stopped for done in found}
-            reached = estimate is not None and estimate <= self.tol
-            self.stopped = (
-                "tolerance"
-                if reached
-                else next(why for why in ("time", "stagnation", "rounding", "tolerance") if why in reasons)
-            )
-            return
         begin = time.perf_counter()
         now = self.solver.solution()
-        before = self.windows, self.done
-        self.windows, self.done = (*self.windows, _form(now)), (*self.done, self._done(now))
-        try:
-            solver = self._solver()
-        except BaseException:  # an interruption: as if the window had not ended
-            self.windows, self.done = before
-            raise
+        windows, done = (*self.windows, _form(now)), (*self.done, self._done(now))
+        if len(done) == self.num:
+            estimate = _together(done)
+            reached = estimate is not None and estimate <= self.tol
+            reasons = {"tolerance"} if reached else {one.stopped for one in done}
+            self.stopped = next(why for why in WORST_FIRST if why in reasons)
+            return
+        solver = self._solver(windows)
         solver.seconds = time.perf_counter() - begin
-        self.solver, self._size = solver, None
+        self.windows, self.done, self.solver, self._size = windows, done, solver, None
 
     def _told(self, record: Record) -> Record:
         """A record of the solver of this window as one of the whole."""
+        known = [(done.estimate, done.size) for done in self.done]
         estimate = self.solver.best_estimate
         if estimate is not None:
-            known = [(done.estimate, done.size) for done in self.done]
-            estimate = _together([*known, (estimate, self._magnitude())])
+            estimate = together([*known, (estimate, self._magnitude())])
         return replace(
             record,
             iteration=self.iteration,
@@ -312,8 +303,12 @@ def share_of(tol: float, num: int) -> float:
     return tol if num == 1 else tol * 2 * math.sin(math.pi / (4 * num + 2))
 
 
-def _together(known: Sequence[tuple[float | None, float]]) -> float | None:
-    """The error over all windows, relative, from estimates and sizes of each; None where one is lacking."""
+def together(known: Sequence[tuple[float | None, float]]) -> float | None:
+    """The relative error over all windows, from the estimate and the size of each; None where one is lacking.
+
+    >>> together([(0.01, 1.0), (0.03, 1.0)]) == math.hypot(0.01, 0.04) / math.hypot(1.0, 1.0)
+    True
+    """
     total = squares = 0.0
     for estimate, size in known:
         if estimate is None:
@@ -322,6 +317,10 @@ def _together(known: Sequence[tuple[float | None, float]]) -> float | None:
         squares += total**2
     whole = sum(size**2 for _, size in known)
     return math.sqrt(squares / whole) if whole > 0 else None
+
+
+def _together(done: Sequence[Done]) -> float | None:
+    return together([(one.estimate, one.size) for one in done])
 
 
 def _form(solution: Solution) -> Ansatz:

@@ -133,6 +133,8 @@ def _numbers(solved: Solved) -> list[tuple[str, str]]:
     rows.append(("time", duration(about.get("seconds"))))
     rows.append(("iterations", wording.number(about.get("iterations"))))
     rows.append(("weights", wording.number(about.get("weights"))))
+    if (windows := about["asked"].get("windows")) is not None:
+        rows.append(("windows of time", wording.number(windows)))
     rows += [(name, str(about[name])) for name in ("network", "method") if about.get(name)]
     return rows
 

@@ -127,6 +127,8 @@ class Display:
             ("asked", 9, f"{tol:.0e}"),
             ("time", 9, duration(row["seconds"])),
         )
+        if row.get("window") is not None:
+            columns = (("window", 8, str(row["window"])), *columns)
         if not self._header:
             self.say("".join(f"{name:>{width}}" for name, width, _ in columns))
             self._header = True

@@ -38,6 +38,8 @@ from hubel.physics.runs import (
 from hubel.physics.smoothness import jumps, kinks
 from hubel.physics.solution import Solution
 from hubel.physics.solver import Solver
+from hubel.physics.solving import solver_of
+from hubel.physics.windows import Windows
 from hubel.workflows import choices, folders
 from hubel.workflows.display import Display
 from hubel.workflows.fit import _command, _still_intact
@@ -62,6 +64,7 @@ def solve(
     noise: float = 0.0,
     continuation: Mapping[str, Sequence[float]] | None = None,
     causal: bool | float = False,
+    windows: int | None = None,
     out: Path | str | None = None,
     quiet: bool = False,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
@@ -80,7 +83,8 @@ def solve(
 
     `continuation`, such as {"nu": (0.1, 0.03)}, are values of numbers of the equation that are walked through before their own, the network
     carried along: for fronts and layers that are not found at once. With `causal=True` (or the epsilon of the weights) later times count
-    when earlier ones are solved: for long times.
+    when earlier ones are solved: for long times. With `windows=8` the time is cut into so many equal windows, solved one after the other by a
+    network each, every one from where the one before ended.
 
     `budget` is the time in seconds (345); where it ends, or nothing improves any more, before the tolerance is reached, the best that was
     found is answered, with its estimated error and what limits it. `out` is the folder of the run, new or empty (runs/DATE-NAME-1). A Ctrl-C
@@ -115,8 +119,9 @@ def solve(
             "method": None if method is None else described(method),
             "continuation": _walk(continuation),
             "causal": causal,
+            "windows": windows,
         }
-        solver = Solver(
+        solver = solver_of(
             what.equation.problem,
             data=table,
             tol=tol,
@@ -125,6 +130,7 @@ def solve(
             method=method,
             continuation=continuation,
             causal=causal,
+            windows=windows,
         )  # raises for what does not fit: before there is a folder
         folder = folders.new_folder(out, what.name)
         with files.locked(folder):
@@ -180,7 +186,7 @@ def resume_solution(
             checkpoints.forget(len(found.notes))
             state = found.trees["state"]
         try:
-            solver = Solver(
+            solver = solver_of(
                 what.equation.problem,
                 data=table,
                 tol=asked["tol"],
@@ -189,6 +195,7 @@ def resume_solution(
                 method=None if asked.get("method") is None else rebuilt(asked["method"]),
                 continuation=asked.get("continuation"),
                 causal=asked.get("causal", False),
+                windows=asked.get("windows"),
                 state=state,
             )
         except (LookupError, TypeError, AttributeError, RuntimeError, ValueError) as error:
@@ -212,7 +219,7 @@ class Job:
     checkpoint_seconds: float
 
 
-def _work(job: Job, solver: Solver, display: Display) -> Solution:
+def _work(job: Job, solver: Solver | Windows, display: Display) -> Solution:
     """Iterate to the end or to an interruption, and conclude."""
     try:
         interrupted, measured = _iterate(job, solver, display)
@@ -263,7 +270,7 @@ def _honest(solution: Solution) -> Solution:
     )
 
 
-def _iterate(job: Job, solver: Solver, display: Display) -> tuple[bool, Measured | None]:
+def _iterate(job: Job, solver: Solver | Windows, display: Display) -> tuple[bool, Measured | None]:
     """The iterations, with curves, checkpoints and an eye on the error; whether they were interrupted."""
     watch = Watch.of(job.what.equation)
     lines: list[str] = []
@@ -287,7 +294,7 @@ def _iterate(job: Job, solver: Solver, display: Display) -> tuple[bool, Measured
     return False, watch.measured
 
 
-def _checkpoint(job: Job, solver: Solver, **more: Any) -> None:
+def _checkpoint(job: Job, solver: Solver | Windows, **more: Any) -> None:
     Checkpoints(job.folder).write(solver.iteration, {"state": solver.state(), **more})
 
 
@@ -428,7 +435,12 @@ def _about(folder: Path, what: Posed, asked: Mapping[str, Any]) -> dict[str, Any
 
 
 def _show(
-    display: Display, what: Posed, asked: Mapping[str, Any], table: Any, source: str, solver: Solver
+    display: Display,
+    what: Posed,
+    asked: Mapping[str, Any],
+    table: Any,
+    source: str,
+    solver: Solver | Windows,
 ) -> None:
     equation, problem = what.equation, what.equation.problem
     rows = {"equation": equation.formula} if equation.formula else {}
@@ -461,6 +473,8 @@ def _show(
         rows[f"walk of {name}"] = f"{', '.join(f'{value:g}' for value in values)}, then its own"
     if asked["causal"] is not False:
         rows["causal"] = "later times count when earlier ones are solved"
+    if asked["windows"] is not None:
+        rows["windows"] = f"{asked['windows']} of {problem.time}, one after the other"
     rows["asked"] = f"a relative error of {asked['tol']:.1g} within {choices.duration(asked['budget'])}"
     if asked["network"] is not None:
         rows["network"] = solver.notice or f"{solver.ansatz.network.label} at the beginning"

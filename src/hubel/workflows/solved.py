@@ -16,6 +16,7 @@ from hubel.physics.functions import FoundFunction
 from hubel.physics.references import Reference
 from hubel.physics.solution import Solution
 from hubel.physics.solver import Solver
+from hubel.physics.windows import Windows
 from hubel.workflows.display import Display
 
 ON_THE_WAY = 2_500  # points at which the error is looked at while the solver works
@@ -52,7 +53,7 @@ class Watch:
         """Whether it is time to look."""
         return self._some is not None and seconds >= self._next
 
-    def error(self, solver: Solver) -> float:
+    def error(self, solver: Solver | Windows) -> float:
         """The relative L2 error of all fields together, at some points of the grid."""
         assert self._some is not None
         self._next = solver.seconds * GROWTH + 0.2
@@ -138,7 +139,7 @@ def conclude(
         "warnings": [*solution.warnings, *_moving(solution)],
         "noise": dict(solution.noise),
         "violations": dict(solution.violations),
-        "weights": solution.network.size,
+        "weights": solution.num_weights,
         "network": solution.network.label,
         "method": solution.state["numbers"]["method"]["name"],
         "iterations": len(solution.history),
@@ -296,7 +297,7 @@ def _rows(solution: Solution, changes: Mapping[str, Any]) -> dict[str, str]:
         "" if solution.reached else f"; what limits the error: {solution.limit}"
     )
     rows["effort"] = (
-        f"{solution.seconds:.1f} s, {len(solution.history):,} iterations, {solution.network.size:,} weights"
+        f"{solution.seconds:.1f} s, {len(solution.history):,} iterations, {solution.num_weights:,} weights"
     )
     if (classical := changes["classical"]) is not None:
         error = "" if classical["error"] is None else f", error {classical['error']:.0e}"
