@@ -1,6 +1,7 @@
 """Every named equation solved for the same time: measured error, estimate, and what a method without networks needs.
 
 python benchmarks/equations.py
+python benchmarks/equations.py --only kdv --windows 8   (with a second row: the time in 8 windows, one after the other)
 """
 
 from __future__ import annotations
@@ -22,14 +23,19 @@ def main() -> None:
     machine = Machine()
     names = QUICK if given.quick else [name for name in given.only or NAMES if "discovery" not in name]
     seeds, budget = (1, 2.0) if given.quick else (given.seeds, given.budget)
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    cases = [(name, None) for name in names]
+    if given.windows is not None:
+        cases += [(name, given.windows) for name in names if has_time(name)]
+    found: dict[str, list[dict[str, Any]]] = {labelled(*case): [] for case in cases}
     with Worker([sys.executable, str(HERE / "equations.py"), "--worker"], threads=given.threads) as worker:
         for seed in range(seeds):
-            for name in names:
-                answer = worker.ask("solved", name=name, seed=seed, budget=budget, tol=given.tol)
-                found[name].append(answer)
+            for name, windows in cases:
+                answer = worker.ask(
+                    "solved", name=name, seed=seed, budget=budget, tol=given.tol, windows=windows
+                )
+                found[labelled(name, windows)].append(answer)
                 say(
-                    f"{name}, seed {seed}: error {answer['measured']:.1e}, estimate {answer['estimate'] or 0:.1e}, {answer['seconds']:.0f} s, {answer['stopped']}"
+                    f"{labelled(name, windows)}, seed {seed}: error {answer['measured']:.1e}, estimate {answer['estimate'] or 0:.1e}, {answer['seconds']:.0f} s, {answer['stopped']}"
                 )
     shares = [one["estimate"] / one["measured"] for ones in found.values() for one in ones if one["estimate"]]
     within = sum(1 / 5 <= share <= 5 for share in shares)
@@ -64,19 +70,30 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--budget", type=float, default=120.0, help="seconds of each solution, at most (default 120)"
     )
     parser.add_argument("--tol", type=float, default=1e-6)
+    parser.add_argument("--windows", type=int, help="also solve in so many windows of time (default: not)")
 
 
-def solved(name: str, seed: int, budget: float, tol: float) -> dict[str, Any]:
-    """One solution, measured."""
-    from hubel.physics import Solver
+def labelled(name: str, windows: int | None) -> str:
+    return name if windows is None else f"{name}, {windows} windows"
+
+
+def has_time(name: str) -> bool:
     from hubel.physics.posing import named
+
+    return named(name).equation.problem.time is not None
+
+
+def solved(name: str, seed: int, budget: float, tol: float, windows: int | None) -> dict[str, Any]:
+    """One solution, measured."""
+    from hubel.physics.posing import named
+    from hubel.physics.solving import solver_of
     from hubel.workflows.solved import errors_of, measured_by, on_grid, together
 
     equation = named(name).equation
     assert equation.reference is not None
     known = measured_by(equation.reference, equation)
     classical = known if equation.classical is None else measured_by(equation.classical, equation)
-    solver = Solver(equation.problem, tol=tol, seed=seed)
+    solver = solver_of(equation.problem, tol=tol, seed=seed, windows=windows)
     for _ in solver.steps(budget):
         pass
     solution = solver.solution()
@@ -85,7 +102,7 @@ def solved(name: str, seed: int, budget: float, tol: float) -> dict[str, Any]:
         "estimate": solution.estimate,
         "seconds": solution.seconds,
         "stopped": solution.stopped,
-        "weights": solution.network.size,
+        "weights": solution.num_weights,
         "classical": {"how": (equation.classical or equation.reference).how, "seconds": classical.seconds},
     }
 

@@ -3,6 +3,7 @@
 import json
 import signal
 import sys
+from itertools import pairwise
 
 import pytest
 
@@ -126,3 +127,40 @@ def test_the_list(monkeypatch, capsys):
     assert "burgers              Burgers: u_t + u u_x = 0.0031831 u_xx" in capsys.readouterr().out
     assert run(["solve", "--json"], monkeypatch) == 0
     assert {"heat", "allen-cahn", "taylor-green"} <= set(json.loads(capsys.readouterr().out))
+
+
+def test_windows_of_time_are_gone_on_with(tmp_path, monkeypatch, capsys):
+    path, place, whole = tmp_path / "decay.py", tmp_path / "run", tmp_path / "whole"
+    path.write_text(FILE)
+    rows = []
+
+    def is_due(self, seconds):
+        rows.append(seconds)
+        if len(rows) == ends[0] + 5:  # in the second window
+            signal.raise_signal(signal.SIGINT)
+
+    assert run(["solve", path, "--tol", "1e-3", "--windows", "3", "-o", whole], monkeypatch) == 0
+    said = capsys.readouterr().err
+    assert "3 of t, one after the other" in " ".join(said.split()) and "  window " in said
+    curves = [json.loads(line) for line in (whole / "curves.jsonl").read_text().splitlines()]
+    ends = [row["iteration"] for row, after in pairwise(curves) if row["window"] < after["window"]]
+    assert len(ends) == 2 and ends[1] > ends[0] + 5
+    with monkeypatch.context() as patch:
+        patch.setattr(Watch, "is_due", is_due)
+        assert run(["solve", path, "--tol", "1e-3", "--windows", "3", "-o", place, "-q"], patch) == 130
+    capsys.readouterr()
+    assert run(["resume", place, "--equation", path, "--json", "-q"], monkeypatch) == 0
+    assert json.loads(capsys.readouterr().out)["reached"]
+    again, first = (hubel.open_solution(folder, equation=path) for folder in (place, whole))
+    assert [again(t=t) for t in (0.2, 0.5, 1.0)] == [first(t=t) for t in (0.2, 0.5, 1.0)]
+    assert again.estimate == first.estimate and len(again.history) == len(first.history)
+    about = json.loads((place / "run.json").read_text())
+    assert about["asked"]["windows"] == 3 and about["weights"] == again.num_weights > again.network.size
+
+
+def test_windows_of_what_has_no_time(tmp_path, monkeypatch, capsys):
+    assert run(["solve", "poisson", "--windows", "2", "-o", tmp_path / "run"], monkeypatch) == 1
+    assert "windows are parts of the time, and the domain has x, y" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    assert not (tmp_path / "run").exists()

@@ -283,11 +283,26 @@ def test_an_interrupt_answers_what_was_reached():
     assert math.isfinite(solution.residual)
 
 
-def test_the_time_is_shared_by_the_windows():
-    solution = solve(heat(), tol=1e-9, windows=3, seconds=1e-6)
+def test_what_is_left_of_the_time_is_shared_by_the_windows_that_are_left(monkeypatch):
+    given, taken, steps = [], [], Solver.steps
+
+    def noted(self, seconds):
+        given.append(seconds)
+        yield from steps(self, 1e-9)
+        taken.append(self.seconds)
+
+    monkeypatch.setattr(Solver, "steps", noted)
+    solution = solve(CASES["no space"][0], tol=1e-9, windows=3, seconds=60.0)
+    left = [60.0, 60.0 - taken[0], 60.0 - taken[0] - taken[1]]
+    assert given == pytest.approx([left[0] / 3, left[1] / 2, left[2]], rel=1e-12)
     assert solution.stopped == "time" and [r.window for r in solution.history] == [1, 2, 3]
     assert solution.estimate is None and "which adds most to the error: the optimizer" in solution.limit
-    assert np.isfinite(solution(t=1.0, x=0.5))
+    assert np.isfinite(solution(t=3.0))
+
+
+def test_time_that_is_over_ends_with_an_answer_at_all_times():
+    solution = solve(CASES["no space"][0], tol=1e-9, windows=3, seconds=1e-6)
+    assert len(solution.history) == 3 and np.isfinite(solution(t=3.0))
 
 
 def test_a_solution_is_saved_and_built_again(tmp_path):

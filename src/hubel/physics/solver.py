@@ -115,10 +115,6 @@ class Solver:
         mirror, scales, exact = self._form(window or Window(problem), exact, exact and own is None)
         self.features = features_of(problem, mirror)
         net = self._network(BEGIN if data is None else BEGIN_WITH_DATA)
-        import os
-
-        if os.environ.get("WARM") and window is not None and window.before:
-            net = window.before[-1].network.copied()
         before = window.before if window is not None and exact else ()
         self.ansatz = Ansatz(self.continuation.stages[0], net, mirror, scales, exact, before)
         self.sizes = sizes_of(self.ansatz.problem, scales)
