@@ -64,6 +64,14 @@ def made(folder, *, dims=2, fields=("u",), known=True, complex=False, **changes)
     return folder
 
 
+def test_the_page_of_windows_of_time_says_why_its_errors_rise(tmp_path):
+    asked = {"tol": 1e-5, "seed": 3, "budget": 60.0, "threads": 1}
+    without = equation.report(made(tmp_path / "one", asked=asked))
+    page = equation.report(made(tmp_path / "windows", asked=asked | {"windows": 8}))
+    for part in ("they rise where one begins", "windows of time"):
+        assert part in page and part not in without
+
+
 def test_the_page_says_what_came_out(tmp_path):
     page = equation.report(made(tmp_path / "run"))
     for part in (

@@ -573,3 +573,10 @@ def test_a_pressure_is_compared_up_to_a_function_of_time():
     assert errors_of(shifted, known, equation, seen=("p",))["p"][0] > 1  # of which there are data
     relative = together(errors)
     assert abs(relative - 0.1 / errors["u"][1] / math.sqrt(3)) < 1e-12
+
+
+def test_errors_are_of_the_points_that_were_found():
+    known = {"u": np.array([3.0, 4.0, 5.0])}
+    assert errors_of({"u": np.array([3.0, 4.1, np.nan])}, known, posing.named("heat").equation)[
+        "u"
+    ] == pytest.approx((0.1 / math.sqrt(2), 5 / math.sqrt(2), 0.1))

@@ -40,7 +40,7 @@ def report(run: Solved | os.PathLike[str] | str) -> str:
             )
         )
     if solved.rows:
-        figures.append(("Error against time", _course_said(), course(solved)))
+        figures.append(("Error against time", _course_said(about), course(solved)))
     return rendered(
         "equation.html",
         title=solved.title,
@@ -200,8 +200,11 @@ def _maps_said(solved: Solved) -> str:
     )
 
 
-def _course_said() -> str:
-    return "The estimate is made without the reference, from how far earlier states were from later ones."
+def _course_said(about: Mapping[str, Any]) -> str:
+    said = "The estimate is made without the reference, from how far earlier states were from later ones."
+    if about["asked"].get("windows") is None:
+        return said
+    return f"{said} Errors are those at the times up to the end of the window that was worked on: they rise where one begins."
 
 
 def _address(figure: Figure) -> str:

@@ -83,12 +83,12 @@ def errors_of(
     seen: Collection[str] = (),
 ) -> dict[str, tuple[float, float, float]]:
     """For every field its L2 error, the L2 norm of the truth, and the largest error; the mean of undetermined fields is taken off,
-    except of those of which data have `seen` values.
+    except of those of which data have `seen` values. All are of the points that were `found`, and not NaN.
     """
     answers = {}
     for name, truth in known.items():
         error = levelled(found[name], name, equation, seen) - levelled(truth, name, equation, seen)
-        size = np.abs(levelled(truth, name, equation, seen))
+        size = np.where(np.isnan(error), np.nan, np.abs(levelled(truth, name, equation, seen)))
         answers[name] = (
             float(np.sqrt(np.nanmean(np.abs(error) ** 2))),
             float(np.sqrt(np.nanmean(size**2))),
