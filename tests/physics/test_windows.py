@@ -219,7 +219,8 @@ def test_a_symmetry_must_hold_at_all_times():
 
 
 def test_one_window_is_one_network():
-    alone, window = Solver(heat(), tol=1e-9), Windows(heat(), 1, tol=1e-9)
+    small = {"tol": 1e-9, "width": 6, "depth": 2}
+    alone, window = Solver(heat(), **small), Windows(heat(), 1, **small)
     for solver in (alone, window):
         next(record for record in solver.steps() if record.iteration == 35)
     assert torch.equal(window.solver.theta, alone.theta)
