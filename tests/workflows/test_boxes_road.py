@@ -237,7 +237,7 @@ def test_the_default_detector_finds_the_same_in_a_declared_mirror(tmp_path):
         found, seen = again.net.eval()(x), again.net(x.flip(3))
     assert torch.equal(found, run.net.eval()(x))
     torch.testing.assert_close(found[:, :, 8:].amax(1), seen[:, :, 8:].amax(1))
-    assert run.recipe.optimizer == hubel.fitting.Muon(normalize=True)
+    assert run.recipe.optimizer == hubel.fitting.Muon(learning_rate=0.04, normalize=True)
 
 
 def test_few_pictures_are_seen_more_often():

@@ -237,8 +237,8 @@ def default_optimizer(net: nn.Module, batch_size: int) -> tuple[OptimizerChoice,
             f"the body has learnt already: it goes on learning {BODY:g} times as fast as what follows it, which is fresh"
         )
     if inside == "hubel.nets.anchor_free" and not bodies:
-        return Muon(normalize=True), (
-            "momentum made orthogonal: on 1,600 scenes 2.6 points of AP50 above AdamW after 30 epochs (one seed)"
+        return Muon(learning_rate=0.04, normalize=True), (
+            "momentum made orthogonal: on 1,600 scenes 2.6 points of AP50 above AdamW after 30 epochs (one seed), and 1 more at twice the usual rate"
         )
     if inside is not None and inside.removeprefix("hubel.nets.") in OF_OBJECTS:
         return AdamW(learning_rate=2e-3, weight_decay=0.02), "usual for detectors that learn from scratch"

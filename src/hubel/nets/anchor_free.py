@@ -1,6 +1,6 @@
 """The default detector: one box at every place of one or two maps, without anchors.
 
-    body      convolutions that halve the sides; a residual block at each stride from 4 on (or the convolutional part of a classifier)
+    body      convolutions that halve the sides; a residual block at each stride (or the convolutional part of a classifier)
     pyramid   the finer map is given what the coarser sees
     towers    one for the K classes, one for the four distances from a place to the sides of its box; the same for all strides
 
@@ -64,7 +64,7 @@ def anchor_free(
             f"anchor_free: width and channels must be positive, depth not negative; received width={width}, channels={channels}, depth={depth}"
         )
     net = AnchorFree(
-        body_of(backbone, int(width), shape, steps),
+        body_of(backbone, int(width), shape, steps, units_from=2),
         channels,
         int(depth),
         shape,

@@ -30,11 +30,16 @@ Map = tuple[str, int, tuple[int, int]]
 
 
 def body_of(
-    backbone: Mapping[str, Any] | nn.Module | None, width: int, inputs: Shape, strides: Sequence[int]
+    backbone: Mapping[str, Any] | nn.Module | None,
+    width: int,
+    inputs: Shape,
+    strides: Sequence[int],
+    *,
+    units_from: int = 4,
 ) -> nn.Module:
-    """The body that a detector was asked for: our own, or a copy of another network (or of what its `made_by` makes)."""
+    """The body that a detector was asked for: our own (`Body`), or a copy of another network (or of what its `made_by` makes)."""
     if backbone is None:
-        return Body(inputs[0], width, strides)
+        return Body(inputs[0], width, strides, units_from=units_from)
     if isinstance(backbone, Mapping):
         backbone = rebuild_net(str(backbone["name"]), dict(backbone["arguments"]))
         assert isinstance(backbone, nn.Module)

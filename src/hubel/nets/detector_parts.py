@@ -46,21 +46,25 @@ class ResidualUnit(nn.Module):
 
 
 class Body(nn.Module):
-    """A residual network whose stages halve the sides: the maps of `strides` (powers of 2 from 2 on), of `channels` each.
+    """A residual network whose stages halve the sides: the maps of `strides` (powers of 2 from 2 on), of `channels` each. A residual unit
+    stands in every stage from the stride `units_from` on.
 
     >>> body = Body(1, 16, (4, 8))
     >>> body.channels, [list(found.shape) for found in body(torch.zeros(2, 1, 20, 30))]
     ((16, 32), [[2, 16, 5, 8], [2, 32, 3, 4]])
     """
 
-    def __init__(self, in_channels: int, width: int, strides: Sequence[int]):
+    def __init__(self, in_channels: int, width: int, strides: Sequence[int], *, units_from: int = 4):
         super().__init__()
         self.strides = tuple(strides)
         stages = int(math.log2(self.strides[-1]))
         widths = [max(8, width // 2), *(min(width * 2**k, MOST_CHANNELS) for k in range(stages - 1))]
         befores = [in_channels, *widths[:-1]]
         self.stages = nn.ModuleList(
-            nn.Sequential(ConvNormAct(before, after, stride=2), *([ResidualUnit(after)] if k else []))
+            nn.Sequential(
+                ConvNormAct(before, after, stride=2),
+                *([ResidualUnit(after)] if 2 ** (k + 1) >= units_from else []),
+            )
             for k, (before, after) in enumerate(zip(befores, widths, strict=True))
         )
         self.channels = tuple(widths[int(math.log2(stride)) - 1] for stride in self.strides)
