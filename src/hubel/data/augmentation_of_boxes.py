@@ -161,20 +161,29 @@ class CopyPaste:
 
     def _blended(self, inputs: Tensor, pictures: Tensor, other: Tensor, covers: Tensor, by: Tensor) -> Tensor:
         """`inputs` with what lies in `covers` [N, 4] from the `other` pictures, moved there `by` [N, 2]."""
-        num, channels, height, width = inputs.shape
-        there = (covers[:, 2:] > covers[:, :2]).all(1)
-        weight, places = torch.ones((), device=inputs.device), []
-        for axis, side in enumerate((width, height)):
-            place = torch.arange(side, device=inputs.device)
+        channels, height, width = inputs.shape[1:]
+        there, margin = (covers[:, 2:] > covers[:, :2]).all(1), self.feather + 1
+        lengths = [int(length) + 2 * margin for length in (covers[:, 2:] - covers[:, :2]).amax(0).tolist()]
+        weights, heres, theres = [], [], []
+        for axis, side in enumerate(
+            (width, height)
+        ):  # of windows about what is pasted, as large as the largest
+            length = min(lengths[axis], side)
+            begin = (covers[:, axis : axis + 1] - margin).clamp(0, side - length)
+            here = begin + torch.arange(length, device=covers.device)
             outside = torch.maximum(
-                covers[:, axis : axis + 1] - place - 0.5, place + 0.5 - covers[:, axis + 2 : axis + 3]
+                covers[:, axis : axis + 1] - here - 0.5, here + 0.5 - covers[:, axis + 2 : axis + 3]
             )
-            share = (1 - outside.clamp_min(0) / (self.feather + 0.5)).clamp(0, 1) * there.unsqueeze(1)
-            weight = weight * (share.unsqueeze(1) if axis == 0 else share.unsqueeze(2))
-            places.append((place - by[:, axis : axis + 1]).clamp(0, side - 1).long())
-        flat = (places[1].unsqueeze(2) * width + places[0].unsqueeze(1)).view(num, 1, -1)
-        fetched = pictures[other].flatten(2).gather(2, flat.expand(-1, channels, -1)).view_as(inputs)
-        return torch.lerp(inputs, fetched, weight.unsqueeze(1).to(inputs))
+            weights.append((1 - outside.clamp_min(0) / (self.feather + 0.5)).clamp(0, 1) * there.unsqueeze(1))
+            heres.append(here.long())
+            theres.append((here - by[:, axis : axis + 1]).clamp(0, side - 1).long())
+        weight = (weights[1].unsqueeze(2) * weights[0].unsqueeze(1)).flatten(1).unsqueeze(1)
+        at, source = (
+            (y.unsqueeze(2) * width + x.unsqueeze(1)).flatten(1).unsqueeze(1).expand(-1, channels, -1)
+            for x, y in (heres, theres)
+        )
+        under, over = inputs.flatten(2), pictures[other].flatten(2).gather(2, source)
+        return under.scatter(2, at, torch.lerp(under.gather(2, at), over, weight.to(inputs))).view_as(inputs)
 
 
 @dataclass(frozen=True, kw_only=True)
