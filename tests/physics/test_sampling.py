@@ -41,6 +41,15 @@ def test_the_error_from_earlier_states_when_errors_follow_residuals():
     assert known.error(0.003, last) == pytest.approx(expected, rel=0.2)
 
 
+def test_the_latest_ratio_counts_where_they_fall():
+    """Errors that fall faster than residuals, as they do while the smooth parts of an error go first: error = residual squared."""
+    truth, direction = torch.ones(1, 50, dtype=torch.float64), torch.ones(1, 50, dtype=torch.float64)
+    known = Amplification()
+    for residual in [1.0, 0.5, 0.25, 0.12]:
+        known.note(residual, truth + residual**2 * direction)
+    assert known.error(0.04, truth + 0.04**2 * direction) == pytest.approx(0.12 * 0.04, rel=0.2)
+
+
 def test_no_estimate_before_the_residual_has_fallen():
     known, values = Amplification(), torch.ones(1, 5, dtype=torch.float64)
     known.note(1.0, values)

@@ -5,6 +5,9 @@ that is several times smaller, u - v is nearly the error of u. So every earlier 
 equation turns residuals into errors, and the error of v is this ratio times rho(v). The ratios change slowly (smooth parts of the error
 are removed first, and rough residuals cause smaller errors), so the latest that can be known is used; states count as earlier where their
 residual is at least SEPARATED times larger.
+
+On the way through eleven equations (seed 0) the last ratio foretold the error to a factor of 0.5 to 4.5 from the first seconds on; the greatest of the
+last three was up to 20 times too large where ratios fell fast (Schroedinger's equation: from 26 to 4 while residuals fell to a third).
 """
 
 from __future__ import annotations
@@ -18,7 +21,6 @@ from torch import Tensor
 SEPARATED = 3.0
 STEP = 1.25  # a state is kept when the residual fell by this factor since the last one that was kept
 KEPT = 24
-LATEST = 3  # ratios of which the largest is taken
 
 
 class Amplification:
@@ -37,15 +39,12 @@ class Amplification:
 
     def error(self, residual: float, values: Tensor) -> float | None:
         """The estimated error of `values` [C, N], relative in the L2 norm; None while no state is far enough behind."""
-        ratios = [
-            float((before - values).norm()) / rho
-            for rho, before in zip(self.residuals, self.values, strict=True)
-            if rho >= SEPARATED * residual
-        ]
+        earlier = [place for place, rho in enumerate(self.residuals) if rho >= SEPARATED * residual]
         size = float(values.norm())
-        if not ratios or size == 0:
+        if not earlier or size == 0:
             return None
-        return max(ratios[-LATEST:]) * residual / size
+        ratio = float((self.values[earlier[-1]] - values).norm()) / self.residuals[earlier[-1]]
+        return ratio * residual / size
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """As tensors and numbers."""
