@@ -260,7 +260,7 @@ def test_one_batch_is_learned_by_heart(make):
     x, y = torch.randn(8, *net.inputs), torch.arange(8) % 4
     optimizer = torch.optim.Adam(net.parameters(), lr=5e-4)
     losses = []
-    for _ in range(25):
+    for _ in range(60):  # a plain deep net lingers at the beginning, on some processors longer than on others
         loss = F.cross_entropy(net(x), y)
         optimizer.zero_grad()
         loss.backward()

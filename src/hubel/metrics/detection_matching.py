@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from hubel.metrics.detection_rules import Measure, Rule
 
@@ -182,7 +182,11 @@ def _read(one: Mapping[str, Any], where: str, third: str) -> tuple[np.ndarray, n
 
 
 def _array(values: Any) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    """As an array, a tensor without its gradient; who passes one has imported torch, so that it is not imported here."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+    return np.asarray(values)
 
 
 def _floats(values: Any, what: str, where: str) -> np.ndarray:
