@@ -8,25 +8,13 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from test_solver import heat, heat_exactly
 
 from hubel.physics import Problem, Solution, Solver, Windows, shapes, solve, unknown
 from hubel.physics.jets import Jet
 from hubel.physics.windows import share_of, together
 
 sin, cos, exp, pi = torch.sin, torch.cos, torch.exp, math.pi
-
-
-def heat():
-    return Problem(
-        lambda u: u.t - 0.1 * u.xx,
-        domain={"t": (0, 1), "x": (0, 1)},
-        initial=lambda x: sin(pi * x) + 0.5 * sin(2 * pi * x),
-        boundary={"x": 0.0},
-    )
-
-
-def heat_exactly(t, x):
-    return exp(-0.1 * pi**2 * t) * sin(pi * x) + 0.5 * exp(-0.4 * pi**2 * t) * sin(2 * pi * x)
 
 
 CASES = {

@@ -29,10 +29,8 @@ from hubel.objectives.objective import Pieces, forward
 FOUND_FROM, BOX, SCORES = slice(0, 4), slice(4, 8), slice(8, None)  # columns of candidates
 ANY = -1  # a size that may be any
 LEAST_SCORE = 0.01
-MOST_CANDIDATES, CANDIDATES_EACH = (
-    1000,
-    3,
-)  # of a picture, or of each detection, that are compared with each other
+MOST_CANDIDATES = 1000  # of a picture, that are compared with each other, or
+CANDIDATES_EACH = 3  # so many for each detection that is answered, where these are more
 HEADLINE = "AP50[all-point]"
 
 

@@ -54,11 +54,9 @@ DATA_ROUND = 12  # the same where there are data: then the weights change as wel
 ROUNDING = 1e-13  # of a scaled residual: nothing is to be gained below
 MEMORY = 30_000_000  # numbers in J: 240 MB
 WIDER = 1.3  # by which the layers of the network grow
-BEGIN, BEGIN_WITH_DATA, BEGIN_CLEAN = (
-    (10, 4),
-    (12, 3),
-    (20, 4),
-)  # width and depth; without data, with noisy, with nearly exact ones
+BEGIN = (10, 4)  # width and depth without data
+BEGIN_WITH_DATA = (12, 3)  # the same with noisy ones
+BEGIN_CLEAN = (20, 4)  # and with nearly exact ones
 CLEAN = 3e-3  # of the values: a misfit below which noise is none that a small network could hide behind
 CLEAR = 3  # values a weight, without which a small misfit says nothing of the noise
 
