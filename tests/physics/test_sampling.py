@@ -4,7 +4,10 @@ import pytest
 import torch
 
 from hubel.physics.estimate import Amplification
+from hubel.physics.network import SmallNetwork
 from hubel.physics.sampling import drawn, sobol
+
+NETWORK = SmallNetwork(1, 1, width=2, depth=1)
 
 REGION = {"t": (0.0, 1.0), "x": (-1.0, 1.0)}
 
@@ -35,7 +38,7 @@ def test_the_error_from_earlier_states_when_errors_follow_residuals():
     truth, direction = torch.ones(1, 50, dtype=torch.float64), torch.randn(1, 50, dtype=torch.float64)
     known = Amplification()
     for size in [1.0, 0.5, 0.2, 0.05, 0.01]:
-        known.note(3 * size, truth + size * direction)
+        known.note(3 * size, truth + size * direction, NETWORK)
     last = truth + 0.001 * direction
     expected = float((last - truth).norm() / last.norm())
     assert known.error(0.003, last) == pytest.approx(expected, rel=0.2)
@@ -46,13 +49,13 @@ def test_the_latest_ratio_counts_where_they_fall():
     truth, direction = torch.ones(1, 50, dtype=torch.float64), torch.ones(1, 50, dtype=torch.float64)
     known = Amplification()
     for residual in [1.0, 0.5, 0.25, 0.12]:
-        known.note(residual, truth + residual**2 * direction)
+        known.note(residual, truth + residual**2 * direction, NETWORK)
     assert known.error(0.04, truth + 0.04**2 * direction) == pytest.approx(0.12 * 0.04, rel=0.2)
 
 
 def test_no_estimate_before_the_residual_has_fallen():
     known, values = Amplification(), torch.ones(1, 5, dtype=torch.float64)
-    known.note(1.0, values)
+    known.note(1.0, values, NETWORK)
     assert known.error(0.5, values) is None
-    known.note(0.9, values)
+    known.note(0.9, values, NETWORK)
     assert len(known.residuals) == 1  # too near to the one before

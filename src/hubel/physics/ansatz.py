@@ -16,7 +16,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -55,10 +55,18 @@ class Prepared:
         return {name: basis.series(self.points) for name, basis in self.unknowns.items()}
 
 
+class HandedOn(Protocol):
+    """What comes after its end of a function that was given until then."""
+
+    def continued(self, points: Tensor, jet: Jet) -> dict[str, Tensor]:
+        """Taylor coefficients [M, N] at `points` [N, D], of every component that has a beginning."""
+        ...
+
+
 @dataclass(frozen=True)
 class Ansatz:
     """How numbers of a network become values of the components of all fields; where not `exact`, g = 0 and d = 1. `before` are the forms in
-    the windows of time before, where there are some.
+    the windows of time before, where there are some, and `changes` what else is added to the beginning.
     """
 
     problem: Problem
@@ -67,6 +75,7 @@ class Ansatz:
     scales: Mapping[str, float]
     exact: bool = True
     before: tuple[Ansatz, ...] = ()
+    changes: tuple[HandedOn, ...] = ()
 
     @property
     def num_weights(self) -> int:
@@ -108,7 +117,7 @@ class Ansatz:
             name: None if first.is_free(name) else jet.of_function(lambda *c, n=name: first.given(n, *c), at)
             for name in self.problem.components
         }
-        for earlier in self.before:
+        for earlier in (*self.before, *self.changes):
             for name, more in earlier.continued(points, jet).items():
                 known = given[name]
                 given[name] = more if known is None else known + more

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hubel.physics.networks import Network, under
+
 SEPARATED = 3.0
 STEP = 1.25  # a state is kept when the residual fell by this factor since the last one that was kept
 KEPT = 24
@@ -29,29 +31,51 @@ class Amplification:
     def __init__(self) -> None:
         self.residuals: list[float] = []
         self.values: list[Tensor] = []
+        self.networks: list[Network] = []
 
-    def note(self, residual: float, values: Tensor) -> None:
-        """Keep a state: its residual, and the values [C, N] at fixed points."""
+    def note(self, residual: float, values: Tensor, network: Network) -> None:
+        """Keep a state: its residual, the values [C, N] at fixed points, and the network of which they are."""
         if not self.residuals or residual < self.residuals[-1] / STEP:
             self.residuals.append(residual)
             self.values.append(values)
-            del self.residuals[:-KEPT], self.values[:-KEPT]
+            self.networks.append(network.copied())
+            del self.residuals[:-KEPT], self.values[:-KEPT], self.networks[:-KEPT]
 
     def error(self, residual: float, values: Tensor) -> float | None:
         """The estimated error of `values` [C, N], relative in the L2 norm; None while no state is far enough behind."""
-        earlier = [place for place, rho in enumerate(self.residuals) if rho >= SEPARATED * residual]
-        size = float(values.norm())
-        if not earlier or size == 0:
+        place, size = self._behind(residual), float(values.norm())
+        if place is None or size == 0:
             return None
-        ratio = float((self.values[earlier[-1]] - values).norm()) / self.residuals[earlier[-1]]
+        ratio = float((self.values[place] - values).norm()) / self.residuals[place]
         return ratio * residual / size
+
+    def earlier(self, residual: float) -> tuple[Network, float] | None:
+        """The network by whose answer the error is estimated, and the share of the difference that is left now; None while there is none."""
+        place = self._behind(residual)
+        return None if place is None else (self.networks[place], residual / self.residuals[place])
+
+    def _behind(self, residual: float) -> int | None:
+        """The latest state that is far enough behind."""
+        places = [place for place, rho in enumerate(self.residuals) if rho >= SEPARATED * residual]
+        return places[-1] if places else None
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """As tensors and numbers."""
         tensors = {"values": torch.stack(self.values)} if self.values else {}
-        return tensors, {"residuals": self.residuals}
+        for place, network in enumerate(self.networks):
+            tensors[f"{place}.weights"] = network.weights()
+            tensors |= {f"{place}.fixed.{name}": value for name, value in network.fixed().items()}
+        return tensors, {
+            "residuals": self.residuals,
+            "networks": [network.described() for network in self.networks],
+        }
 
-    def read(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
-        """Take a state again."""
+    def read(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any], network: Network) -> None:
+        """Take a state again; `network` is one of their kind."""
         self.residuals = list(numbers["residuals"])
         self.values = [row.clone() for row in tensors["values"]] if self.residuals else []
+        self.networks = []
+        for place, described in enumerate(numbers["networks"]):
+            own = network.restored(described, under(f"{place}.fixed.", tensors))
+            own.read(tensors[f"{place}.weights"])
+            self.networks.append(own)

@@ -51,7 +51,7 @@ class Solution:
     unknown functions are called: `solution.k(x=0.3)`, `solution.k.interval(x=0.3)`.
 
     `estimate` is the estimated relative L2 error over the domain (None where nothing could be estimated), `reached` whether it is below
-    `tol`, `stopped` why the solver ended ("tolerance", "time", "stagnation", "rounding", "data", "interrupted"), `limit` what limits the error, in words.
+    `tol`, `stopped` why the solver ended ("tolerance", "time", "stagnation", "growth", "rounding", "data", "interrupted"), `limit` what limits the error, in words.
     `residual` is the root mean square of the scaled residuals at points that were not used, `violations` the largest violation of every
     condition that is not exact, `noise` the estimated standard deviation of the data of each field. `folder` is where `hubel.solve` wrote it.
     """

@@ -318,7 +318,7 @@ class Solver:
         if self.observed is not None:
             return
         values = self._values()
-        self.amplification.note(residual, values)
+        self.amplification.note(residual, values, self.ansatz.network)
         if before is None or residual < before:
             self.best, self.best_estimate = self.theta, self.amplification.error(residual, values)
         if self.stage < len(self.continuation.stages) - 1:
@@ -346,7 +346,7 @@ class Solver:
 
     def _go_on_in_time(self, causal: Causal) -> None:
         """New causal weights; where they do not grow any more a wider network, and where there is none all times at once."""
-        self.amplification.note(self._unused(self.ansatz, self.theta), self._values())
+        self.amplification.note(self._unused(self.ansatz, self.theta), self._values(), self.ansatz.network)
         assert self.problem.time is not None
         rows = Part(self.checked, tuple(1 / size for size in self.sizes))
         times = torch.cat([block.coordinates[self.problem.time] for block in self.checked])
@@ -524,7 +524,7 @@ class Solver:
             raise ValueError("the state belongs to another problem: its weights do not fit")
         # copies lie in memory as the originals did: sums of unaligned numbers round otherwise
         self.theta, self.best, self.points = (tensors[name].clone() for name in ("theta", "best", "points"))
-        self.amplification.read(under("amplification.", tensors), numbers["amplification"])
+        self.amplification.read(under("amplification.", tensors), numbers["amplification"], network)
         if numbers["method"]["name"] != type(self.method).__name__:
             raise ValueError(
                 f"the state is of {numbers['method']['name']}; this solver has {type(self.method).__name__}: pass the same method="

@@ -178,6 +178,7 @@ def _why(solution: Solution) -> str:
         "time": "the time was over before the tolerance was reached",
         "data": "the data are met as well as the equation allows",
         "stagnation": "nothing improved any more before the tolerance was reached",
+        "growth": "errors grew from window to window, and the tolerance was not kept",
     }
     if solution.estimate is None and not solution.problem.unknowns and solution.stopped == "tolerance":
         return "the residual is small, which says nothing of the error here"
