@@ -85,34 +85,49 @@ def scenes(given: argparse.Namespace) -> Found:
         whole = hubel.data.load("fashion-scenes")
     except FileNotFoundError as error:  # its pieces are those of Fashion-MNIST
         return [row("fashion-scenes, default", None, "", note=f"not measured: {error}")], [], []
-    half, mean, shifted, seconds = [], [], [], []
+    found = seeds_of_scenes(given)
     for seed in given.seeds:
         with tempfile.TemporaryDirectory() as folder:
-            data = _some(whole, given)
-            run = hubel.fit(data, recipe=_recipe(given, seed), out=Path(folder) / "run", quiet=True)
-            half.append(run.test[HALF]["value"])
-            mean.append(run.test[COCO]["value"])
-            seconds.append(run.about["seconds"])
-            other = hubel.data.load("fashion-scenes-shifted")
-            shifted.append(run.evaluate(_some(other, given))[HALF].value)
-            say(
-                f"  seed {seed}: {HALF} {half[-1]:.3f}, {COCO} {mean[-1]:.3f}, shifted {shifted[-1]:.3f}, {seconds[-1]:.0f} s"
+            run = hubel.fit(
+                _some(whole, given), recipe=_recipe(given, seed), out=Path(folder) / "run", quiet=True
             )
+            other = _some(hubel.data.load("fashion-scenes-shifted"), given)
+            found[str(seed)] = one = {
+                HALF: run.test[HALF]["value"],
+                COCO: run.test[COCO]["value"],
+                f"{HALF} on other textures": run.evaluate(other)[HALF].value,
+                "training": run.about["seconds"],
+            }
+            epochs = run.recipe.epochs
+            say(f"  seed {seed}, {epochs} epochs: {', '.join(f'{k} {v:.4g}' for k, v in one.items())}")
     name = "fashion-scenes, default"
+    rows = []
+    for what, unit in ((HALF, ""), (COCO, ""), (f"{HALF} on other textures", ""), ("training", "s")):
+        values = {seed: one[what] for seed, one in sorted(found.items())}
+        rows.append(row(f"{name}: {what}", Spread.of(list(values.values())), unit, seeds=values))
+    half, mean, seconds = ([one[what] for one in found.values()] for what in (HALF, COCO, "training"))
     return (
-        [
-            row(f"{name}: {HALF}", Spread.of(half), ""),
-            row(f"{name}: {COCO}", Spread.of(mean), ""),
-            row(f"{name}: {HALF} on other textures", Spread.of(shifted), ""),
-            row(f"{name}: training", Spread.of(seconds), "s"),
-        ],
+        rows,
         [
             target(f"{name}: AP50 ≥ 0.90", f"{np.median(half):.3f}", np.median(half) >= 0.9),
             target(f"{name}: AP[coco] ≥ 0.60", f"{np.median(mean):.3f}", np.median(mean) >= 0.6),
             target(f"{name}: within 10 minutes of training", f"{max(seconds):.0f} s", max(seconds) <= 600),
         ],
-        [f"{len(given.seeds)} seed(s), {_said(given)}; 200 test scenes each."],
+        [f"seeds {', '.join(sorted(found))}, {_said(given)}; 200 test scenes each."],
     )
+
+
+def seeds_of_scenes(given: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """What was measured before with other seeds."""
+    path = RESULTS / "detection.json"
+    found: dict[str, dict[str, float]] = {}
+    if given.quick or not path.exists():
+        return found
+    for one in json.loads(path.read_text("utf-8"))["rows"]:
+        if one.get("part") == "scenes":
+            for seed, value in one.get("seeds", {}).items():
+                found.setdefault(seed, {})[one["name"].partition(": ")[2]] = value
+    return found
 
 
 def echoes(given: argparse.Namespace) -> Found:

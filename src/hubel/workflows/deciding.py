@@ -42,6 +42,35 @@ class Setting:
     device: torch.device
     groups: np.ndarray | None = None
     """Those that were given beside the data."""
+    plan: choices.Plan | None = None
+    """What the epochs were chosen by, where they were."""
+    asked: Recipe | None = None
+    """What was given of the recipe, where something was chosen."""
+
+    def with_epochs(self, epochs: int, why: str) -> None:
+        """Take so many epochs, and what follows from them; what was measured stays."""
+        assert self.asked is not None
+        known = replace(
+            self.asked,
+            epochs=epochs,
+            batch_size=self.recipe.batch_size,
+            precision=self.recipe.precision,
+            optimizer=self.recipe.optimizer,
+        )
+        train, nothing = self.prepared.part("train"), _measured_already
+        self.recipe, reasons = known.resolve(
+            train,
+            self.net,
+            choose_precision=nothing,
+            choose_epochs=nothing,
+            validation=len(self.prepared.rows["validation"]) > 0,
+        )
+        self.reasons |= {name: reason for name, reason in reasons.items() if getattr(known, name) is None}
+        self.reasons["epochs"] = why
+
+
+def _measured_already(*_: Any) -> Any:
+    raise AssertionError("nothing is measured again")
 
 
 def decide(
@@ -172,7 +201,7 @@ def decide(
         tried.add(_size(other[0]))
         fitted, reasons["net"] = other[0].to(device), other[1]
         (found, why, measured), size = resolved(fitted)
-    recipe = found
+    asked, recipe = recipe, found
     reasons |= why
     if size < wanted:
         reasons["batch_size"] = halved(wanted, size)
@@ -185,9 +214,25 @@ def decide(
         measured=measured,
         device=device,
         groups=None if groups is None else np.asarray(data.groups),
+        plan=choices.Plan(
+            seconds=budget, useful=_useful(train, fitted, -(-len(train) // (recipe.batch_size or wanted)))
+        )
+        if asked.epochs is None
+        else None,
+        asked=asked,
     )
     folders.show_choices(display, setting)
     return setting
+
+
+def _useful(train: Dataset, net: nn.Module, steps_per_epoch: int) -> int:
+    """The epochs that such a network can use on such data."""
+    return (
+        useful_epochs(net, len(train))
+        or useful_passes(train, steps_per_epoch)
+        or passes_over(train, steps_per_epoch)
+        or choices.most_useful(len(train))
+    )
 
 
 def _size(net: nn.Module) -> int:
@@ -246,9 +291,7 @@ def _resolve(
             len(train),
             len(prepared.rows["validation"]),
             budget,
-            useful=useful_epochs(net, len(train))
-            or useful_passes(train, made.steps_per_epoch)
-            or passes_over(train, made.steps_per_epoch),
+            useful=_useful(train, net, made.steps_per_epoch),
         )
 
     with recipe.frozen(net):

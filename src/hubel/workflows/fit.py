@@ -35,7 +35,7 @@ from hubel.workflows.deciding import NetMaker, Setting, decide, halved
 from hubel.workflows.display import Display
 from hubel.workflows.memory import within_memory
 from hubel.workflows.prepare import Prepared
-from hubel.workflows.training import CHECKPOINT_SECONDS, INTERRUPTED, Job, Training
+from hubel.workflows.training import CHECKPOINT_SECONDS, INTERRUPTED, Job, Replanned, Training
 
 
 def fit(
@@ -227,8 +227,8 @@ def _train(
 def _trained(
     folder: Path, setting: Setting, display: Display, checkpoint_seconds: float, *, resumed: bool
 ) -> tuple[Training, str]:
-    """The training when it has ended, and why. Where memory does not suffice, the batch is halved, which is said and written
-    into the recipe, and the training begins again: so `resume` and `like` repeat what was run.
+    """The training when it has ended, and why. Where memory does not suffice, the batch is halved, and where epochs take another time than was foretold,
+    there are more or fewer of them; this is said and written into the recipe, and the training begins again: so `resume` and `like` repeat what was run.
     """
     whole = setting.recipe.batch_size
     assert whole is not None
@@ -236,13 +236,21 @@ def _trained(
     def attempt(batch_size: int) -> tuple[Training, str]:
         if batch_size < whole:
             display.say(f"Batch size {halved(whole, batch_size)}; the training begins again.")
-            _begin_again(folder, setting, batch_size, halved(whole, batch_size))
+            setting.recipe = replace(setting.recipe, batch_size=batch_size)
+            setting.reasons["batch_size"] = halved(whole, batch_size)
+            _begin_again(folder, setting)
             training = Training(_job(folder, setting, checkpoint_seconds))
         else:
             job = _job(folder, setting, checkpoint_seconds)
             training = _go_back(job, display) if resumed else Training(job)
         try:
-            return training, training.run(display)
+            while True:
+                try:
+                    return training, training.run(display)
+                except Replanned as better:
+                    _plan_again(setting, better, training.position.seconds, display)
+                _begin_again(folder, setting)
+                training = Training(_job(folder, setting, checkpoint_seconds))
         except NonFiniteLoss as error:
             training.save()
             folders.update(folder, status="failed", stopped=str(error))
@@ -272,16 +280,27 @@ def _job(folder: Path, setting: Setting, checkpoint_seconds: float) -> Job:
         folder=folder,
         device=setting.device,
         checkpoint_seconds=checkpoint_seconds,
+        plan=setting.plan,
     )
 
 
-def _begin_again(folder: Path, setting: Setting, batch_size: int, why: str) -> None:
-    """Back to the initial weights, with smaller batches. Killed at any line of this, a resume begins again too."""
+def _plan_again(setting: Setting, better: Replanned, spent: float, display: Display) -> None:
+    """Another number of epochs, for what is left of the time."""
+    assert setting.plan is not None
+    was = setting.recipe.epochs
+    why = f"{better.last:.3g} s an epoch, once it ran; {was} had been foretold to fit into the time"
+    display.say(
+        f"An epoch takes {better.last:.3g} s, which was foretold otherwise: the training begins again, with {better.epochs} epochs in place of {was}."
+    )
+    setting.with_epochs(better.epochs, why)
+    setting.plan = replace(setting.plan, seconds=setting.plan.seconds - spent)
+
+
+def _begin_again(folder: Path, setting: Setting) -> None:
+    """Back to the initial weights, with another recipe. Killed at any line of this, a resume begins again too."""
     codec.assign(setting.net.state_dict(), Checkpoints(folder).read(("start",)).trees["start"], "network")
     write_initial(folder, setting.net)
     files.write_text(folder / "curves.jsonl", "")
-    setting.recipe = replace(setting.recipe, batch_size=batch_size)
-    setting.reasons["batch_size"] = why
     folders.update(folder, recipe=setting.recipe, reasons=setting.reasons)
 
 

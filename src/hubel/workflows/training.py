@@ -39,6 +39,20 @@ CHECKPOINT_SECONDS = 30.0
 CHECKPOINT_SHARE = 0.01  # of the time, at most, goes into writing checkpoints between epochs
 
 
+class Replanned(Exception):
+    """It is better to begin again, with so many `epochs`, because the last one took `last` seconds."""
+
+    def __init__(self, epochs: int, last: float):
+        super().__init__(f"{epochs} epochs, as one takes {last:.3g} s")
+        self.epochs, self.last = epochs, last
+
+
+class Foresight(Protocol):
+    """Who knows of a better number of epochs, when some have been seen."""
+
+    def again(self, *, planned: int, done: int, last: float, spent: float) -> int | None: ...
+
+
 class Watcher(Protocol):
     """Who looks on: the progress display."""
 
@@ -62,6 +76,7 @@ class Job:
     folder: Any
     device: torch.device
     checkpoint_seconds: float = CHECKPOINT_SECONDS
+    plan: Foresight | None = None
 
 
 @dataclass(kw_only=True)
@@ -121,13 +136,17 @@ class Training:
         self.checkpoints = Checkpoints(job.folder)
         self._written = time.monotonic()
         self._write_seconds = 0.0
+        self._seconds = 0.0  # of training, at the end of the epoch before
 
     @property
     def total_steps(self) -> int:
         return self.batches.steps_per_epoch * self.epochs
 
     def run(self, watcher: Watcher) -> str:
-        """Train to the end, to early stopping or to an interruption; answers why it stopped. Chosen weights are written at the end."""
+        """Train to the end, to early stopping or to an interruption; answers why it stopped. Chosen weights are written at the end.
+
+        Raises `Replanned` where the plan of the job has a better number of epochs.
+        """
         recipe = self.job.recipe
         with threads(self.precision.threads), recipe.frozen(self.net), interruptible() as interrupted:
             while self._goes_on():
@@ -135,6 +154,7 @@ class Training:
                 if interrupted() and self._goes_on():
                     self.save()
                     return INTERRUPTED
+                self._look_at_the_time()
             self.finish()
         if not self._stops_early():
             return f"all {self.epochs} epochs done" if self.epochs > 1 else "the one epoch is done"
@@ -195,6 +215,17 @@ class Training:
         if self._checkpoint_is_due():
             self.save()
         watcher.epoch(row, self.epochs)
+
+    def _look_at_the_time(self) -> None:
+        """After an epoch: whether another number of them is better."""
+        at, before = self.position, self._seconds
+        self._seconds = at.seconds
+        if self.job.plan is None:
+            return
+        last = at.seconds - before
+        epochs = self.job.plan.again(planned=self.epochs, done=at.epoch - 1, last=last, spent=at.seconds)
+        if epochs is not None:
+            raise Replanned(epochs, last)
 
     def factor(self, step: int) -> float:
         """The schedule's factor on the learning rate at `step` (from 0)."""
