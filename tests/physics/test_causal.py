@@ -24,7 +24,7 @@ def test_the_weights_are_those_of_the_formula():
     generator = torch.Generator().manual_seed(0)
     times = 3 + 2 * torch.rand(2000, dtype=torch.float64, generator=generator)
     squares = torch.rand(2000, dtype=torch.float64, generator=generator)
-    causal = Causal(epsilon=0.2, begin=3.0, end=5.0)
+    causal = Causal(epsilon=0.2, begin=3.0, end=5.0, time="t")
     assert causal.learn(times, squares) == "on"
     means = [
         float(squares[(times >= 3 + 2 * k / CHUNKS) & (times < 3 + 2 * (k + 1) / CHUNKS)].mean())
@@ -39,7 +39,7 @@ def test_the_weights_are_those_of_the_formula():
 
 def test_it_is_done_when_all_weights_are_near_one_and_stuck_when_they_rest():
     times = torch.linspace(0, 1, 320, dtype=torch.float64)
-    causal = Causal(epsilon=1.0, begin=0.0, end=1.0)
+    causal = Causal(epsilon=1.0, begin=0.0, end=1.0, time="t")
     large = torch.full_like(times, 0.5)
     said = [causal.learn(times, large) for _ in range(PATIENCE + 1)]
     assert said == ["on"] * PATIENCE + ["stuck"]
@@ -50,29 +50,29 @@ def test_it_is_done_when_all_weights_are_near_one_and_stuck_when_they_rest():
 def test_rows_are_multiplied_by_the_roots_of_the_weights():
     arguments = {"width": 3, "depth": 1, "points": 60}
     plain, causal = Solver(advection(), **arguments), Solver(advection(), **arguments, causal=1.0)
-    causal.causal.weights = [0.9**k for k in range(CHUNKS)]
+    causal.strategy.causal.weights = [0.9**k for k in range(CHUNKS)]
     for solver in (plain, causal):
-        solver._draw()
-    theta = plain.theta
-    times = plain.points[:, 0]
+        solver.strategy.draw()
+    theta = plain.trial.theta
+    times = plain.trial.points[:, 0]
     roots = torch.tensor([0.9 ** (int(t * CHUNKS) / 2) for t in times], dtype=torch.float64)
-    expected = plain.system.residuals(theta) * roots
-    torch.testing.assert_close(causal.system.residuals(theta), expected)
-    assert float((causal.system.linearized(theta).here - expected).abs().max()) < 1e-12
+    expected = plain.trial.system.residuals(theta) * roots
+    torch.testing.assert_close(causal.trial.system.residuals(theta), expected)
+    assert float((causal.trial.system.linearized(theta).here - expected).abs().max()) < 1e-12
 
 
 def test_the_beginning_is_solved_first_and_all_in_the_end():
     solver = Solver(advection(), tol=1e-2, width=8, depth=2, causal=True)
     early = None
     for _ in solver.steps(15):
-        weights = torch.tensor(solver.causal.weights)
+        weights = torch.tensor(solver.strategy.causal.weights)
         if early is None and 0.05 < float(weights.mean()) < 0.9:
             early = weights
-            assert solver.best_estimate is None and not solver.causal.done
-            assert float(solver.points[:, 0].max()) <= solver.causal.front
+            assert solver.strategy.estimate is None and not solver.strategy.causal.done
+            assert float(solver.trial.points[:, 0].max()) <= solver.strategy.causal.front
     found = solver.solution()
     assert early is not None and bool((early.diff() <= 0).all()) and early[0] == 1
-    assert solver.causal.done and found.reached
+    assert solver.strategy.causal.done and found.reached
     t = torch.linspace(0, 1, 41, dtype=torch.float64)[:, None]
     x = torch.linspace(0, 1, 41, dtype=torch.float64)
     truth = torch.sin(2 * math.pi * (x - t))
@@ -86,12 +86,14 @@ def test_it_is_resumed_as_if_never_stopped():
         for record in solver.steps():
             if record.iteration == last:
                 break
-    assert 0 < sum(first.causal.weights) < CHUNKS
+    assert 0 < sum(first.strategy.causal.weights) < CHUNKS
     second = Solver(advection(), **arguments, state=first.state())
     for record in second.steps():
         if record.iteration == 43:
             break
-    assert torch.equal(second.theta, whole.theta) and second.causal == whole.causal
+    assert (
+        torch.equal(second.trial.theta, whole.trial.theta) and second.strategy.causal == whole.strategy.causal
+    )
     with pytest.raises(ValueError, match="or other causal weights"):
         Solver(advection(), width=4, depth=1, state=first.state())
 

@@ -35,8 +35,8 @@ def test_the_network_is_carried_to_the_last_value():
     solver = Solver(problem(0.02), tol=1e-3, width=8, depth=2, continuation={"eps": (0.2, 0.06)})
     seen = {}
     for record in solver.steps(15):
-        seen.setdefault(solver.stage, record.iteration)
-        assert solver.ansatz.problem.parameters["eps"] == (0.2, 0.06, 0.02)[solver.stage]
+        seen.setdefault(solver.strategy.stage, record.iteration)
+        assert solver.ansatz.problem.parameters["eps"] == (0.2, 0.06, 0.02)[solver.strategy.stage]
     found, x = solver.solution(), np.linspace(0, 1, 401)
     begin = np.vstack([1.5 * x - 0.5, np.ones_like(x)])
     true = solve_bvp(
@@ -69,17 +69,34 @@ def test_it_is_resumed_as_if_never_stopped():
     whole, first = Solver(problem(0.8), **arguments), Solver(problem(0.8), **arguments)
     for solver, stage in ((whole, 3), (first, 1)):
         for record in solver.steps():
-            if solver.stage == stage and record.iteration % 5 == 2:
+            if solver.strategy.stage == stage and record.iteration % 5 == 2:
                 break
     state = json.loads(json.dumps(first.state()["numbers"]))
     second = Solver(problem(0.8), **arguments, state={"tensors": first.state()["tensors"], "numbers": state})
-    assert second.stage == 1 and second.ansatz.problem.parameters["eps"] == 1.5
+    assert second.strategy.stage == 1 and second.ansatz.problem.parameters["eps"] == 1.5
     for record in second.steps():
         if record.iteration == whole.iteration:
             break
-    assert torch.equal(second.theta, whole.theta) and second.stage == whole.stage == 3
+    assert (
+        torch.equal(second.trial.theta, whole.trial.theta)
+        and second.strategy.stage == whole.strategy.stage == 3
+    )
     with pytest.raises(ValueError, match="the state is of another continuation"):
         Solver(problem(0.8), width=6, depth=1, state=second.state())
+
+
+def test_conditions_that_are_learnt_weigh_the_same_after_a_resume():
+    """The number that is walked through stands in a condition, whose size is that of the first stage."""
+    made = Problem(
+        layer, domain={"x": (0, 1)}, eps=0.8, boundary={"x=0": -1.0, "x=1": lambda u, eps: eps * u.x - 1}
+    )
+    arguments = {"width": 4, "depth": 1, "continuation": {"eps": (2.0, 1.5)}}
+    first = Solver(made, **arguments)
+    next(record for record in first.steps() if first.strategy.stage == 1)
+    second = Solver(made, **arguments, state=first.state())
+    for solver in (first, second):
+        next(iter(solver.steps()))
+    assert torch.equal(first.trial.theta, second.trial.theta)
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,9 @@ def test_discovery_is_resumed_as_if_never_stopped():
         next(record for record in solver.steps() if record.iteration == last)
     second = Solver(problem, **arguments, state=first.state())
     next(record for record in second.steps() if record.iteration == 31)
-    assert torch.equal(second.theta, whole.theta) and second.ladder == whole.ladder
+    assert (
+        torch.equal(second.trial.theta, whole.trial.theta) and second.strategy.ladder == whole.strategy.ladder
+    )
     assert second.solution().a == whole.solution().a
 
 
@@ -71,6 +73,7 @@ def test_discovery_is_resumed_as_if_never_stopped():
         (200, 0.0, {}, (12, 3)),  # 361 weights: what they follow may be noise
         (1200, 0.0, {"depth": 3}, (20, 3)),
         (1200, 0.0, {"width": 12, "depth": 3}, (12, 3)),
+        (1200, 0.0, {"points": 300}, (20, 4)),
     ],
 )
 def test_nearly_exact_data_are_worth_a_larger_network(num, noise, chosen, expected):
@@ -79,16 +82,30 @@ def test_nearly_exact_data_are_worth_a_larger_network(num, noise, chosen, expect
     u = np.sin(math.pi * (x - A * t)) + noise * np.random.default_rng(1).standard_normal(num)
     solver = Solver(problem, data={"t": t, "x": x, "u": u}, **chosen)
     for record in solver.steps():
-        if record.num_weights > 400 or solver.ladder.rungs or record.iteration == 80:
+        if record.num_weights > 400 or solver.strategy.ladder.rungs or record.iteration == 80:
             break
     described = solver.ansatz.network.described()
     assert (described["width"], described["depth"]) == expected
     if expected[0] == 20:
-        assert record.iteration % 12 == 1 and solver.ladder == Ladder()  # the first one of the new network
-        again = Solver(problem, data={"t": t, "x": x, "u": u}, state=solver.state())
+        assert (
+            record.iteration % 12 == 1 and solver.strategy.ladder == Ladder()
+        )  # the first one of the new network
+        assert record.num_points == len(solver.trial.points)
+        again = Solver(problem, data={"t": t, "x": x, "u": u}, **chosen, state=solver.state())
         for one in (solver, again):
             next(iter(one.steps()))
-        assert torch.equal(solver.theta, again.theta)
+        assert torch.equal(solver.trial.theta, again.trial.theta)
+
+
+def test_a_state_goes_on_with_data_where_it_had_some_alone():
+    problem = Problem(
+        lambda u: u.t + A * u.x - NU * u.xx, domain=DOMAIN, initial=lambda x: 1 - x**2, boundary={"x": 0.0}
+    )
+    plain, fitted = ({"width": 3, "depth": 1} | more for more in ({}, {"data": measured(20)}))
+    with pytest.raises(ValueError, match="of a problem with data: pass the same data="):
+        Solver(problem, **plain, state=Solver(problem, **fitted).state())
+    with pytest.raises(ValueError, match="of a problem without data: leave out data="):
+        Solver(problem, **fitted, state=Solver(problem, **plain).state())
 
 
 def after(iterations, problem, **arguments):

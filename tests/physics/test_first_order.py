@@ -164,7 +164,7 @@ def test_a_large_problem_goes_down_and_is_resumed_bit_for_bit(kind):
         raise AssertionError
 
     whole, again = after(50), after(50, after(20).state())
-    assert torch.equal(whole.theta, again.theta)
+    assert torch.equal(whole.trial.theta, again.trial.theta)
     assert [r.loss for r in whole.history] == [r.loss for r in again.history]
     assert whole.history[-1].loss < 0.5 * whole.history[0].loss
 

@@ -30,8 +30,8 @@ def begun(problem, **changes):
     solver = Solver(problem, **({"data": table(), "width": 3, "depth": 1, "points": 25} | changes))
     next(iter(solver.steps()))
     generator = torch.Generator().manual_seed(2)
-    noise = 0.3 * torch.randn(len(solver.theta), dtype=torch.float64, generator=generator)
-    return solver.system, solver.theta + noise
+    noise = 0.3 * torch.randn(len(solver.trial.theta), dtype=torch.float64, generator=generator)
+    return solver.trial.system, solver.trial.theta + noise
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def regression():
 
 def test_values_and_errors_are_those_of_bayesian_regression(regression):
     t, u, solver, found = regression
-    basis, weight = found.k.spline, solver.system.smoothing["k"]
+    basis, weight = found.k.spline, solver.trial.system.smoothing["k"]
     nodes, weights = np.polynomial.legendre.leggauss(40)
     at = torch.tensor(t[:, None] * (nodes + 1) / 2)
     values = basis.values(at.reshape(-1, 1)).numpy().reshape(basis.size, *at.shape)
@@ -251,7 +251,10 @@ def test_discovery_of_a_function_is_resumed_and_saved_as_if_never_stopped():
         next(record for record in solver.steps() if record.iteration == last)
     second = Solver(problem, **arguments, state=first.state())
     next(record for record in second.steps() if record.iteration == 31)
-    assert torch.equal(second.theta, whole.theta) and second.smoothing == whole.smoothing != first.smoothing
+    assert (
+        torch.equal(second.trial.theta, whole.trial.theta)
+        and second.strategy.smoothing == whole.strategy.smoothing != first.strategy.smoothing
+    )
     found = whole.solution()
     again = Solution.built(problem, *found.saved())
     x = np.linspace(0, 1, 5)

@@ -125,7 +125,7 @@ def test_resumed_bit_for_bit(method):
 
     whole, state = after(12, Gated()), after(5, Gated()).state()
     state["numbers"] = json.loads(json.dumps(state["numbers"]))
-    assert torch.equal(after(12, Gated(seed=1), state).theta, whole.theta)
+    assert torch.equal(after(12, Gated(seed=1), state).trial.theta, whole.trial.theta)
     assert whole.history[-1].loss < whole.history[0].loss
     with pytest.raises(ValueError, match="a network of your own, Gated, which no file holds"):
         Solver(rod(), method=method(), state=state)

@@ -77,7 +77,10 @@ def test_the_choice_is_resumed_bit_for_bit_and_saved():
 
     whole, state = after(18), after(7).state()
     again = after(18, {"tensors": state["tensors"], "numbers": json.loads(json.dumps(state["numbers"]))})
-    assert torch.equal(whole.theta, again.theta) and whole.ansatz.network.label == again.ansatz.network.label
+    assert (
+        torch.equal(whole.trial.theta, again.trial.theta)
+        and whole.ansatz.network.label == again.ansatz.network.label
+    )
     solution = again.solution()
     tensors, numbers = solution.saved()
     built = Solution.built(heat(), tensors, json.loads(json.dumps(numbers)))

@@ -82,5 +82,5 @@ def test_kinks_of_a_period():
 def test_a_beginning_with_a_kink_is_learnt_and_others_hold_exactly():
     kinked = Solver(equations.allen_cahn().problem)
     assert not kinked.ansatz.exact and kinked.ansatz.mirror is not None
-    assert kinked.ansatz.conditions.is_free("u") and len(kinked.faces) == 1
+    assert kinked.ansatz.conditions.is_free("u") and len(kinked.trial.faces) == 1
     assert Solver(equations.kdv().problem).ansatz.exact

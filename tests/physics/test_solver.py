@@ -117,12 +117,12 @@ def test_a_field_that_is_known_up_to_a_constant_does_not_hinder_the_estimate():
 
 def test_what_the_equation_does_not_see_of_a_field_is_no_part_of_its_error():
     problem = Problem(lambda u, p: (u.xx + p.x, u.x - p.x), domain={"x": (0, 1)}, boundary={"x": {"u": 0.0}})
-    solver = Solver(problem)
-    before = solver._values()
-    solver.ansatz.network.linear[-1].bias[1] += 5
-    assert torch.equal(solver._values(), before)
-    solver.ansatz.network.linear[-1].bias[0] += 5
-    assert not torch.allclose(solver._values(), before)
+    trial = Solver(problem).trial
+    network, before = trial.ansatz.network, trial.values(trial.theta)
+    network.linear[-1].bias[1] += 5
+    assert torch.equal(trial.values(network.weights()), before)
+    network.linear[-1].bias[0] += 5
+    assert not torch.allclose(trial.values(network.weights()), before)
 
 
 def test_violations_are_in_the_units_of_the_condition():
@@ -156,7 +156,7 @@ def test_other_methods_lower_the_residual_and_are_resumed(method):
     again = Solver(heat(), tol=1e-9, width=6, depth=2, method=method(), points=300, state=state)
     for solver in (whole, again):
         next(iter(solver.steps()))
-    assert torch.equal(whole.theta, again.theta)
+    assert torch.equal(whole.trial.theta, again.trial.theta)
     with pytest.raises(ValueError, match="pass the same method"):
         Solver(heat(), width=6, depth=2, state=state)
 
@@ -207,7 +207,9 @@ def test_stopped_and_resumed_is_as_if_never_stopped(tmp_path):
     for record in second.steps():
         if record.iteration == 34:
             break
-    assert torch.equal(second.theta, whole.theta) and second.watch == whole.watch
+    assert (
+        torch.equal(second.trial.theta, whole.trial.theta) and second.strategy.watch == whole.strategy.watch
+    )
     assert [r.loss for r in second.history] == [r.loss for r in whole.history]
     with pytest.raises(ValueError, match="seed 3"):
         Solver(heat(), seed=4, state=state)

@@ -212,7 +212,7 @@ def test_one_window_is_one_network():
     alone, window = Solver(heat(), **small), Windows(heat(), 1, **small)
     for solver in (alone, window):
         next(record for record in solver.steps() if record.iteration == 35)
-    assert torch.equal(window.solver.theta, alone.theta)
+    assert torch.equal(window.solver.trial.theta, alone.trial.theta)
     assert [r.loss for r in window.history] == [r.loss for r in alone.history]
     assert window.solution().estimate == pytest.approx(alone.solution().estimate)
 
@@ -237,7 +237,7 @@ def test_stopped_and_resumed_is_as_if_never_stopped(tmp_path, stopped):
     second = Windows(heat(), 3, **arguments, state=again)
     assert (second.iteration, second.seconds) == (last, first.seconds)
     list(second.steps())
-    assert torch.equal(second.solver.theta, whole.solver.theta)
+    assert torch.equal(second.solver.trial.theta, whole.solver.trial.theta)
     for one, other in zip(second.whole.windows, whole.whole.windows, strict=True):
         assert torch.equal(one.network.weights(), other.network.weights())
     plain = [(r.iteration, r.loss, r.estimate, r.window) for r in second.history]

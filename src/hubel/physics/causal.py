@@ -35,7 +35,7 @@ PATIENCE = 10  # measurements without progress
 class Causal:
     """The weights [CHUNKS] of the parts of time from `begin` to `end`, the largest mean that they had, the measurements since it grew.
 
-    >>> causal = Causal(epsilon=1.0, begin=0.0, end=2.0)
+    >>> causal = Causal(epsilon=1.0, begin=0.0, end=2.0, time="t")
     >>> causal.learn(torch.tensor([0.1, 1.9]), torch.tensor([2.0, 5.0])), [round(weight, 4) for weight in causal.at(torch.tensor([0.0, 1.0])).tolist()]
     ('on', [1.0, 0.3679])
     """
@@ -43,6 +43,7 @@ class Causal:
     epsilon: float
     begin: float
     end: float
+    time: str
     weights: list[float] = field(default_factory=lambda: [1.0] + [0.0] * (CHUNKS - 1))
     reached: float = 0.0
     since: int = 0
@@ -60,7 +61,7 @@ class Causal:
         epsilon = EPSILON if given is True else given
         if not isinstance(epsilon, (int, float)) or not 0 < epsilon < float("inf"):
             raise ValueError(f"causal is {given!r}; expected True, or a positive number such as {EPSILON:g}")
-        return Causal(float(epsilon), *problem.ranges[problem.time])
+        return Causal(float(epsilon), *problem.ranges[problem.time], problem.time)
 
     def at(self, times: Tensor) -> Tensor:
         """What rows at these times [N] are multiplied by."""

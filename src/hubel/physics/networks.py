@@ -8,10 +8,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from hubel.core.random import key
 from hubel.physics.architecture import Architecture
 from hubel.physics.given import GivenNetwork
 from hubel.physics.jets import Jet
 from hubel.physics.network import SmallNetwork
+from hubel.physics.problem import Problem
 
 
 class Noted(Protocol):
@@ -96,10 +98,9 @@ class Network(Protocol):
 
 def network_for(
     choice: Architecture | nn.Module | None,
+    problem: Problem,
     features: Sequence[str],
-    outputs: int,
     *,
-    jet: Jet,
     begin: tuple[int, int],
     seed: int,
 ) -> Network:
@@ -107,9 +108,10 @@ def network_for(
 
     Raises `TypeError` for what is neither a choice nor a module, `ValueError` for a module that does not fit.
     """
+    outputs = len(problem.components)
     if isinstance(choice, nn.Module):
         own = GivenNetwork(choice, features, outputs)
-        own.refuse_flat(jet)
+        own.refuse_flat(problem.jet)
         return own
     if choice is not None and not isinstance(choice, Architecture):
         raise TypeError(
@@ -125,7 +127,7 @@ def network_for(
         residual=choice.residual,
         fourier=choice.fourier,
         frequency=choice.frequency,
-        seed=seed,
+        seed=key(seed, "network") % 2**31,
     )
 
 

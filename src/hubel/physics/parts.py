@@ -24,11 +24,11 @@ def equation(ansatz: Ansatz, points: Tensor, sizes: Sequence[float], emphasis: f
     return Part(prepared_blocks(ansatz, points, ansatz.problem.jet), weights)
 
 
-def causally(part: Part, causal: Causal, time: str) -> Part:
+def causally(part: Part, causal: Causal) -> Part:
     """The same part of an equation with causal weights beside those that its points have."""
     blocks = []
     for block in part.blocks:
-        weight = causal.at(block.coordinates[time])
+        weight = causal.at(block.coordinates[causal.time])
         blocks.append(replace(block, weight=weight if block.weight is None else weight * block.weight))
     return replace(part, blocks=tuple(blocks))
 

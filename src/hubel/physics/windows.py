@@ -36,6 +36,7 @@ from torch import Tensor, nn
 
 from hubel.physics.ansatz import Ansatz
 from hubel.physics.architecture import Architecture
+from hubel.physics.forward import Forward
 from hubel.physics.growth import Change, became
 from hubel.physics.jets import Jet
 from hubel.physics.methods import Method
@@ -43,7 +44,8 @@ from hubel.physics.networks import under
 from hubel.physics.pieces import Pieces, Window, edges_of
 from hubel.physics.problem import Problem
 from hubel.physics.solution import Record, Solution
-from hubel.physics.solver import FACE, Solver, refuse_tolerance
+from hubel.physics.solver import Solver, refuse_tolerance
+from hubel.physics.trial import FACE
 from hubel.physics.way import Done, Way, together
 
 WORST_FIRST = ("time", "stagnation", "growth", "rounding", "tolerance")  # why a window ended
@@ -212,7 +214,7 @@ class Windows:
 
     def _told(self, record: Record) -> Record:
         """A record of the solver of this window as one of the whole."""
-        estimate = self.solver.best_estimate
+        estimate = record.estimate
         if (
             estimate is not None
         ):  # as if what is handed on stayed as it is: it is known at the end of the window
@@ -228,22 +230,24 @@ class Windows:
 
     def _magnitude(self) -> float:
         """The size of the best solution in this window, measured where it is another one than before."""
-        if self._size is None or self._size[0] is not self.solver.best:
-            self._size = self.solver.best, self.solver.magnitude()
+        trial = self.solver.trial
+        if self._size is None or self._size[0] is not trial.best:
+            self._size = trial.best, float(trial.values(trial.best).square().mean().sqrt())
         return self._size[1]
 
     def _ended(self, now: Solution) -> tuple[Done, tuple[Change, ...]]:
         """What is known of this window, and the errors that it hands on."""
         form, number = _form(now), len(self.way.done)
         carried, changes, moved = self._handed_on(), list(self.changes), None
-        points = torch.cat([block.points for block in self.solver.checked])
+        points = torch.cat([block.points for block in self.solver.trial.checked])
         known = form.exact or not number  # where the beginning is learnt, nothing is handed on exactly
         if known and changes:
             moved = became(number, form, changes, points, FACE)
         if moved is not None:
             carried = _size(moved.values(points), form)
             changes.append(moved.change)
-        earlier = self.solver.amplification.earlier(now.residual)
+        assert isinstance(self.solver.strategy, Forward)
+        earlier = self.solver.strategy.amplification.earlier(now.residual)
         if earlier is not None:
             own = Change(number, form, *earlier)
             changes.append(_alike(own, changes, points))
