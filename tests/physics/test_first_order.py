@@ -200,6 +200,8 @@ def test_with_data_methods_that_never_rest_are_neither_taken_nor_chosen():
     with pytest.raises(ValueError, match=r"SOAP does not come to rest.*leave out method="):
         Solver(decay, data=data, method=SOAP())
     assert type(method_for(10_001, from_data=True)).__name__ == "LimitedMemory"
+    chosen = [Solver(decay, data=data, width=102, depth=depth).trial.method for depth in (1, 2)]
+    assert [type(method).__name__ for method in chosen] == ["LevenbergMarquardt", "LimitedMemory"]
 
 
 def test_every_method_is_made_again_from_its_description():

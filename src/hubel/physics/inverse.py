@@ -17,7 +17,7 @@ from hubel.physics.ansatz import Ansatz, features_of, scales_of
 from hubel.physics.discovery import Judgement, judged, standing
 from hubel.physics.functions import BEGIN as ROUGH
 from hubel.physics.ladder import Ladder
-from hubel.physics.methods import Method
+from hubel.physics.methods import Method, method_for
 from hubel.physics.networks import network_for
 from hubel.physics.observations import Observations
 from hubel.physics.parts import equation, of_data
@@ -44,6 +44,7 @@ class Inverse:
             for begin in (BEGIN, BEGIN_CLEAN)
         )
         scales = scales_of(problem) | self.observed.scales
+        settings = replace(settings, method=settings.method or method_for(first.size, from_data=True))
         self.trial = Trial(Ansatz(problem, first, None, scales, settings.exact), settings, enough)
         self.first = first.shapes
         self.ladder, self.smoothing = Ladder(), dict.fromkeys(problem.functions, ROUGH)
