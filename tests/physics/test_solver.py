@@ -9,6 +9,7 @@ import safetensors.torch
 import torch
 
 from hubel.physics import (
+    SOAP,
     LimitedMemory,
     Problem,
     SelfScaledBroyden,
@@ -213,6 +214,32 @@ def test_stopped_and_resumed_is_as_if_never_stopped(tmp_path):
     assert [r.loss for r in second.history] == [r.loss for r in whole.history]
     with pytest.raises(ValueError, match="seed 3"):
         Solver(heat(), seed=4, state=state)
+
+
+@pytest.mark.parametrize("kind", ["forward", "inverse", "SOAP"])
+def test_a_state_stays_as_it_was_whoever_goes_on(kind):
+    decay = Problem(
+        lambda u, k: u.t + k * u,
+        domain={"t": (0, 1)},
+        initial=1.0,
+        k=unknown() if kind == "inverse" else 1.0,
+    )
+    t = np.linspace(0, 1, 40)
+    noisy = {"t": t, "u": np.exp(-t) + 0.01 * np.cos(50 * t)}
+    more = {"forward": {}, "inverse": {"data": noisy}, "SOAP": {"method": SOAP(warm_up=3)}}[kind]
+
+    def until(last, solver):
+        next(record for record in solver.steps() if record.iteration == last)
+        return solver
+
+    def begun(state=None):
+        return Solver(decay, tol=1e-14, width=4, depth=1, **more, state=state)
+
+    first = until(20, begun())
+    state = first.state()
+    for solver in (until(45, first), until(45, begun(state)), until(45, begun(state))):
+        assert torch.equal(solver.trial.theta, first.trial.theta)
+        assert [(r.loss, r.estimate) for r in solver.history] == [(r.loss, r.estimate) for r in first.history]
 
 
 def test_an_interrupt_answers_what_was_reached():

@@ -104,7 +104,9 @@ class FirstOrder(ABC):
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """As tensors and numbers."""
         tensors = {
-            f"{place}.{name}": value for place, own in enumerate(self.memory) for name, value in own.items()
+            f"{place}.{name}": value.clone()
+            for place, own in enumerate(self.memory)
+            for name, value in own.items()
         }
         return tensors, self.settings() | {"count": self.count, "arrays": len(self.memory)}
 

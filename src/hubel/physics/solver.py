@@ -7,6 +7,7 @@ What is fitted is a `trial`; what happens to it between iterations is another th
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -168,8 +169,7 @@ class Solver:
         (tensors, numbers), (others, more) = self.trial.state(), self.strategy.state()
         return {
             "tensors": tensors | others,
-            "numbers": numbers
-            | more
+            "numbers": copy.deepcopy(numbers | more)
             | {
                 "seed": self.settings.seed,
                 "iteration": self.iteration,
@@ -180,7 +180,7 @@ class Solver:
         }
 
     def _read(self, state: Mapping[str, Any]) -> None:
-        tensors, numbers = state["tensors"], state["numbers"]
+        tensors, numbers = state["tensors"], copy.deepcopy(dict(state["numbers"]))
         if "windows" in numbers:
             raise ValueError(f"the state is of {numbers['windows']} windows of time: pass the same windows=")
         if numbers["seed"] != (seed := self.settings.seed):
