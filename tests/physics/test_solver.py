@@ -162,6 +162,16 @@ def test_other_methods_lower_the_residual_and_are_resumed(method):
         Solver(heat(), width=6, depth=2, state=state)
 
 
+def test_a_method_is_copied_and_begins_again_with_its_settings():
+    method = LimitedMemory(memory=3)
+    for _ in range(2):
+        solver = Solver(heat(), tol=1e-9, width=4, depth=1, method=method)
+        next(record for record in solver.steps() if record.iteration == 6)
+        assert len(solver.trial.method.steps) == 3 and method == LimitedMemory(memory=3)
+    solver.trial.begin_with(solver.ansatz.network.another(1))
+    assert solver.trial.method == method
+
+
 def test_the_first_papers_set_up():
     solver = Solver(heat(), **(raissi() | {"points": 200, "depth": 3}))
     record = next(iter(solver.steps()))

@@ -8,6 +8,7 @@ I. E. Lagaris, A. Likas, D. I. Fotiadis, IEEE Trans. Neural Networks 9 (1998) 98
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -55,7 +56,8 @@ class Trial:
     def __init__(self, ansatz: Ansatz, settings: Settings, enough: Callable[[Method, int], int]):
         problem, seed = ansatz.problem, settings.seed
         self.ansatz, self.seed, self.fixed, self.enough = ansatz, seed, settings.points, enough
-        self.method = settings.method or method_for(ansatz.network.size)
+        self.unused_method = settings.method or method_for(ansatz.network.size)
+        self.method = copy.deepcopy(self.unused_method)
         self.theta = self.best = self._fresh()
         self.points = torch.empty(0, len(problem.coordinates), dtype=torch.float64)
         self.num_points, self.round, self.left = self.fixed or 0, 0, 0
@@ -128,7 +130,7 @@ class Trial:
     def begin_with(self, network: Network) -> None:
         """Another network, from the start."""
         self.ansatz = self.ansatz.with_network(network)
-        self.method = type(self.method)()
+        self.method = copy.deepcopy(self.unused_method)
         self.theta = self.best = self._fresh()
         self.left = 0
         self._ask_for_enough()

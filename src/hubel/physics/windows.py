@@ -22,7 +22,6 @@ R. Mattey, S. Ghosh, Comput. Methods Appl. Mech. Eng. 390 (2022) 114474, doi:10.
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 import time
@@ -88,10 +87,10 @@ class Windows:
             "width": width,
             "depth": depth,
             "network": network,
+            "method": method,
             "exact": exact,
             "points": points,
         }
-        self.method = method
         self.way = Way()
         self.whole: Way | None = None
         self.changes: tuple[Change, ...] = ()
@@ -171,7 +170,6 @@ class Windows:
             window.problem,
             tol=self.asked,
             seed=self.seed,
-            method=copy.deepcopy(self.method),
             window=window,
             state=state,
             **self.chosen,
