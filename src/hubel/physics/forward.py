@@ -128,8 +128,9 @@ class Forward:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """As tensors and numbers."""
-        tensors, numbers = self.amplification.state()
-        return {f"amplification.{name}": value for name, value in tensors.items()}, {
+        own, numbers = self.amplification.state()
+        tensors = {f"amplification.{name}": value for name, value in own.items()}
+        return tensors, {
             "amplification": numbers,
             "watch": asdict(self.watch),
             "causal": None if self.causal is None else self.causal.state(),
@@ -180,7 +181,7 @@ class Forward:
         """New causal weights; where they do not grow any more a wider network, and where there is none all times at once."""
         trial, front = self.trial, causal.front
         times = torch.cat([block.coordinates[causal.time] for block in trial.checked])
-        verdict = causal.learn(times, sizes_on(trial.ansatz, trial.theta, trial.everywhere).square())
+        verdict = causal.learn(times, sizes_on(trial.ansatz, trial.theta, trial.checked_rows).square())
         trial.best = trial.theta
         if verdict == "stuck":
             causal.since = 0

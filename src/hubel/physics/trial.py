@@ -47,8 +47,9 @@ class Settings:
 class Trial:
     """The form `ansatz`, its numbers `theta` [P] (weights, then what is searched behind unknowns), the `best` ones, and the `method`.
 
-    The `points` [N, D] are those of round `round`, and the `system` on them is used for `left` more iterations. A round has `num_points`:
-    as many as are `fixed`, or FEWEST, and `enough(method, weights)`, at least. At the points `checked` the residual is measured, and `faces` are conditions that are learnt.
+    The `points` [N, D] were drawn in round `round`, and the `system` on them is used for `left` more iterations. There are `num_points`: as
+    many as are `fixed`, or FEWEST and `enough(method, weights)` at least. The residual is measured at the points `checked`; `faces` are the
+    conditions that are learnt.
     """
 
     system: System
@@ -73,13 +74,13 @@ class Trial:
         return self.method.grows and self.ansatz.network.grows
 
     @property
-    def everywhere(self) -> Part:
+    def checked_rows(self) -> Part:
         """The rows of the equation at the points that are never used."""
         return Part(self.checked, tuple(1 / size for size in self.sizes))
 
     def residual(self, ansatz: Ansatz, theta: Tensor) -> float:
         """The root mean square of the scaled residuals at the points that are never used, and of the conditions that are learnt."""
-        return math.sqrt(System(ansatz, [self.everywhere, *self.faces]).loss(theta))
+        return math.sqrt(System(ansatz, [self.checked_rows, *self.faces]).loss(theta))
 
     def values(self, theta: Tensor) -> Tensor:
         """What the error is measured by, scaled, at the points of measurement: [rows, CHECKED].
@@ -155,10 +156,11 @@ class Trial:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """As tensors and numbers."""
-        network, (tensors, numbers) = self.ansatz.network, self.method.state()
-        return {"theta": self.theta, "best": self.best, "points": self.points} | {
-            f"network.{name}": value for name, value in network.fixed().items()
-        } | {f"method.{name}": value for name, value in tensors.items()}, {
+        network, (own, numbers) = self.ansatz.network, self.method.state()
+        tensors = {"theta": self.theta, "best": self.best, "points": self.points}
+        tensors |= {f"network.{name}": value for name, value in network.fixed().items()}
+        tensors |= {f"method.{name}": value for name, value in own.items()}
+        return tensors, {
             "network": network.described(),
             "method": numbers | {"name": type(self.method).__name__},
             "round": self.round,
