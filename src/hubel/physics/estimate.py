@@ -6,7 +6,7 @@ equation turns residuals into errors, and the error of v is this ratio times rho
 are removed first, and rough residuals cause smaller errors), so the latest that can be known is used; states count as earlier where their
 residual is at least SEPARATED times larger.
 
-On the way through eleven equations (seed 0) the last ratio foretold the error to a factor of 0.3 to 4.5; the greatest of the
+On the way through eleven equations (seed 0) the last ratio foretold the error to a factor of 0.3 to 4.5 (of 33 solutions 32 to a factor of 5); the greatest of the
 last three was up to 20 times too large where ratios fell fast (Schroedinger's equation: from 26 to 4 while residuals fell to a third).
 """
 
