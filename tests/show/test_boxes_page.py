@@ -47,6 +47,37 @@ def test_true_and_found_objects_are_drawn(tmp_path):
     assert "<star>" not in first["true"]
 
 
+@pytest.mark.parametrize(
+    ("channels", "told"),
+    [
+        (1, "one channel in grey"),
+        (2, "the first of 2 channels in grey"),
+        (3, "the three channels as red, green and blue"),
+        (16, "the first of 16 channels in grey"),
+    ],
+)
+def test_captions_tell_of_the_channels_that_are_drawn(tmp_path, channels, told):
+    """The range is that of the channel that is drawn: the others reach a hundred times as high."""
+    rng = np.random.default_rng(0)
+    pictures = rng.random((2, channels, 16, 20))
+    pictures[:, min(channels, 1) if channels != 3 else 3 :] *= 100
+    found = boxes(
+        evidence(
+            tmp_path,
+            shown_pictures=pictures,
+            missed_pictures=pictures,
+            missed_boxes=np.array([[2, 2, 10, 10, 0, 0]] * 2, np.float32),
+            missed_ids=np.array(["a", "b"]),
+            missed_kinds=np.array(["missed"] * 2),
+        ),
+        budget=1_000_000,
+    )
+    assert f"16 × 20 pixels, {told}. Black is 0.0" in found["shown"]["statement"]
+    assert re.search(r"white is (0\.9\d+|1)\.$", found["shown"]["statement"])
+    assert found["shown"]["statement"] == found["misses"]["statement"]
+    assert [len(card["panels"]) for card in found["misses"]["cards"]] == [1, 1]
+
+
 def test_classes_and_errors(tmp_path):
     found = boxes(evidence(tmp_path), budget=100_000)
     assert [(row["name"], row["count"]) for row in found["rows"]] == [("echo", "1"), ("<star>", "0")]

@@ -150,7 +150,7 @@ def _cards(evidence: Evidence, budget: int) -> dict[str, Any] | None:
         return None
     if not 0 <= rows.min() <= rows.max() < len(targets):
         return None
-    shown = gallery(pictures, budget=budget)
+    shown = gallery(pictures, budget=budget, most=1)
     if shown is None:
         return None
     ids, least = evidence.arrays.get("ids"), threshold(evidence)
@@ -170,7 +170,6 @@ def _cards(evidence: Evidence, budget: int) -> dict[str, Any] | None:
     return {
         "cards": cards,
         "statement": shown.statement,
-        "channels": len(shown.panels[0]) > 1,
         "small": max(shown.width, shown.height) <= 200,
     }
 
@@ -183,7 +182,7 @@ def _crops(evidence: Evidence, what: str, budget: int) -> dict[str, Any] | None:
         return None
     if rows.shape != (len(pictures), COLUMNS) or len(names) != len(pictures) or len(kinds) != len(pictures):
         return None
-    shown = gallery(pictures, budget=budget)
+    shown = gallery(pictures, budget=budget, most=1)
     if shown is None:
         return None
     cards = []
@@ -192,7 +191,7 @@ def _crops(evidence: Evidence, what: str, budget: int) -> dict[str, Any] | None:
         label = evidence.classes[number] if 0 <= number < len(evidence.classes) else str(number)
         cards.append(
             {
-                "panels": panels[:1],
+                "panels": panels,
                 "label": label,
                 "score": f"{float(row[5]):.2f}" if what == "alarm" else "",
                 "kind": str(kind),

@@ -33,10 +33,11 @@ def gallery(
     high: np.ndarray | None = None,
     size: str = "",
     noun: str = "channel",
+    most: int = MOST_CHANNELS,
 ) -> Gallery | None:
     """Pictures [m, C, H, W] of any number type, encoded in at most `budget` bytes.
 
-    One channel is grey, three are red, green, blue; any other number is shown channel by channel, six at
+    One channel is grey, three are red, green, blue; any other number is shown channel by channel, `most` at
     most. Values from `low` to `high` are black to white; by default 0 to 255 for bytes that use them, and
     otherwise the range that holds 99 % of the values shown. `size` says what they are, in words; by default rows × columns. Where the
     second axis holds other things than channels, `noun` names them: they are shown one by one, with one range for all. None where these
@@ -46,7 +47,7 @@ def gallery(
         return None
     num_channels = pictures.shape[1]
     colour = num_channels == 3 and noun == "channel"
-    shown = pictures[:, :MOST_CHANNELS] if num_channels > MOST_CHANNELS else pictures
+    shown = pictures if colour else pictures[:, :most]
     if low is None or high is None:
         low, high = display_range(shown, colour or noun != "channel")
     else:
@@ -68,7 +69,7 @@ def gallery(
         panels=panels,
         width=pictures.shape[3],
         height=pictures.shape[2],
-        statement=_statement(pictures.shape, low, high, colour, size, noun),
+        statement=_statement(pictures.shape, low, high, colour, size, noun, most),
     )
 
 
@@ -152,7 +153,7 @@ def _weight(panels: tuple[tuple[str, ...], ...]) -> int:
 
 
 def _statement(
-    shape: tuple[int, ...], low: np.ndarray, high: np.ndarray, colour: bool, size: str, noun: str
+    shape: tuple[int, ...], low: np.ndarray, high: np.ndarray, colour: bool, size: str, noun: str, most: int
 ) -> str:
     _, num_channels, height, width = shape
     same = len(set(low.tolist())) == 1 and len(set(high.tolist())) == 1
@@ -169,8 +170,10 @@ def _statement(
         kind = "the three channels as red, green and blue"
     elif num_channels == 1:
         kind = f"one {noun} in grey"
-    elif num_channels > MOST_CHANNELS:
-        kind = f"the first {MOST_CHANNELS} of {num_channels} {noun}s, side by side in grey"
+    elif most == 1:
+        kind = f"the first of {num_channels} {noun}s in grey"
+    elif num_channels > most:
+        kind = f"the first {most} of {num_channels} {noun}s, side by side in grey"
     else:
         kind = f"{num_channels} {noun}s, side by side in grey"
     return f"{size or f'{height} × {width} pixels'}, {kind}. {span}"
