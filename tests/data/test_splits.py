@@ -121,6 +121,17 @@ def test_groups_keep_the_shares_where_they_can():
     assert 0.2 <= (groups[rows.test] % 4 == 0).mean() <= 0.3
 
 
+def test_a_group_with_more_than_half_of_all_trains_and_the_others_are_shared_out():
+    groups = np.repeat(np.arange(31), [970] + [1] * 30)
+    data = dataset((np.arange(1000) % 4 == 0).astype(int), groups=groups)
+    rows = assign_parts(data, seed=0, stratify=False)
+    assert [len(getattr(rows, part)) for part in ("test", "validation")] == [6, 4]
+    asked = assign_parts(data, seed=0, stratify=False, test=10, validation=3)
+    assert [len(getattr(asked, part)) for part in ("test", "validation")] == [10, 3]
+    most = assign_parts(data, seed=0, stratify=False, test=0.9, validation=0)
+    assert 0 in groups[most.test] and 0 not in groups[most.train]
+
+
 def test_faulty_groups():
     data = dataset(np.arange(10) % 2, part=["train"] * 5 + ["test"] * 5)
     with pytest.raises(

@@ -101,6 +101,9 @@ def test_the_default_tile_follows_the_objects():
     assert tile_for([(20_000, 600)], np.full(9, 900.0)) == ((512, 512), 256)
     assert tile_for([(600, 90)], np.array([10.0, 40.0])) == ((224, 90), 39)
     assert tile_for([(600, 600)], np.zeros(0)) == ((512, 512), 0)
+    assert tile_for([(400, 400)] * 29 + [(5000, 5000)], np.full(9, 20.0)) == ((400, 400), 20)
+    assert tile_for([(100, 80)] * 29 + [(5000, 5000)], np.full(9, 90.0)) == ((180, 180), 90)
+    assert tile_for([(400, 400)] * 9 + [(5000, 5000)] * 10, np.full(9, 20.0)) == ((160, 160), 20)
     with pytest.raises(ValueError, match="tile=0: expected a positive number of pixels"):
         tile_for([(600, 600)], np.zeros(0), tile=0)
     with pytest.raises(ValueError, match="overlap=64 for tiles of 64 × 64; expected pixels from 0 to 63"):
@@ -125,6 +128,22 @@ def test_tiles_of_a_picture_stay_in_one_part_and_groups_are_kept(tmp_path):
     grouped = [f"{line},{'field' if k == 0 else 'xy'[int(line[1]) % 2]}" for k, line in enumerate(lines)]
     path.write_text("\n".join(grouped).replace("label,field", "label,group"))
     assert set(load(path, tile=40).groups.tolist()) == {"x", "y"}
+
+
+def test_one_large_picture_among_small_ones_is_named_and_leaves_them_whole(tmp_path):
+    path, _ = made(tmp_path, [(80, 80)] * 7 + [(1200, 1200)] + [(80, 80)] * 7, num=8)
+    data = load(path)
+    assert data.shape == (1, 80, 80) and (data.groups == "p3.png").sum() == 1
+    share = f"p7.png makes {len(data) - 14} of the {len(data)} tiles (9"
+    assert any(note.startswith(share) for note in data.notes), data.notes
+    rows = assign_parts(data, seed=0)
+    small = {
+        part: len(set(data.groups[getattr(rows, part)]) - {"p7.png"})
+        for part in ("train", "validation", "test")
+    }
+    assert small == {"train": 9, "validation": 2, "test": 3}
+    assert "p7.png" in data.groups[rows.train]
+    assert not any("makes" in note for note in load(made(tmp_path, [(80, 80)] * 4)[0]).notes)
 
 
 def test_a_picture_in_two_parts_is_an_error(tmp_path):

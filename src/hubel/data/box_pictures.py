@@ -126,6 +126,7 @@ def load_boxes(
             *about_classes,
             *about_rows,
             *_about_tiles(sizes, tile, overlap, len(ids), resized),
+            *_about_share(pictures, list(map(len, corners))),
             *_ignored(cut),
         ),
         reading=reading,
@@ -345,6 +346,18 @@ def _about_tiles(sizes: Sequence[Size], tile: Size, overlap: int, num: int, resi
             f"{smaller:,} pictures are smaller than {tile[0]} × {tile[1]} and were padded on the right and below with their mean."
         )
     return tuple(notes)
+
+
+def _about_share(pictures: Sequence[BoxedPicture], tiles: Sequence[int]) -> tuple[str, ...]:
+    """A note where one of several pictures makes most of the tiles."""
+    largest, total = int(np.argmax(tiles)), sum(tiles)
+    if len(tiles) == 1 or 2 * tiles[largest] <= total:
+        return ()
+    return (
+        f"{pictures[largest].id} makes {tiles[largest]:,} of the {total:,} tiles ({100 * tiles[largest] / total:.0f} %), more than the other {len(tiles) - 1:,} "
+        "pictures together, and they stay in one part: where it trains, the fit is to this picture above all, and the scores are of the others. Where its parts "
+        "may be told apart, cut it into several files.",
+    )
 
 
 def _ignored(rows: Sequence[np.ndarray]) -> tuple[str, ...]:

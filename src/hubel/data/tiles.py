@@ -4,7 +4,8 @@ A picture larger than a tile is cut into tiles that overlap and together cover i
 the mean of its values. Nothing is resized. An object of which a tile shows less than `LEAST_SEEN` is ignored there: it counts neither as
 found nor as missed, since it would be wrong to say that nothing is there.
 
-The side of a tile, where nothing is said: the largest side of the pictures, where that is at most `WHOLE`; else eight times the median
+The side of a tile, where nothing is said: the largest side of the pictures that are at most `WHOLE`, where at least half of them are, so that one
+large picture among many small ones does not cut these up; else eight times the median
 longest side of the objects, at least twice that of all but the largest twentieth of them, from 128 to 512 pixels, by steps of 32. The overlap: the
 longest side of all but the largest twentieth, at most half a tile, so that nearly every object is whole in one of the tiles.
 """
@@ -36,11 +37,13 @@ def tile_for(
     >>> tile_for([(100, 120), (90, 90)], np.array([10.0])), tile_for([(4000, 4000)], np.full(50, 30.0))
     (((100, 120), 10), ((256, 256), 30))
     """
-    most = (max(height for height, _ in sizes), max(width for _, width in sizes))
+    most = _longest(sizes)
+    small = [size for size in sizes if max(size) <= WHOLE]
     usual = float(np.quantile(sides, 0.95)) if len(sides) else 0.0
     if tile is None:
-        if max(most) <= WHOLE:
-            found = most
+        if 2 * len(small) >= len(sizes):
+            least = 0 if len(small) == len(sizes) else min(2 * int(np.ceil(usual)), LARGEST)
+            found = (max(_longest(small)[0], least), max(_longest(small)[1], least))
         else:
             side = max(8 * float(np.median(sides)), 2 * usual) if len(sides) else LARGEST
             side = int(np.clip(-(-side // STEP) * STEP, SMALLEST, LARGEST))
@@ -56,6 +59,10 @@ def tile_for(
             f"overlap={overlap!r} for tiles of {found[0]} × {found[1]}; expected pixels from 0 to {min(found) - 1}"
         )
     return found, int(overlap)
+
+
+def _longest(sizes: Sequence[Size]) -> Size:
+    return max(height for height, _ in sizes), max(width for _, width in sizes)
 
 
 def corners_of(size: Size, tile: Size, overlap: int) -> list[tuple[int, int]]:
