@@ -302,7 +302,8 @@ def _choose_groups(
     found, number = np.unique(numbers, return_inverse=True)
     if len(found) < 2:
         raise ValueError(
-            "too few groups: one is left to train on and to take a part from; expected at least 3 groups in all"
+            "too few groups: one is left to train on and to take a part from; expected at least 3 groups in all. Give more (a large picture as several files), or "
+            "do without a part (test=0, validation=0; --test 0, --validation 0)"
         )
     _, stratum = np.unique(strata, return_inverse=True)
     table = np.zeros((len(found), stratum.max() + 1))
