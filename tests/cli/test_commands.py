@@ -184,9 +184,14 @@ def test_predict_goes_on_behind_an_unreadable_file(place, tmp_path, capsys):
     for name in ("a.png", "z.png"):
         (tmp_path / name).write_bytes(good.read_bytes()[:40])
     files = [tmp_path / "a.png", good, tmp_path / "z.png"]
-    assert run(["predict", place / "run", *files]) == 1
+    assert run(["predict", place / "run", *files, "--out", tmp_path / "answers.csv"]) == 1
     said = capsys.readouterr().err
-    assert "a.png" in said and "--skip-unreadable" in said
+    assert "2 files can not be read" in said and "--skip-unreadable" in said
+    assert all(f"{name} can not be used: " in said for name in ("a.png", "z.png"))
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "answers.csv").read_text())))
+    assert [row["file"] for row in rows] == [str(good)] and "unreadable" not in rows[0]
+    assert run(["predict", place / "run", files[0], "--out", tmp_path / "none.csv"]) == 1
+    assert "a.png can not be used: " in capsys.readouterr().err and not (tmp_path / "none.csv").exists()
     assert run(["predict", place / "run", *files, "--skip-unreadable"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["file"] for row in rows] == [str(file) for file in files]

@@ -7,6 +7,7 @@ import pytest
 from small_runs import quick, same_weights
 
 import hubel
+from hubel.core.errors import UnreadableData
 from hubel.objectives import CrossEntropy, GaussianLikelihood, SquaredError
 from hubel.workflows import predict_files
 
@@ -54,6 +55,12 @@ def test_a_regression_has_units_everywhere(columns, tmp_path, capsys):
     assert answers[0]["units"] == {"mass": "Msun"}
     expected = run.predict({"a": columns["a"][:1], "colour": columns["colour"][:1]}).values[0, 0]
     assert answers[0]["values"]["mass"] == pytest.approx(expected, rel=1e-5)
+    lacking = written(tmp_path, {"colour": columns["colour"]}, "lacking.csv")
+    (tmp_path / "broken.csv").write_bytes(b"a,kind,colour\n1,\xff\xfe\n")
+    asked = predict_files(run, [lacking, table, tmp_path / "broken.csv", table])
+    assert [next(asked) for _ in range(2 * NUM)] == answers * 2
+    with pytest.raises(UnreadableData, match=r"(?s)2 files can not be read.*lacking\.csv.*broken\.csv"):
+        next(asked)
 
 
 def test_error_bars_are_asked_for_and_answered(columns, tmp_path):

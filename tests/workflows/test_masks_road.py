@@ -182,8 +182,10 @@ def test_arrays_and_broken_files_are_answered(place, tmp_path, capsys):
     Image.fromarray(x[0]).save(tmp_path / "good.png")
     (tmp_path / "bad.png").write_bytes(b"no")
     files = [tmp_path / "bad.png", tmp_path / "good.png"]
-    assert command(["predict", place / "run", *files]) == 1
-    capsys.readouterr()
+    assert command(["predict", place / "run", *files, "--json"]) == 1
+    told = capsys.readouterr()
+    assert "bad.png can not be used: " in told.err
+    assert [json.loads(line)["file"] for line in told.out.splitlines()] == [str(files[1])]
     out = ["--skip-unreadable", "--out", tmp_path / "some", "--json"]
     assert command(["predict", place / "run", *files, *out]) == 0
     bad, good = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

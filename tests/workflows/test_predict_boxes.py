@@ -138,10 +138,8 @@ def test_wrong_words(words, said, tmp_path):
 
 def test_other_channels_and_types_are_refused(tmp_path):
     Image.fromarray(np.zeros((50, 50), np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(UnreadableData, match="its values are uint16, expected uint8"):
-        list(predict_boxes(Bright(), [tmp_path / "deep.png"]))
-    answers = list(predict_boxes(Bright(), [tmp_path / "deep.png"], skip_unreadable=True))
-    assert "uint16" in answers[0]["unreadable"]
+    answers = list(predict_boxes(Bright(), [tmp_path / "deep.png"]))
+    assert "its values are uint16, expected uint8" in answers[0]["unreadable"]
 
 
 def test_a_detector_answers_through_the_common_door(tmp_path):
@@ -156,6 +154,16 @@ def test_a_detector_answers_through_the_common_door(tmp_path):
     answers = list(predict_files(run, [tmp_path / "new.npy"], boxes={"threshold": 0.0}))
     assert [set(answer) for answer in answers] == [{"file", "objects"}] * 2
     assert torch.is_tensor(run.outputs(x[:1]))
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    np.save(tmp_path / "other.npy", np.zeros((2, 3, 32, 32), np.uint8))
+    files = [tmp_path / name for name in ("broken.png", "new.npy", "other.npy")]
+    asked = predict_files(run, files, boxes={"threshold": 0.0, "out": tmp_path / "found.json"})
+    assert [next(asked), next(asked)] == answers
+    with pytest.raises(
+        UnreadableData, match=r"(?s)2 files can not be read.*broken\.png.*other\.npy has shape"
+    ):
+        next(asked)
+    assert len(json.loads((tmp_path / "found.json").read_text())["images"]) == 2
     labelled = hubel.fit(x, [0, 1] * 6, recipe=recipe, out=tmp_path / "classes", quiet=True)
     with pytest.raises(ValueError, match="was not fitted to boxes"):
         list(predict_files(labelled, [tmp_path / "new.npy"], boxes={"threshold": 0.2}))
@@ -194,8 +202,9 @@ def test_what_is_written_is_read_again_with_its_pictures(name, picture, tmp_path
 def test_folders_are_made_when_there_is_something_to_put_into_them(picture, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no picture")
     drawings, labels = tmp_path / "drawn", tmp_path / "labels"
-    with pytest.raises(UnreadableData):
-        list(predict_boxes(Bright(), [tmp_path / "broken.png"], pictures=drawings, out=labels, format="yolo"))
+    broken = [tmp_path / "broken.png"]
+    (answer,) = predict_boxes(Bright(), broken, pictures=drawings, out=labels, format="yolo")
+    assert answer["unreadable"] and not answer["objects"]
     assert not drawings.exists() and not labels.exists()
     Image.fromarray(picture[0]).save(tmp_path / "sky.png")
     list(predict_boxes(Bright(), [tmp_path / "sky.png"], pictures=drawings, out=labels, format="yolo"))

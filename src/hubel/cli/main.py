@@ -44,7 +44,6 @@ from hubel.cli.data_options import (
     VocOffset,
 )
 from hubel.cli.options import Device, Json, Quiet, RunFolder
-from hubel.core.errors import UnreadableData
 
 app = typer.Typer(
     name="hubel",
@@ -294,7 +293,9 @@ def predict(
     ] = None,
     skip_unreadable: Annotated[
         bool,
-        typer.Option("--skip-unreadable", help="Go on where a file can not be read, and say so in its line."),
+        typer.Option(
+            "--skip-unreadable", help="Say in its line that a file can not be read, and end with 0."
+        ),
     ] = False,
     channels: Annotated[
         str | None,
@@ -327,6 +328,7 @@ def predict(
     from hubel.fitting import open_fitted
     from hubel.workflows.predict_boxes import finds_objects
     from hubel.workflows.predict_masks import answers_masks
+    from hubel.workflows.unanswered import Unanswered
 
     known = open_fitted(run, device=device)
     masks = out if answers_masks(known) else None  # a folder for these, a file for all other answers
@@ -345,19 +347,18 @@ def predict(
     found = workflows.predict_files(
         known,
         files,
-        skip_unreadable=skip_unreadable,
+        skip_unreadable=True,
         masks=masks,
         channels=words.conversion(channels),
         boxes=boxes,
     )
+    unanswered = Unanswered()
+    if not skip_unreadable:
+        found = unanswered.apart(found)
     if finds_objects(known) and not as_json:
         found = answers.objects(found)
-    try:
-        answers.write(found, as_json=as_json, out=None if masks is not None or "out" in boxes else out)
-    except UnreadableData as error:
-        if skip_unreadable:
-            raise
-        raise UnreadableData(f"{error}. To go on without such files write --skip-unreadable") from error
+    answers.write(found, as_json=as_json, out=None if masks is not None or "out" in boxes else out)
+    unanswered.refuse(" (--skip-unreadable says so in a line of each, and counts it as no failure)")
 
 
 @app.command(short_help="New examples, made by a generative network.")

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 
 from hubel import data as hubel_data
-from hubel.core.errors import UnreadableData
 from hubel.core.types import Interval, Prediction
 from hubel.data.feature_table import rows_like
 from hubel.data.images import is_image
@@ -24,6 +23,7 @@ from hubel.objectives import OwnTarget
 from hubel.workflows.predict_boxes import finds_objects, predict_boxes
 from hubel.workflows.predict_masks import answers_masks, predict_masks
 from hubel.workflows.predict_text import predict_texts
+from hubel.workflows.unanswered import Unanswered
 
 CHUNK = 256  # files read and answered at a time
 TOP = 5
@@ -52,12 +52,12 @@ def predict_files(
     A text is answered by `{"file", "symbols", "unknown", "bits_per_symbol", "perplexity", "accuracy"}`, over all of it.
 
     Files are read as the training data were (same size, channels, type), and refused where that is not possible; `channels` ("rgb" or
-    "grey", those of the training data) converts pictures that have others. Folders stand for the pictures in them. With `skip_unreadable` a file that can not be read is answered by `{"file", "unreadable": why}`, and every
-    other answer has an empty `unreadable` as well.
+    "grey", those of the training data) converts pictures that have others. Folders stand for the pictures in them. A file that can not be read stops no other one: it is
+    named when all others are answered, or with `skip_unreadable` answered in its turn by `{"file", "unreadable": why}`, where every other answer has an
+    empty `unreadable` as well.
 
-    Raises `FileNotFoundError` for a file or run that does not exist, `UnreadableData` naming the files that can not be read,
-    `ValueError` for arrays of another shape or type, `DamagedRun` where the run can not be read; at the first answer that is
-    asked for.
+    Raises `FileNotFoundError` for a file or run that does not exist and `DamagedRun` where the run can not be read, at the first answer that is
+    asked for; `UnreadableData` naming the files that can not be read, or are of another shape or type, after the last one.
 
     >>> import hubel, tempfile
     >>> x = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
@@ -69,11 +69,27 @@ def predict_files(
     ['new.npy[0]', 'new.npy[1]']
     """
     known = open_fitted(run, device=device) if isinstance(run, (str, Path)) else run
+    found = _of_files(known, paths, masks=masks, channels=channels, boxes=boxes)
+    if skip_unreadable:
+        yield from ({**answer, "unreadable": answer.get("unreadable", "")} for answer in found)
+        return
+    unanswered = Unanswered()
+    yield from unanswered.apart(found)
+    unanswered.refuse()
+
+
+def _of_files(
+    known: Run | Ensemble,
+    paths: Sequence[Path | str],
+    *,
+    masks: Path | str | None,
+    channels: Literal["rgb", "grey"] | None,
+    boxes: Mapping[str, Any] | None,
+) -> Iterator[dict[str, Any]]:
+    """The answers; of a file that can not be read `{"file", "unreadable": why}`."""
     reading = converting(known.reading, channels)
     if finds_objects(known):
-        yield from predict_boxes(
-            known, files_of(paths, reading), reading=reading, skip_unreadable=skip_unreadable, **(boxes or {})
-        )
+        yield from predict_boxes(known, files_of(paths, reading), reading=reading, **(boxes or {}))
         return
     if boxes:
         raise ValueError(
@@ -81,7 +97,7 @@ def predict_files(
         )
     if answers_masks(known):
         out = None if masks is None else Path(masks)
-        yield from predict_masks(known, paths, out=out, reading=reading, skip_unreadable=skip_unreadable)
+        yield from predict_masks(known, paths, out=out, reading=reading)
         return
     if masks is not None:
         raise ValueError(f"{known.folder} was not fitted to masks, so it answers none: leave masks out")
@@ -93,9 +109,9 @@ def predict_files(
             raise ValueError(
                 f"{known.folder} is an ensemble; texts are answered by one run: name the folder of a member"
             )
-        yield from predict_texts(known, paths, skip_unreadable=skip_unreadable)
+        yield from predict_texts(known, paths)
         return
-    for part, stored in _read(in_groups(files_of(paths, reading), CHUNK), reading, skip=skip_unreadable):
+    for part, stored in _read(in_groups(files_of(paths, reading), CHUNK), reading):
         if isinstance(stored, str):
             yield {"file": str(part[0]), "unreadable": stored}
             continue
@@ -108,9 +124,7 @@ def predict_files(
         prediction = known.predict(stored)
         own = isinstance(known.objective, OwnTarget)
         shown = stored.values if isinstance(stored, hubel_data.Series) else stored
-        answers = _surprises(known, prediction, shown, ids) if own else _answers(known, prediction, ids)
-        for answer in answers:
-            yield answer | {"unreadable": ""} if skip_unreadable else answer
+        yield from _surprises(known, prediction, shown, ids) if own else _answers(known, prediction, ids)
 
 
 def _of_tables(run: Run | Ensemble, paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
@@ -123,8 +137,11 @@ def _of_tables(run: Run | Ensemble, paths: Sequence[Path]) -> Iterator[dict[str,
                 f"{run.folder} was fitted to a table, but {path} is none; expected one of {', '.join(TABLES)}"
             )
         row = 0
-        for rows, remarks in rows_like(path, run.reading):
-            if len(rows):
+        for rows, remarks in _pieces_of(path, run.reading):
+            if isinstance(rows, str):
+                before = f" (its first {row:,} rows are answered)" if row else ""
+                yield {"file": str(path), "unreadable": rows + before}
+            elif len(rows):
                 ids = [f"{path}[{row + k}]" for k in range(len(rows))]
                 prediction = _prediction_of(run, rows)
                 own = isinstance(run.objective, OwnTarget)
@@ -132,6 +149,14 @@ def _of_tables(run: Run | Ensemble, paths: Sequence[Path]) -> Iterator[dict[str,
                 row += len(rows)
             if remarks:
                 warnings.warn(" ".join(remarks), UserWarning, stacklevel=2)
+
+
+def _pieces_of(path: Path, reading: Mapping[str, Any]) -> Iterator[tuple[np.ndarray | str, list[str]]]:
+    """Pieces of a table with remarks; where it can be read no further, the reason comes last."""
+    try:
+        yield from rows_like(path, reading)
+    except ValueError as error:
+        yield str(error), []
 
 
 def _prediction_of(run: Run | Ensemble, rows: np.ndarray) -> Prediction:
@@ -142,19 +167,19 @@ def _prediction_of(run: Run | Ensemble, rows: np.ndarray) -> Prediction:
 
 
 def _read(
-    groups: Iterator[list[Path]], reading: Mapping[str, Any], *, skip: bool
+    groups: Iterator[list[Path]], reading: Mapping[str, Any]
 ) -> Iterator[tuple[list[Path], np.ndarray | hubel_data.Series | str]]:
-    """The rows of every group of files; where they may be skipped, a file that can not be read comes alone, with the reason."""
+    """The rows of every group of files; a file that can not be read comes alone, with the reason."""
     for group in groups:
         try:
-            yield group, hubel_data.read_like(group, reading)
-        except UnreadableData as error:
-            if not skip:
-                raise
+            rows = hubel_data.read_like(group, reading)
+        except ValueError as error:
             if len(group) == 1:
                 yield group, str(error)
             else:
-                yield from _read(iter([[path] for path in group]), reading, skip=True)
+                yield from _read(iter([[path] for path in group]), reading)
+            continue
+        yield group, rows
 
 
 def files_of(paths: Sequence[Path | str], reading: Mapping[str, Any]) -> list[Path]:

@@ -45,15 +45,14 @@ def predict_boxes(
     out: Path | None = None,
     format: BoxFormat | None = None,
     pictures: Path | None = None,
-    skip_unreadable: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """An answer a picture: `{"file", "objects": [{"class", "score", "box": [x0, y0, x1, y1]}, …]}`, the best first, boxes in pixels of the whole
     picture from its upper left corner, objects with a score of `threshold` or more (that of the run, unless given).
 
     A picture larger than those of the fit is cut into tiles that overlap; an object that several of them see is one answer. With `out` all
-    answers are written into this file or folder when the last is known (see `hubel.data.write_boxes` for the formats), in which a file names the
+    answers are written into this file or folder when the last is known, if there is one (see `hubel.data.write_boxes` for the formats), in which a file names the
     pictures by the way that leads to them from its folder; with `pictures` each picture with its boxes goes into this folder, as PNG. Folders are
-    made when there is something to put into them.
+    made when there is something to put into them. A file that can not be read is answered by `{"file", "unreadable": why}`.
 
     Raises `ValueError` for ensembles, a threshold that is no score, an unknown format, and pictures that would be written as one;
     `FileExistsError` for a file that is there already, such as the labels of a person.
@@ -83,9 +82,7 @@ def predict_boxes(
     for path in paths:
         try:
             examples = pictures_in(path, reading)
-        except UnreadableData as error:
-            if not skip_unreadable:
-                raise
+        except ValueError as error:
             yield {"file": str(path), "objects": [], "unreadable": str(error)}
             continue
         for row, pixels in enumerate(examples):
@@ -105,7 +102,7 @@ def predict_boxes(
             found.append(
                 {"boxes": rows[:, :4], "labels": rows[:, CLASS].astype(np.int64), "scores": rows[:, SCORE]}
             )
-            answer = {
+            yield {
                 "file": name,
                 "objects": [
                     {
@@ -116,8 +113,7 @@ def predict_boxes(
                     for one in rows
                 ],
             }
-            yield answer | {"unreadable": ""} if skip_unreadable else answer
-    if out is not None:
+    if out is not None and names:
         if format not in FOLDERS:
             names = [_from(out.parent, name) for name in names]
         write_boxes(out, found, names=names, sizes=sizes, classes=classes, format=format)

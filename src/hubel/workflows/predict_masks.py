@@ -34,11 +34,10 @@ def predict_masks(
     *,
     out: Path | None = None,
     reading: Mapping[str, Any] | None = None,
-    skip_unreadable: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """An answer a picture: `{"file", "mask", "shares": {class: share of the pixels}}`; the mask is written into the folder `out`, where one is
     named, as a PNG of one channel with the values of the masks from which was learned, in the size of the picture. `reading` says how the
-    pictures are read, where that is not as the run did.
+    pictures are read, where that is not as the run did. A file that can not be read is answered by `{"file", "unreadable": why}`.
 
     Raises `FileExistsError` for a mask that is there already, `ValueError` where two pictures would have one.
     """
@@ -51,9 +50,7 @@ def predict_masks(
     for part in in_groups([path for path, _ in named], together):
         try:
             rows = np.asarray(hubel_data.read_like(part, reading))
-        except UnreadableData as error:
-            if not skip_unreadable:
-                raise
+        except ValueError as error:
             if len(part) == 1:
                 yield {"file": str(part[0]), "unreadable": str(error)}
             else:
@@ -74,7 +71,7 @@ def predict_masks(
                         target = target.with_name(f"{target.stem}-{row}.png")
                     answer["mask"] = str(_written(target, known.stored(mask)))
                 answer["shares"] = _shares(mask, prediction)
-                yield answer | {"unreadable": ""} if skip_unreadable else answer
+                yield answer
 
 
 def _one_by_one(
@@ -87,7 +84,7 @@ def _one_by_one(
     """Answers to pictures of which some can not be read."""
     for path in part:
         folder = None if out is None else targets[path].parent
-        yield from predict_masks(run, [path], out=folder, reading=reading, skip_unreadable=True)
+        yield from predict_masks(run, [path], out=folder, reading=reading)
 
 
 def _known(run: Run | Ensemble) -> MaskClasses:

@@ -8,19 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from hubel.core.errors import UnreadableData
 from hubel.data import Dataset
 from hubel.data.text import symbols_in, windows_of
 from hubel.fitting import Run
 
 
-def predict_texts(
-    run: Run, paths: Sequence[Path | str], *, skip_unreadable: bool = False
-) -> Iterator[dict[str, Any]]:
+def predict_texts(run: Run, paths: Sequence[Path | str]) -> Iterator[dict[str, Any]]:
     """An answer a file: the number of its symbols and of those that the alphabet has not, bits per symbol, perplexity, accuracy.
 
     Every symbol but the first is foretold once, from those before it in its window: windows are as long as those of training, and each
-    begins without memory.
+    begins without memory. A file that can not be read is answered by `{"file", "unreadable": why}`.
     """
     for path in map(Path, paths):
         if path.is_dir():
@@ -30,12 +27,9 @@ def predict_texts(
     for path in paths:
         try:
             answer = _answer(run, path)
-        except UnreadableData as error:
-            if not skip_unreadable:
-                raise
-            yield {"file": str(path), "unreadable": str(error)}
-            continue
-        yield answer | {"unreadable": ""} if skip_unreadable else answer
+        except ValueError as error:
+            answer = {"file": str(path), "unreadable": str(error)}
+        yield answer
 
 
 def _answer(run: Run, path: Path | str) -> dict[str, Any]:
