@@ -728,7 +728,7 @@ def test_ids_longer_than_floating_numbers_stay_apart(pictures):
         (lambda c: c["categories"][0].update(name=None), "category 2: its name is None; expected the name"),
         (lambda c: c["categories"][0].update(name=" "), "its name is ' '; expected the name of a class"),
         (lambda c: c["images"][0].update(file_name=None), "image 1: file_name is None; expected the name"),
-        (lambda c: c.update(categories=[]), "category_id is 2, but labels.json has no categories"),
+        (lambda c: c.update(categories=[]), "category_id is 2, but there are no categories"),
     ],
 )
 def test_absurd_numbers_names_and_words_in_coco_are_named(pictures, change, said):

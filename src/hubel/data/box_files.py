@@ -21,7 +21,7 @@ from hubel.data.boxes_label_studio import is_label_studio, list_label_studio
 from hubel.data.boxes_labelme import is_labelme, list_labelme
 from hubel.data.boxes_lines import is_lines, list_lines
 from hubel.data.boxes_of_masks import OBJECTS, list_object_masks
-from hubel.data.boxes_table import has_boxes, list_box_table
+from hubel.data.boxes_table import has_boxes, list_box_table, refuse_incomplete
 from hubel.data.boxes_voc import is_voc, list_voc
 from hubel.data.boxes_yolo import NOT_LABELS, list_yolo, read_yaml
 from hubel.data.folders import subfolders
@@ -49,8 +49,10 @@ def list_boxes(
         return list_voc([path], path.parent, voc_offset=voc_offset)
     if is_lines(path):
         return list_lines(path)
-    if is_table(path) and has_boxes(path):
-        return list_box_table(path, target)
+    if is_table(path):
+        if has_boxes(path):
+            return list_box_table(path, target)
+        refuse_incomplete(path, target)
     return None
 
 

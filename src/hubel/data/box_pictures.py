@@ -12,6 +12,7 @@ import numpy as np
 from hubel.core.errors import UnreadableData
 from hubel.data.archives import part_of
 from hubel.data.box_checks import class_numbers, usable_rows
+from hubel.data.box_faults import Faults
 from hubel.data.box_listing import Box, BoxedPicture, BoxListing, few
 from hubel.data.boxes import packed
 from hubel.data.dataset import Dataset
@@ -152,7 +153,12 @@ def boxes_from_mappings(
         raise ValueError(
             f"x has {shape[0]:,} pictures, but y has {len(y):,} mappings of boxes: expected one a picture"
         )
-    found = [_mapping(entry, f"y[{place}]") for place, entry in enumerate(y)]
+    found: list[tuple[list[Any], np.ndarray]] = []
+    faults = Faults()
+    for place, entry in enumerate(y):
+        with faults.of("y"):
+            found.append(_mapping(entry, f"y[{place}]"))
+    faults.refuse()
     words = [label for labels, _ in found for label in labels]
     numbered = bool(words) and all(
         isinstance(label, (int, np.integer)) and not isinstance(label, bool) for label in words

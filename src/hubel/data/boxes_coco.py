@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hubel.data.box_faults import Faults
 from hubel.data.box_listing import (
     Box,
     BoxedPicture,
@@ -67,55 +68,68 @@ def _of_file(
     }
     images = _by_id(path, content["images"], "images", "file_name")
     pictures: dict[int, BoxedPicture] = {}
-    absent = []
+    absent: list[str] = []
+    faults = Faults()
     for key, entry in images.items():
-        name = entry["file_name"]
-        if not isinstance(name, str) or not name.strip():
-            raise ValueError(f"{path}, image {key}: file_name is {name!r}; expected the name of a picture")
-        file = find_picture(path.parent, name)
-        if file is None:
-            absent.append(name)
-            continue
-        sides = (entry.get("height"), entry.get("width"))
-        size = (
-            None
-            if None in sides
-            else tuple(whole_number(side, "its size", f"{path}, image {key}") for side in sides)
-        )
-        pictures[key] = BoxedPicture(path=file, id=name, boxes=[], size=size, part=part)  # type: ignore[arg-type]
+        with faults.of(str(path)):
+            name = entry["file_name"]
+            if not isinstance(name, str) or not name.strip():
+                raise ValueError(
+                    f"{path}, image {key}: file_name is {name!r}; expected the name of a picture"
+                )
+            file = find_picture(path.parent, name)
+            if file is None:
+                absent.append(name)
+                continue
+            sides = (entry.get("height"), entry.get("width"))
+            size = (
+                None
+                if None in sides
+                else tuple(whole_number(side, "its size", f"{path}, image {key}") for side in sides)
+            )
+            pictures[key] = BoxedPicture(path=file, id=name, boxes=[], size=size, part=part)  # type: ignore[arg-type]
+    faults.refuse()
     refuse_absent(absent, len(images), path, "beside it and in images/")
     annotations = content["annotations"] or []
     _by_id(path, [entry for entry in annotations if isinstance(entry, dict) and "id" in entry], "annotations")
-    strangers = []
+    strangers: list[str] = []
     for row, entry in enumerate(annotations):
-        if not isinstance(entry, dict):
-            raise ValueError(f"{path}, annotation {row} is {entry!r}; expected an object")
-        where = f"{path.name}, annotation {entry.get('id', row)}"
-        key = whole_number(entry.get("image_id"), "image_id", where)
-        kind = whole_number(entry.get("category_id"), "category_id", where)
-        if key not in pictures:
-            strangers.append(f"{where} (image_id {key})")
-            continue
+        with faults.of(str(path)):
+            if not isinstance(entry, dict):
+                raise ValueError(f"{path}, annotation {row} is {entry!r}; expected an object")
+            where = f"{path.name}, annotation {entry.get('id', row)}"
+            key = whole_number(entry.get("image_id"), "image_id", where)
+            if key not in pictures:
+                strangers.append(f"{where} (image_id {key})")
+                continue
+            box = _box(entry, where, classes, pictures[key].id)
+            if (boxes := pictures[key].boxes) is not None:
+                boxes.append(box)
         if not classes:
-            raise ValueError(
-                f"{where}: category_id is {kind}, but {path.name} has no categories; expected a list of objects with id and name"
-            )
-        if kind not in classes:
-            raise ValueError(
-                f"{where}: category_id is {kind}; expected one of {few([f'{k} ({name})' for k, name in classes.items()])}"
-            )
-        ignored = yes_or_no(entry.get("iscrowd"), "iscrowd", where) | yes_or_no(
-            entry.get("ignore"), "ignore", where
-        )
-        boxes = pictures[key].boxes
-        assert boxes is not None
-        boxes.append(Box(_corners(entry, where), classes[kind], f"{pictures[key].id} ({where})", ignored))
+            break  # which is wrong of all of them
+    faults.refuse()
     if strangers:
         raise ValueError(
             f"{path}: {len(strangers):,} annotations belong to no image: {few(strangers)}. Every image_id has to be the id of one of the "
             f"{len(images):,} images"
         )
     return list(pictures.values()), list(classes.values())
+
+
+def _box(entry: Mapping[str, Any], where: str, classes: Mapping[int, str], picture: str) -> Box:
+    kind = whole_number(entry.get("category_id"), "category_id", where)
+    if not classes:
+        raise ValueError(
+            f"{where}: category_id is {kind}, but there are no categories; expected a list of objects with id and name"
+        )
+    if kind not in classes:
+        raise ValueError(
+            f"{where}: category_id is {kind}; expected one of {few([f'{k} ({name})' for k, name in classes.items()])}"
+        )
+    ignored = yes_or_no(entry.get("iscrowd"), "iscrowd", where) | yes_or_no(
+        entry.get("ignore"), "ignore", where
+    )
+    return Box(_corners(entry, where), classes[kind], f"{picture} ({where})", ignored)
 
 
 def _by_id(path: Path, entries: Any, what: str, needed: str | None = None) -> dict[int, Mapping[str, Any]]:

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from hubel.data.box_faults import Faults
 from hubel.data.box_listing import (
     Box,
     BoxedPicture,
@@ -48,41 +49,34 @@ def list_label_studio(path: Path, tasks: Sequence[Any]) -> BoxListing:
     pictures: list[BoxedPicture] = []
     absent: list[str] = []
     several = passed_over = 0
+    faults = Faults()
     for place, task in enumerate(tasks):
-        where = f"{path.name}, task {task.get('id', place) if isinstance(task, dict) else place}"
-        if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
-            raise ValueError(f"{where} is {str(task)[:100]}; expected an object with data")
-        name = _picture_of(task["data"], where)
-        file = next((found for n in _names(name) if (found := find_picture(path.parent, n))), None)
-        if file is None:
-            absent.append(f"{name} ({where})")
-            continue
-        valid = [
-            a
-            for a in _objects(task.get("annotations"), f"{where}: annotations")
-            if not a.get("was_cancelled")
-        ]
-        several += len(valid) > 1
-        boxes: list[Box] | None = None
-        size = None
-        if valid:
+        with faults.of(str(path)):
+            where = f"{path.name}, task {task.get('id', place) if isinstance(task, dict) else place}"
+            if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
+                raise ValueError(f"{where} is {str(task)[:100]}; expected an object with data")
+            name = _picture_of(task["data"], where)
+            file = next((found for n in _names(name) if (found := find_picture(path.parent, n))), None)
+            if file is None:
+                absent.append(f"{name} ({where})")
+                continue
+            valid = [
+                a
+                for a in _objects(task.get("annotations"), f"{where}: annotations")
+                if not a.get("was_cancelled")
+            ]
+            several += len(valid) > 1
+            picture = BoxedPicture(path=file, id=name, boxes=None)
+            pictures.append(picture)
+            if not valid:
+                continue
             truth = [a for a in valid if a.get("ground_truth")] or valid
             chosen = max(
                 truth, key=lambda a: (str(a.get("updated_at") or a.get("created_at") or ""), truth.index(a))
             )
-            boxes = []
             regions = _objects(chosen.get("result"), f"{where}: result")
-            for row, region in enumerate(regions, start=1):
-                said = f"{where}, region {row}"
-                value = region.get("value")
-                if not isinstance(value, dict) or not any(kind in value for kind in KINDS):
-                    passed_over += 1
-                    continue
-                size = size or _size(region, file, said)
-                boxes.append(_box(region, size, said))
-            if size and any("original_width" not in region for region in regions):
-                size = None  # taken from the file itself
-        pictures.append(BoxedPicture(path=file, id=name, boxes=boxes, size=size))
+            passed_over += _take(regions, picture, where, faults)
+    faults.refuse()
     refuse_absent(absent, len(tasks), path, "for the whole name and its last part, beside it and in images/")
     refuse_two_parts(pictures, path)
     notes = []
@@ -95,6 +89,25 @@ def list_label_studio(path: Path, tasks: Sequence[Any]) -> BoxListing:
             f"{passed_over:,} results are no regions with a class (choices, texts, brushes) and were passed over."
         )
     return BoxListing(pictures=pictures, format="Label Studio", notes=tuple(notes))
+
+
+def _take(regions: Sequence[Mapping[str, Any]], picture: BoxedPicture, where: str, faults: Faults) -> int:
+    """Give a picture the boxes of an annotation's regions, and the size that they say; answers how many are none."""
+    boxes: list[Box] = []
+    size = None
+    passed_over = 0
+    for row, region in enumerate(regions, start=1):
+        with faults:
+            value = region.get("value")
+            if not isinstance(value, dict) or not any(kind in value for kind in KINDS):
+                passed_over += 1
+                continue
+            size = size or _size(region, picture.path, f"{where}, region {row}")
+            boxes.append(_box(region, size, f"{where}, region {row}"))
+    picture.boxes = boxes
+    if not any("original_width" not in region for region in regions):
+        picture.size = size  # otherwise taken from the file itself
+    return passed_over
 
 
 def _objects(entries: Any, what: str) -> list[Mapping[str, Any]]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hubel.data.box_faults import Faults
 from hubel.data.box_listing import (
     Box,
     BoxedPicture,
@@ -37,25 +38,28 @@ def list_labelme(files: Sequence[tuple[Path, Any]], root: Path) -> BoxListing:
     Raises `ValueError` naming shapes that are not understood, `UnreadableData` naming pictures that are not there.
     """
     pictures: list[BoxedPicture] = []
-    absent = []
+    absent: list[str] = []
+    faults = Faults()
     for path, content in files:
         name = str(content.get("imagePath") or "")
         file = (find_picture(path.parent, name) if name else None) or _beside(path)
         if file is None:
             absent.append(f"{name or 'without a name'} ({path.name})")
             continue
-        sides = (content.get("imageHeight"), content.get("imageWidth"))
-        size = None if None in sides else tuple(whole_number(side, "its size", str(path)) for side in sides)
-        pictures.append(
-            BoxedPicture(
-                path=file,
-                id=printable(file.relative_to(root)) if file.is_relative_to(root) else file.name,
-                boxes=[
-                    _box(shape, f"{path.name}, shape {k + 1}") for k, shape in enumerate(content["shapes"])
-                ],
-                size=size,  # type: ignore[arg-type]
-            )
+        picture = BoxedPicture(
+            path=file,
+            id=printable(file.relative_to(root)) if file.is_relative_to(root) else file.name,
+            boxes=(boxes := []),
         )
+        sides = (content.get("imageHeight"), content.get("imageWidth"))
+        with faults.of(str(path)):
+            if None not in sides:
+                picture.size = tuple(whole_number(side, "its size", str(path)) for side in sides)  # type: ignore[assignment]
+        for k, shape in enumerate(content["shapes"]):
+            with faults.of(str(path)):
+                boxes.append(_box(shape, f"{path.name}, shape {k + 1}"))
+        pictures.append(picture)
+    faults.refuse()
     refuse_absent(absent, len(files), files[0][0], "beside it and in images/")
     labelled = {picture.path.resolve() for picture in pictures}
     others = sorted(path for path in root.iterdir() if is_image(path)) if root.is_dir() else []

@@ -10,6 +10,7 @@ import re
 from itertools import islice
 from pathlib import Path
 
+from hubel.data.box_faults import Faults
 from hubel.data.box_listing import (
     Box,
     BoxedPicture,
@@ -47,30 +48,27 @@ def list_lines(path: Path) -> BoxListing:
     pictures: list[BoxedPicture] = []
     absent: list[str] = []
     numbers: set[int] = set()
-    lines = read_text(path).splitlines()
-    for row, line in enumerate(lines, start=1):
+    faults = Faults()
+    for row, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip():
             continue
         where = f"{path.name}, line {row}"
         name, words = _split(line.strip())
-        if not is_image(Path(name)):
-            raise ValueError(
-                f"{where}: {line.strip()[:100]!r} is not understood; expected path x0,y0,x1,y1,class …"
-            )
-        file = find_picture(path.parent, name)
-        if file is None:
-            absent.append(name)
-            continue
-        boxes = []
-        for place, word in enumerate(words, start=1):
-            *corners, said = word.split(",")
-            kind = whole_number(said, "the class", f"{where}, box {place}")
-            if kind < 0:
-                raise ValueError(f"{where}, box {place}: the class is {kind}; expected a whole number from 0")
-            numbers.add(kind)
-            x0, y0, x1, y1 = map(float, corners)
-            boxes.append(Box((x0, y0, x1, y1), str(kind), f"{where}, box {place}"))
-        pictures.append(BoxedPicture(path=file, id=name, boxes=boxes))
+        with faults.of(str(path)):
+            if not is_image(Path(name)):
+                raise ValueError(
+                    f"{where}: {line.strip()[:100]!r} is not understood; expected path x0,y0,x1,y1,class …"
+                )
+            file = find_picture(path.parent, name)
+            if file is None:
+                absent.append(name)
+                continue
+            pictures.append(BoxedPicture(path=file, id=name, boxes=(boxes := [])))
+            for place, word in enumerate(words, start=1):
+                with faults.of(str(path)):
+                    boxes.append(_box(word, f"{where}, box {place}"))
+            numbers.update(int(box.label) for box in boxes)
+    faults.refuse()
     refuse_absent(absent, len(pictures) + len(absent), path, "beside it and in images/")
     refuse_two_parts(pictures, path)
     beside = names_in(path.parent)
@@ -81,6 +79,15 @@ def list_lines(path: Path) -> BoxListing:
             picture.boxes = [Box(b.corners, names[int(b.label)], b.where) for b in picture.boxes or ()]
     classes = tuple(name for _, name in sorted(names.items()))
     return BoxListing(pictures=pictures, format="a file of lines", classes=classes, written="corners")
+
+
+def _box(word: str, where: str) -> Box:
+    *corners, said = word.split(",")
+    kind = whole_number(said, "the class", where)
+    if kind < 0:
+        raise ValueError(f"{where}: the class is {kind}; expected a whole number from 0")
+    x0, y0, x1, y1 = map(float, corners)
+    return Box((x0, y0, x1, y1), str(kind), where)
 
 
 def _split(line: str) -> tuple[str, list[str]]:

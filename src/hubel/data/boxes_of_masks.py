@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hubel.core.errors import UnreadableData
+from hubel.data.box_faults import Faults
 from hubel.data.box_listing import OBJECT, Box, BoxedPicture, BoxListing, few, stem_of
 from hubel.data.folders import files_below, printable
 from hubel.data.mask_files import mask_values
@@ -52,11 +53,13 @@ def list_object_masks(root: Path, of_pictures: Path, of_masks: Path) -> BoxListi
     masks = {stem_of(path): path for path in files_below(of_masks, root)}
     pictures = []
     whole = several = False
+    faults = Faults()
     for path in files_below(of_pictures, root):
-        mask = masks.pop(stem_of(path), None)
-        boxes = None
-        size = None
-        if mask is not None:
+        picture = BoxedPicture(path=path, id=printable(path.relative_to(root)), boxes=None)
+        pictures.append(picture)
+        if (mask := masks.pop(stem_of(path), None)) is None:
+            continue
+        with faults.of(OBJECTS):
             try:
                 values = mask_values(mask)
                 found = boxes_of_mask(values).tolist()
@@ -66,12 +69,12 @@ def list_object_masks(root: Path, of_pictures: Path, of_masks: Path) -> BoxListi
                 raise ValueError(f"{mask.relative_to(root)}: {error}") from error
             whole |= len(found) == 1 and _in_pieces(values)
             several |= len(found) > 1
-            size = (int(values.shape[0]), int(values.shape[1]))
-            boxes = [
+            picture.size = (int(values.shape[0]), int(values.shape[1]))
+            picture.boxes = [
                 Box((x0, y0, x1, y1), OBJECT, f"{mask.name}, object {k + 1}")
                 for k, (x0, y0, x1, y1) in enumerate(found)
             ]
-        pictures.append(BoxedPicture(path=path, id=printable(path.relative_to(root)), boxes=boxes, size=size))
+    faults.refuse()
     if masks:
         raise ValueError(
             f"{root}: {len(masks):,} masks have no picture: {few([path.name for path in masks.values()])}. A picture and its mask have the same name"

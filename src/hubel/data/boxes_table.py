@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from hubel.core.errors import UnreadableData
+from hubel.core.errors import UnreadableData, nearest
 from hubel.data.archives import part_column
+from hubel.data.box_faults import Faults
 from hubel.data.box_listing import (
     OBJECT,
     Box,
@@ -33,6 +34,7 @@ from hubel.data.box_listing import (
     refuse_two_names,
     yes_or_no,
 )
+from hubel.data.feature_table import names_pictures
 from hubel.data.table_columns import MISSING
 from hubel.data.table_pieces import table_of
 from hubel.data.tables import COLUMNS
@@ -106,6 +108,27 @@ def has_boxes(path: Path) -> bool:
     return form_of(header) is not None and any(word in folded for word in COLUMNS["path"])
 
 
+def refuse_incomplete(path: Path, target: str | Sequence[str] = "label") -> None:
+    """Raise `ValueError` naming the column that is missing where a table of pictures has all columns of a box but one."""
+    header = table_of(path).header
+    folded = {name.strip().casefold() for name in header}
+    for words, _, _ in FORMS:
+        missing = set(words) - folded
+        if len(words) == 4 and len(missing) == 1 and not _named(target) & set(words):
+            if not names_pictures(path, COLUMNS["path"]):
+                return
+            (lost,) = missing
+            there = ", ".join(word for word in words if word in folded)
+            raise ValueError(
+                f"{path} has the columns {there} of boxes, but none called {lost}; expected {', '.join(words)}, or another of the forms that the documentation "
+                f"tells.{nearest(lost, [name.strip() for name in header])}"
+            )
+
+
+def _named(target: str | Sequence[str]) -> set[str]:
+    return {name.casefold() for name in ([target] if isinstance(target, str) else target)}
+
+
 def list_box_table(path: Path, target: str | Sequence[str] = "label") -> BoxListing:
     """The pictures of a table with their boxes.
 
@@ -133,47 +156,40 @@ def list_box_table(path: Path, target: str | Sequence[str] = "label") -> BoxList
     pictures: dict[str, BoxedPicture] = {}
     absent: dict[str, None] = {}
     empty: dict[str, str] = {}  # pictures of which a row says that they show nothing
+    faults = Faults()
     for row, name in enumerate(names):
-        where = f"{path.name}, row {row + 1} ({name})"
-        if not name:
-            raise ValueError(f"{path}: row {row + 1} has no picture")
-        beside = (
-            None if parts is None else str(parts[row]),
-            None if groups is None else str(groups[row]),
-        )
-        if name not in pictures:
-            file = find_picture(path.parent, name)
-            if file is None:
-                absent[name] = None
+        with faults.of(str(path)):
+            where = f"{path.name}, row {row + 1} ({name})"
+            if not name:
+                raise ValueError(f"{path}: row {row + 1} has no picture")
+            beside = (
+                None if parts is None else str(parts[row]),
+                None if groups is None else str(groups[row]),
+            )
+            if name not in pictures:
+                file = find_picture(path.parent, name)
+                if file is None:
+                    absent[name] = None
+                    continue
+                pictures[name] = BoxedPicture(path=file, id=name, boxes=[], part=beside[0], group=beside[1])
+            picture = pictures[name]
+            if (picture.part, picture.group) != beside:
+                raise ValueError(
+                    f"{where} has the split and group {beside}, but a row before it {picture.part, picture.group}; expected the same in all rows of a picture"
+                )
+            values = _values(words, [columns[word][row] for word in words], where)
+            if values is None:
+                empty.setdefault(name, where)
                 continue
-            pictures[name] = BoxedPicture(path=file, id=name, boxes=[], part=beside[0], group=beside[1])
-        picture = pictures[name]
-        if (picture.part, picture.group) != beside:
-            raise ValueError(
-                f"{where} has the split and group {beside}, but a row before it {picture.part, picture.group}; expected the same in all rows of a picture"
-            )
-        entries = [columns[word][row] for word in words]
-        nothing = [str(entry).strip().casefold() in MISSING for entry in entries]
-        if all(nothing):
-            empty.setdefault(name, where)
-            continue
-        if any(nothing):
-            raise ValueError(
-                f"{where} has {dict(zip(words, entries, strict=True))}; expected all numbers of the box, or none"
-            )
-        values = [number(entry, word, where) for word, entry in zip(words, entries, strict=True)]
-        if any(
-            value < 0 for word, value in zip(words[2:], values[2:], strict=True) if word in ("radius", "r")
-        ):
-            raise ValueError(f"{where}: the radius is {values[2]:g}; expected a positive number")
-        label = OBJECT if labels is None else str(labels[row])
-        if label.casefold() in MISSING:
-            raise ValueError(
-                f"{where} has no class; name it, or leave the column out where there is one class only"
-            )
-        ignored = ignore is not None and yes_or_no(ignore[row], "whether it is ignored", where)
-        assert picture.boxes is not None
-        picture.boxes.append(Box(corners_of(values), label, where, ignored))
+            label = OBJECT if labels is None else str(labels[row])
+            if label.casefold() in MISSING:
+                raise ValueError(
+                    f"{where} has no class; name it, or leave the column out where there is one class only"
+                )
+            ignored = ignore is not None and yes_or_no(ignore[row], "whether it is ignored", where)
+            assert picture.boxes is not None
+            picture.boxes.append(Box(corners_of(values), label, where, ignored))
+    faults.refuse()
     refuse_absent(list(absent), len(absent) + len(pictures), path, "beside it and in images/")
     if both := [where for name, where in empty.items() if name in pictures and pictures[name].boxes]:
         raise ValueError(
@@ -182,6 +198,21 @@ def list_box_table(path: Path, target: str | Sequence[str] = "label") -> BoxList
     refuse_two_names(list(pictures.values()), path)
     note = f"Boxes were read from the columns {', '.join(words)}."
     return BoxListing(pictures=list(pictures.values()), format="a table", written=written, notes=(note,))
+
+
+def _values(words: Sequence[str], entries: Sequence[Any], where: str) -> list[float] | None:
+    """The numbers of a box, or None where nothing stands; raises `ValueError` where some are missing or are no numbers."""
+    nothing = [str(entry).strip().casefold() in MISSING for entry in entries]
+    if all(nothing):
+        return None
+    if any(nothing):
+        raise ValueError(
+            f"{where} has {dict(zip(words, entries, strict=True))}; expected all numbers of the box, or none"
+        )
+    values = [number(entry, word, where) for word, entry in zip(words, entries, strict=True)]
+    if any(value < 0 for word, value in zip(words[2:], values[2:], strict=True) if word in ("radius", "r")):
+        raise ValueError(f"{where}: the radius is {values[2]:g}; expected a positive number")
+    return values
 
 
 def _labels(columns: Mapping[str, list[Any]], target: str | Sequence[str], path: Path) -> list[Any] | None:

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 from hubel.core.errors import UnreadableData
 from hubel.data.archives import part_of
+from hubel.data.box_faults import Faults
 from hubel.data.box_listing import (
     Box,
     BoxedPicture,
@@ -48,9 +49,13 @@ def list_voc(
     """
     if voc_offset not in (None, 0, 1):
         raise ValueError(f"voc_offset={voc_offset!r}; expected 1 (pixels count from 1, as VOC says) or 0")
-    trees = [(path, _tree(path)) for path in files]
+    faults = Faults()
+    trees: list[tuple[Path, ElementTree.Element]] = []
+    for path in files:
+        with faults.of(str(path)):
+            trees.append((path, _tree(path)))
     found: list[BoxedPicture] = []
-    absent = []
+    absent: list[str] = []
     for path, tree in trees:
         name = (tree.findtext("filename") or "").strip()
         file = find_picture(path.parent, name) if name else None
@@ -58,16 +63,19 @@ def list_voc(
         if file is None:
             absent.append(f"{name or 'without a name'} ({path.name})")
             continue
-        part = part_of(path.parent.name)
-        found.append(
-            BoxedPicture(
-                path=file,
-                id=printable(file.relative_to(root)) if file.is_relative_to(root) else file.name,
-                boxes=[_box(entry, f"{path.name}, object {k + 1}") for k, entry in enumerate(tree.iter("object"))],
-                size=_size(tree, path),
-                part=part,
-            )
-        )  # fmt: skip
+        picture = BoxedPicture(
+            path=file,
+            id=printable(file.relative_to(root)) if file.is_relative_to(root) else file.name,
+            boxes=(boxes := []),
+            part=part_of(path.parent.name),
+        )
+        with faults.of(str(path)):
+            picture.size = _size(tree, path)
+        for k, entry in enumerate(tree.iter("object")):
+            with faults.of(str(path)):
+                boxes.append(_box(entry, f"{path.name}, object {k + 1}"))
+        found.append(picture)
+    faults.refuse()
     refuse_absent(absent, len(files), files[0], "beside it, in images/ and in JPEGImages/")
     corners = [box.corners for picture in found for box in picture.boxes or ()]
     from_zero = any(min(c[:2]) == 0 for c in corners)

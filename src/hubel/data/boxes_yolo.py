@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from hubel.data.archives import part_of
+from hubel.data.box_faults import Faults
 from hubel.data.box_listing import (
     Box,
     BoxedPicture,
@@ -44,6 +45,7 @@ def list_yolo(root: Path, yaml: Path | None = None) -> BoxListing:
     lone: list[str] = []
     of_file: set[Path] = set()
     numbers: set[int] = set()
+    faults = Faults()
     for part, of_pictures, of_labels in pairs:
         texts = _texts(of_labels)
         takers: dict[Path, Path] = {}
@@ -59,7 +61,7 @@ def list_yolo(root: Path, yaml: Path | None = None) -> BoxListing:
                         "keep one of them"
                     )
                 of_file.add(text.resolve())
-                boxes = list(_boxes(text, numbers))
+                boxes = _boxes(text, numbers, faults)
             pictures.append(
                 BoxedPicture(
                     path=path,
@@ -73,6 +75,7 @@ def list_yolo(root: Path, yaml: Path | None = None) -> BoxListing:
             for text in sorted(texts.values())
             if text.resolve() not in of_file
         ]
+    faults.refuse()
     if lone:
         raise ValueError(
             f"{root}: {len(lone):,} files of labels have no picture: {few(lone)}. A picture and its labels have the same name, images/a.png and "
@@ -221,31 +224,38 @@ def _labels_of(folder: Path) -> Path:
     return folder
 
 
-def _boxes(path: Path, numbers: set[int]) -> Iterator[Box]:
+def _boxes(path: Path, numbers: set[int], faults: Faults) -> list[Box]:
     """The boxes of a file of labels, called by the numbers of their classes, which are added to `numbers`."""
-    for row, line in enumerate(read_text(path).splitlines(), start=1):
-        words = line.split()
-        if not words:
+    boxes: list[Box] = []
+    lines: list[str] = []
+    with faults.of(str(path)):
+        lines = read_text(path).splitlines()
+    for row, line in enumerate(lines, start=1):
+        if not line.strip():
             continue
-        where = f"{path.name}, line {row}"
-        kind = whole_number(words[0], "the class", where)
-        if kind < 0 or len(words) < 5 or (len(words) > 5 and len(words) % 2 == 0):
-            more = "; a sixth number is a score, which labels do not have" if len(words) == 6 else ""
-            raise ValueError(
-                f"{where}: {line.strip()[:80]!r} is not understood; expected class, x, y, width, height (or class and pairs x, y of an outline){more}"
-            )
-        values = [number(word, "a coordinate", where) for word in words[1:]]
-        if any(value > 1 + ROUNDING or value < -ROUNDING for value in values):
-            raise ValueError(
-                f"{where}: {line.strip()[:80]!r} goes beyond 0 to 1; expected shares of the width and height: divide pixels by them"
-            )
-        numbers.add(kind)
-        if len(values) == 4:
-            x, y, width, height = values
-            corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-        else:
-            corners = envelope(list(zip(values[::2], values[1::2], strict=True)), where)
-        yield Box(corners, str(kind), where)
+        with faults.of(str(path)):
+            boxes.append(_box(line.strip(), f"{path.name}, line {row}"))
+    numbers.update(int(box.label) for box in boxes)
+    return boxes
+
+
+def _box(line: str, where: str) -> Box:
+    words = line.split()
+    kind = whole_number(words[0], "the class", where)
+    if kind < 0 or len(words) < 5 or (len(words) > 5 and len(words) % 2 == 0):
+        more = "; a sixth number is a score, which labels do not have" if len(words) == 6 else ""
+        raise ValueError(
+            f"{where}: {line[:80]!r} is not understood; expected class, x, y, width, height (or class and pairs x, y of an outline){more}"
+        )
+    values = [number(word, "a coordinate", where) for word in words[1:]]
+    if any(value > 1 + ROUNDING or value < -ROUNDING for value in values):
+        raise ValueError(
+            f"{where}: {line[:80]!r} goes beyond 0 to 1; expected shares of the width and height: divide pixels by them"
+        )
+    if len(values) == 4:
+        x, y, width, height = values
+        return Box((x - width / 2, y - height / 2, x + width / 2, y + height / 2), str(kind), where)
+    return Box(envelope(list(zip(values[::2], values[1::2], strict=True)), where), str(kind), where)
 
 
 def _names(
