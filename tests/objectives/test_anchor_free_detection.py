@@ -5,11 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hubel.core.errors import ContractError
 from hubel.core.types import Batch
 from hubel.data.boxes import packed
-from hubel.objectives import AnchorFreeDetection
+from hubel.objectives import AnchorFreeDetection, detection
 
 SIZE, STRIDE, K = 48, 8, 3
 
@@ -98,6 +99,49 @@ def test_places_are_assigned_as_by_loops():
         assert {r for r, c in enumerate(counts[picture]) if c == 0} == ignored
     assert len(ignored) == 0
     assert (counts[0] == 0).any()
+
+
+@pytest.mark.parametrize("piece", [1, 100, 2**22])
+def test_crowds_are_assigned_as_by_loops_in_pieces_of_any_size(piece, monkeypatch):
+    monkeypatch.setattr(detection, "PIECE", piece)
+    generator = np.random.default_rng(3)
+    rows = []
+    for number in (25, 0, 3):
+        corner, side = generator.uniform(0, 40, (number, 2)), generator.uniform(0.5, 25, (number, 2))
+        kind = generator.integers(0, [K, 2], (number, 2))
+        kind[:, 1] *= generator.random(number) < 0.3
+        rows.append(np.concatenate([corner, corner + side, kind], 1))
+    found, true = candidates(3, seed=1), torch.from_numpy(packed(rows)).double()
+    wanted, owner, counts = AnchorFreeDetection(K, places=4).assigned(found, true)
+    for picture in range(3):
+        expected, owners, ignored, _ = by_loops(found[picture], true[picture])
+        torch.testing.assert_close(wanted[picture], torch.from_numpy(expected), rtol=1e-5, atol=1e-4)
+        assert {r: int(m) for r, m in enumerate(owner[picture]) if m >= 0} == owners
+        assert {r for r, c in enumerate(counts[picture]) if c == 0} == ignored
+    assert len(by_loops(found[0], true[0])[1]) > 20 and by_loops(found[0], true[0])[2]
+
+
+def test_no_table_of_all_places_and_all_rows_is_made(monkeypatch):
+    """One crowded picture among others, as mosaics make them: most rows hold no object."""
+    monkeypatch.setattr(detection, "PIECE", 2000)
+
+    class Largest(TorchDispatchMode):
+        numel = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            for one in out if isinstance(out, (tuple, list)) else (out,):
+                if isinstance(one, torch.Tensor) and one._is_view() is False:
+                    self.numel = max(self.numel, one.numel())
+            return out
+
+    found, true = candidates(4), torch.zeros(4, 400, 6, dtype=torch.float64)
+    true[..., 4] = -1
+    true[:, :2, :] = torch.tensor([[3.0, 4, 30, 28, 0, 0], [10, 12, 40, 44, 2, 0]])
+    true[0, :, :] = true[0, 0]
+    with Largest() as seen:
+        AnchorFreeDetection(K).losses(found, true)
+    assert seen.numel <= max(2000, 4 * 400 * 6), "4 × 400 × 36 places"
 
 
 def test_the_loss_is_that_of_loops():

@@ -28,8 +28,17 @@ from torch import Tensor
 
 from hubel.core.boxes import giou, iou
 from hubel.core.errors import ContractError
-from hubel.data.boxes import CLASS, IGNORED, NO_OBJECT
-from hubel.objectives.detection import BOX, FOUND_FROM, SCORES, Detection
+from hubel.data.boxes import CLASS
+from hubel.objectives.detection import (
+    BOX,
+    FOUND_FROM,
+    SCORES,
+    Detection,
+    centre_of,
+    in_ignored,
+    places_in,
+    wanted_objects,
+)
 
 NEAR = 1e-9
 
@@ -94,41 +103,59 @@ class AnchorFreeDetection(Detection):
         most = objects.shape[1]
         wanted = candidates.new_zeros(num, rows, self.num_outputs)
         found = torch.full((num, rows), -1, dtype=torch.long, device=candidates.device)
-        if not most:
-            return wanted, found, candidates.new_ones(num, rows)
-        there = objects[:, :, CLASS] != NO_OBJECT
-        real = there & (objects[:, :, IGNORED] == 0)
-        squares, truth = candidates[:, :, FOUND_FROM], objects[:, :, :4]
-        centre = (squares[:, :, :2] + squares[:, :, 2:]) / 2
-        past = torch.cat(
-            [centre.unsqueeze(1) - truth[:, :, None, :2], truth[:, :, None, 2:] - centre.unsqueeze(1)], dim=3
+        ignored = in_ignored(candidates[:, :, FOUND_FROM], objects)
+        pieces = [
+            self._best(candidates, objects, picture, which, inside)
+            for picture, which, inside in places_in(
+                candidates[:, :, FOUND_FROM], objects, wanted_objects(objects)
+            )
+        ]
+        if not pieces:
+            return wanted, found, (~ignored).to(candidates)
+        picture, which, place, overlap, aligned = (torch.cat(parts) for parts in zip(*pieces, strict=True))
+        at, one = picture * rows + place, picture * most + which
+        nearest = (
+            overlap + NEAR
+        )  # of the objects that want a place the one that it overlaps more, of equal ones the first
+        greatest = nearest.new_zeros(num * rows).scatter_reduce(0, at, nearest, "amax")
+        claims = torch.where(nearest == greatest[at], which, most)
+        winner = torch.full_like(found, most).view(-1).scatter_reduce(0, at, claims, "amin")
+        mine = winner[at] == which
+        picture, which, place, overlap, aligned, one = (
+            part[mine] for part in (picture, which, place, overlap, aligned, one)
         )
-        inside = past.amin(3) > 0  # [N, M, R]
-        ignored = (inside & (there & ~real).unsqueeze(2)).any(1)
-        inside &= real.unsqueeze(2)
-        self._nearest(inside, real, centre, truth)
-        numbers = objects[:, :, CLASS].clamp_min(0).long()
-        scores = candidates[:, :, SCORES].sigmoid().transpose(1, 2)
-        scores = scores.gather(1, numbers.unsqueeze(2).expand(num, most, rows))
-        overlaps = iou(truth.unsqueeze(2), candidates[:, None, :, BOX])
-        aligned = (scores.pow(self.alpha) * overlaps.pow(self.beta) + NEAR) * inside
-        best = aligned.topk(min(self.places, rows), dim=2)
-        chosen = torch.zeros_like(inside).scatter(2, best.indices, best.values > 0)
-        mine = torch.where(chosen, overlaps + NEAR, torch.zeros_like(overlaps))
-        share, winner = mine.max(dim=1)
-        found = torch.where(share > 0, winner, found)
-        chosen &= torch.arange(most, device=found.device)[:, None] == found.unsqueeze(1)
-        aligned, overlaps = aligned * chosen, overlaps * chosen
-        scale = overlaps.amax(2, keepdim=True) / aligned.amax(2, keepdim=True).clamp_min(1e-30)
-        said = (aligned * scale).sum(1)  # of the one object that a place finds
-        picture, place = (found >= 0).nonzero(as_tuple=True)
-        wanted[picture, place, numbers[picture, found[picture, place]]] = said[picture, place]
+        zeros = overlap.new_zeros(num * most)
+        scale = zeros.scatter_reduce(0, one, overlap, "amax") / zeros.scatter_reduce(
+            0, one, aligned, "amax"
+        ).clamp_min(1e-30)
+        found[picture, place] = which
+        numbers = objects[picture, which, CLASS].long()
+        wanted[picture, place, numbers] = (aligned * scale[one]).to(wanted)
         return wanted, found, (~ignored | (found >= 0)).to(candidates)
 
-    def _nearest(self, inside: Tensor, real: Tensor, centre: Tensor, truth: Tensor) -> None:
-        """Give each object without a place inside it the nearest one."""
-        picture, which = (real & ~inside.any(2)).nonzero(as_tuple=True)
-        if len(picture):
-            middle = (truth[picture, which, :2] + truth[picture, which, 2:]) / 2
-            far = (centre[picture] - middle.unsqueeze(1)).square().sum(2)
-            inside[picture, which, far.argmin(1)] = True
+    def _best(
+        self, candidates: Tensor, objects: Tensor, picture: Tensor, which: Tensor, inside: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Of each of g objects the places that are to find it, of those `inside` [g, R]: pairs of pictures, objects and places [P], with their
+        overlaps and alignments.
+        """
+        row, place = inside.nonzero(as_tuple=True)
+        counts = torch.bincount(row, minlength=len(inside))
+        lacking = (counts == 0).nonzero().squeeze(1)
+        if len(lacking):  # the nearest place is that of an object so small that none lies inside
+            own = candidates[picture[lacking], :, FOUND_FROM]
+            apart = centre_of(own) - centre_of(objects[picture[lacking], which[lacking]]).unsqueeze(1)
+            row = torch.cat([row, lacking])
+            place = torch.cat([place, apart.square().sum(2).argmin(1)])
+            row, order = row.sort(stable=True)
+            place, counts = place[order], counts.clamp_min(1)
+        pictures, truth = picture[row], objects[picture[row], which[row]]
+        scores = candidates[pictures, place, SCORES.start + truth[:, CLASS].long()].sigmoid()
+        overlap = iou(truth[:, :4], candidates[pictures, place, BOX])
+        aligned = scores.pow(self.alpha) * overlap.pow(self.beta) + NEAR
+        first = counts.cumsum(0) - counts
+        table = aligned.new_zeros(len(picture), int(counts.max()))
+        table[row, torch.arange(len(row), device=row.device) - first[row]] = aligned
+        best = table.topk(min(self.places, table.shape[1]), dim=1)
+        pair = (first.unsqueeze(1) + best.indices)[best.values > 0]
+        return pictures[pair], which[row[pair]], place[pair], overlap[pair], aligned[pair]

@@ -9,7 +9,7 @@ candidates of at least a score, the best first, without those that overlap a bet
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
@@ -30,6 +30,7 @@ FOUND_FROM, BOX, SCORES = slice(0, 4), slice(4, 8), slice(8, None)  # columns of
 ANY = -1  # a size that may be any
 LEAST_SCORE = 0.01
 MOST_CANDIDATES = 1000  # of a picture, that are compared with each other, or
+PIECE = 2**22  # comparisons of places with objects that are made at a time
 CANDIDATES_EACH = 3  # so many for each detection that is answered, where these are more
 HEADLINE = "AP50[all-point]"
 
@@ -181,6 +182,32 @@ def wanted_objects(objects: Tensor) -> Tensor:
 def in_ignored(places: Tensor, objects: Tensor) -> Tensor:
     """Whether the centre of a place [N, R, 4] lies in an ignored object of boxes [N, M, 6]: [N, R]."""
     ignored = (objects[:, :, CLASS] != NO_OBJECT) & (objects[:, :, IGNORED] == 1)
-    centre = ((places[..., :2] + places[..., 2:]) / 2).unsqueeze(1)
-    inside = (centre > objects[:, :, None, :2]) & (centre < objects[:, :, None, 2:4])
-    return (inside.all(3) & ignored.unsqueeze(2)).any(1)
+    found = torch.zeros(places.shape[:2], dtype=torch.bool, device=places.device)
+    for picture, _, inside in places_in(places, objects, ignored):
+        row, place = inside.nonzero(as_tuple=True)
+        found[picture[row], place] = True
+    return found
+
+
+def places_in(places: Tensor, objects: Tensor, asked: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Which centres of places [N, R, 4] lie in those objects of boxes [N, M, 6] that are `asked` [N, M] about: numbers of their pictures and of
+    the objects [g], and [g, R], in pieces of at most `PIECE` comparisons, so that memory follows the objects that there are and not the fullest picture.
+
+    >>> places, objects = torch.tensor([[[0.0, 0, 4, 4], [4, 0, 8, 4]]]), torch.tensor([[[3.0, 0, 8, 4, 0, 0], [0, 0, 0, 0, -1, 0]]])
+    >>> [inside.tolist() for _, _, inside in places_in(places, objects, wanted_objects(objects))]
+    [[[False, True]]]
+    """
+    pictures, numbers = asked.nonzero(as_tuple=True)
+    x, y = centre_of(places).unbind(2)
+    step = max(1, PIECE // max(1, places.shape[1]))
+    for begin in range(0, len(pictures), step):
+        picture, number = pictures[begin : begin + step], numbers[begin : begin + step]
+        x0, y0, x1, y1 = objects[picture, number, :4].unsqueeze(1).unbind(2)
+        at = picture[:1] if bool(picture[0] == picture[-1]) else picture
+        across, down = x[at], y[at]
+        yield picture, number, (across > x0) & (across < x1) & (down > y0) & (down < y1)
+
+
+def centre_of(boxes: Tensor) -> Tensor:
+    """The centres [..., 2] of boxes [..., ≥ 4]."""
+    return (boxes[..., :2] + boxes[..., 2:4]) / 2
