@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hubel.metrics.detection_rules import Measure, Rule
+from hubel.metrics.detection_rules import OVERLAPS, Measure, Rule
 
 PAIRS_AT_A_TIME = 2_000_000
 FARTHEST = 1e100  # pixels, of which areas are finite still
@@ -298,7 +298,15 @@ def _pairs(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Boxes (places in `rows`), truths of the same image and class, and how well they agree, where it is enough for any threshold: [P] each."""
     kept = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0))]
+    overlap = rule.measure in OVERLAPS and rule.ignored_by in (None, *OVERLAPS)
+    left, right = (np.ascontiguousarray(scenes.boxes[rows, side]) for side in (0, 2))
+    true_left, true_right = (np.ascontiguousarray(scenes.true_boxes[:, side]) for side in (0, 2))
     for boxes, others in _candidates(scenes, rows, cells):
+        if (
+            overlap
+        ):  # most boxes of a crowded image are beside each other: their overlaps need not be computed
+            beside = (left[boxes] >= true_right[others]) | (true_left[others] >= right[boxes])
+            boxes, others = boxes[~beside], others[~beside]
         mine, theirs = scenes.boxes[rows[boxes]], scenes.true_boxes[others]
         values = _agreement(rule.measure, mine, theirs)
         if rule.ignored_by is not None and (soft := scenes.ignored[others]).any():

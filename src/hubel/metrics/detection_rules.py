@@ -73,6 +73,7 @@ def _centre_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 iou = Measure(name="IoU", of=_iou)  # intersection over union
 iop = Measure(name="IoP", of=_iop)  # intersection over the area of the prediction
 ios = Measure(name="IoS", of=_ios)  # intersection over the area of the smaller
+OVERLAPS = (iou, iop, ios)  # 0 of boxes that have nothing in common
 centre_distance = Measure(name="centre distance", of=_centre_distance, distance=True)  # pixels
 
 
