@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -299,14 +299,8 @@ def _pairs(
     """Boxes (places in `rows`), truths of the same image and class, and how well they agree, where it is enough for any threshold: [P] each."""
     kept = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0))]
     overlap = rule.measure in OVERLAPS and rule.ignored_by in (None, *OVERLAPS)
-    left, right = (np.ascontiguousarray(scenes.boxes[rows, side]) for side in (0, 2))
-    true_left, true_right = (np.ascontiguousarray(scenes.true_boxes[:, side]) for side in (0, 2))
-    for boxes, others in _candidates(scenes, rows, cells):
-        if (
-            overlap
-        ):  # most boxes of a crowded image are beside each other: their overlaps need not be computed
-            beside = (left[boxes] >= true_right[others]) | (true_left[others] >= right[boxes])
-            boxes, others = boxes[~beside], others[~beside]
+    candidates = _candidates(scenes, rows, cells)
+    for boxes, others in _not_beside(scenes, rows, candidates) if overlap else candidates:
         mine, theirs = scenes.boxes[rows[boxes]], scenes.true_boxes[others]
         values = _agreement(rule.measure, mine, theirs)
         if rule.ignored_by is not None and (soft := scenes.ignored[others]).any():
@@ -332,6 +326,17 @@ def _candidates(
         offsets = np.arange(part.sum()) - np.repeat(np.cumsum(part) - part, part)
         yield np.repeat(np.arange(begin, end), part), by_cell[np.repeat(starts[begin:end], part) + offsets]
         begin = end
+
+
+def _not_beside(
+    scenes: Scenes, rows: np.ndarray, candidates: Iterable[tuple[np.ndarray, np.ndarray]]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Without pairs that lie beside each other, as most in a crowded image do, and whose overlaps need not be computed."""
+    left, right = (np.ascontiguousarray(scenes.boxes[rows, side]) for side in (0, 2))
+    true_left, true_right = (np.ascontiguousarray(scenes.true_boxes[:, side]) for side in (0, 2))
+    for boxes, others in candidates:
+        meet = (left[boxes] < true_right[others]) & (true_left[others] < right[boxes])
+        yield boxes[meet], others[meet]
 
 
 def _preferred(
