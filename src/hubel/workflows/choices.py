@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,8 +35,10 @@ DEFAULT_BUDGET = 345.0  # seconds of training
 BUDGET_OF_BOXES = (
     570.0  # the same where objects are to be found, which takes longer to learn than what a picture shows
 )
-SLOWER = 1.1
-"""An epoch of a long run takes longer than the steps that were measured before it: 7 % over 10 epochs of Fashion-MNIST, 12 % over 29."""
+SLOWER = 1.03
+"""An epoch of a long run took 1 % less (fashion-scenes, 11 epochs) to 6 % more (Fashion-MNIST, 5 epochs) than was measured before it: processor time, one thread, 2026-11-22."""
+PACE_STEPS, PACE_SECONDS = 24, 2.0  # of the measurement before a fit: so many steps, for at least so long
+BURST = 2.0  # times as long as the median: what is longer is another program's
 GAIN = 1.25  # times the epochs: worth to begin again for
 LATE = 1.5  # times the time, that the epochs which were planned would take: not to be borne
 MANY = 10_000  # training examples from which on the width follows the time
@@ -49,10 +51,11 @@ NO_WISHES = Wishes()
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """Measured seconds of one training step, and of evaluating one example."""
+    """Measured seconds of one training step, and of evaluating one example; measuring them took `spent` seconds."""
 
     step: float
     evaluation: float
+    spent: float = 0.0
 
     def epoch(self, steps_per_epoch: int, num_validation: int) -> float:
         """Predicted seconds of an epoch."""
@@ -240,7 +243,7 @@ def choose_epochs(
 ) -> tuple[int, str]:
     """As many epochs as the time allows, up to what is `useful`."""
     epoch = pace.epoch(steps_per_epoch, num_validation)
-    affordable = max(1, int(budget / max(epoch, 1e-9)))
+    affordable = max(1, int((budget - pace.spent) / max(epoch, 1e-9)))
     if affordable < useful:
         return affordable, f"{epoch:.1f} s an epoch here: what fits in {_duration(budget)} of training"
     return useful, f"enough for {num_train:,} examples; about {_duration(useful * epoch)} here"
@@ -254,35 +257,48 @@ def measure_pace(
     precision: Precision,
     device: torch.device,
     seconds: float,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Pace:
-    """Real steps of a copy, with gathering, augmentation, averaging and update; the network itself is left as it is."""
+    """Real steps of a copy, with gathering, augmentation, averaging and update, for at most about so many `seconds`; the network itself is left as
+    it is.
+
+    The pace is the mean of the steps after the first two, as sizes and lengths of batches may differ. Of what is longer than twice the median only that
+    much counts.
+    """
     with threads(precision.threads):
         trial = precision.place(copy.deepcopy(net), device)
         rule = Backprop(optimizer.build(trial), autocast=precision.autocast(device))
         average = MovingAverage(trial, 0.99)
         times: list[float] = []
-        start = began = time.perf_counter()
-        while True:
+        start = began = clock()
+        while not _known(times, start - began, seconds):
             for record in steps(trial, objective, batches.epoch(1), rule=rule, schedule=lambda step: 0.01):
                 average.update()
                 record.read()
-                now = time.perf_counter()
+                now = clock()
                 times.append(now - start)
                 start = now
-                if len(times) >= 4 and now - began > seconds:
+                if _known(times, now - began, seconds):
                     break
-            if len(times) >= 4:
-                break
         batch = next(batches.in_order(min(256, len(batches.data))))
         trial = one_view(trial).eval()
         looks: list[float] = []
         with torch.no_grad(), precision.autocast(device):
             for _ in range(3):
-                start = time.perf_counter()
+                start = clock()
                 trial(*batch.arguments).cpu()
-                looks.append(time.perf_counter() - start)
-    # what else the machine does only adds time: the faster third is nearer to the pace of a long run
-    return Pace(step=float(np.quantile(times[2:], 0.33)), evaluation=min(looks) / len(batch))
+                looks.append(clock() - start)
+    after = np.array(times[2:])
+    step = float(np.minimum(after, BURST * np.median(after)).mean())
+    return Pace(step=step, evaluation=min(looks) / len(batch), spent=clock() - began)
+
+
+def _known(times: Sequence[float], passed: float, seconds: float) -> bool:
+    """Whether these are enough steps to know the pace, or all that there is time for."""
+    if len(times) < 4:
+        return False
+    return passed > seconds or (len(times) >= PACE_STEPS and passed > PACE_SECONDS)
 
 
 def _duration(seconds: float) -> str:

@@ -282,9 +282,7 @@ def _resolve(
 
         optimizer = recipe.optimizer or default_optimizer(net, batch_size)[0]
         made = batches(batch_size, precision.layout)
-        pace = choices.measure_pace(
-            net, objective, made, optimizer, precision, device, min(2.0, SHARE * budget)
-        )
+        pace = choices.measure_pace(net, objective, made, optimizer, precision, device, SHARE * budget)
         return choices.choose_epochs(
             pace,
             made.steps_per_epoch,
