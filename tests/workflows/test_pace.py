@@ -11,7 +11,7 @@ from hubel.data.preprocessing import scaling_of
 from hubel.fitting.optimizers import SGD
 from hubel.fitting.precision import Precision
 from hubel.objectives import SquaredError
-from hubel.workflows.choices import PACE_SECONDS, PACE_STEPS, Pace, choose_epochs, measure_pace
+from hubel.workflows.choices import PACE_SECONDS, PACE_STEPS, SLOWER, Pace, choose_epochs, measure_pace
 
 NUM_STEPS, LOOK = 40, 1.28  # steps of an epoch; seconds of a look at 256 examples
 
@@ -94,5 +94,5 @@ def test_quick_steps_are_measured_for_a_while_and_slow_ones_no_longer_than_there
 
 def test_what_was_spent_on_measuring_is_of_the_budget():
     pace = Pace(step=0.1, evaluation=0.0, spent=20.0)
-    assert choose_epochs(pace, 10, 1000, 0, 100.0, useful=1000)[0] == 80
+    assert choose_epochs(pace, 10, 1000, 0, 100.0, useful=1000)[0] == int(80 / SLOWER)
     assert choose_epochs(pace, 10, 1000, 0, 10.0, useful=1000)[0] == 1
