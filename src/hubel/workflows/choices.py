@@ -36,7 +36,7 @@ BUDGET_OF_BOXES = (
     570.0  # the same where objects are to be found, which takes longer to learn than what a picture shows
 )
 SLOWER = 1.03
-"""An epoch of a long run took 1 % less (fashion-scenes, 11 epochs) to 6 % more (Fashion-MNIST, 5 epochs) than was measured before it: processor time, one thread, 2026-11-22."""
+"""An epoch of a long run took 1 % less (fashion-scenes, 11 epochs) to 6 % more (Fashion-MNIST, 5 epochs) than was measured before it: processor time, one thread."""
 PACE_STEPS, PACE_SECONDS = 24, 2.0  # of the measurement before a fit: so many steps, for at least so long
 BURST = 2.0  # times as long as the median: what is longer is another program's
 GAIN = 1.25  # times the epochs: worth to begin again for
