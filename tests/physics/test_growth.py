@@ -146,3 +146,54 @@ def test_what_is_handed_on_is_a_part_of_the_state():
         pass
     assert [done.carried for done in second.whole.done] == [done.carried for done in whole.whole.done]
     assert second.solution().estimate == whole.solution().estimate
+
+
+def test_more_time_goes_on_from_the_beginning():
+    """Where the time was over, each window had too little of it: the last one alone would not mend that."""
+    windows = Windows(unstable(), 4, tol=1e-4)
+    next(record for record in windows.steps() if windows.ways == 2 and record.window == 2)
+    spent = windows.seconds
+    for _ in windows.steps(spent + 1e-3):
+        pass
+    first = windows.solution()
+    assert windows.stopped == "time" and np.isfinite(first(t=3.0)) and first.estimate > 1e-4
+    again = Windows(unstable(), 4, tol=1e-4, state=windows.state())
+    assert (again.iteration, again.seconds) == (windows.iteration, windows.seconds)
+    for _ in again.steps(300.0):
+        pass
+    assert again.solution().reached and again.solution().estimate < 1e-4
+    assert [r.iteration for r in again.history] == list(range(1, len(again.history) + 1))
+
+
+def test_a_state_is_taken_up_with_another_tolerance():
+    decay = Problem(lambda u: u.t + u, domain={"t": (0, 2)}, initial=1.0)
+    first = Windows(decay, 3, tol=1e-2)
+    next(iter(first.steps()))
+    second = Windows(decay, 3, tol=1e-5, state=first.state())
+    assert second.asked == share_of(1e-5, 3)
+    for _ in second.steps():
+        pass
+    assert second.ways == 1 and second.stopped == "tolerance"
+
+
+def test_what_can_not_be_followed_is_said(monkeypatch):
+    monkeypatch.setattr("hubel.physics.growth.LARGEST", 10)
+    decay = Problem(lambda u: u.t + u, domain={"t": (0, 2)}, initial=1.0)
+    solution = in_windows(decay, 3).solution()
+    assert any("the estimate supposes that it stays" in text for text in solution.warnings)
+    known = [done.carried for done in in_windows(decay, 3).whole.done]
+    ends = [done.carried + done.estimate * done.size for done in in_windows(decay, 3).whole.done]
+    assert known[1:] == pytest.approx(ends[:-1])
+    monkeypatch.undo()
+    assert in_windows(decay, 3).solution().warnings == ()
+
+
+def test_a_solution_that_rises_again_is_not_taken_for_one_that_decays():
+    """cos^2, which nearly vanishes in the second of three windows."""
+    pulse = Problem(
+        lambda u, t: u.t + pi * sin(2 * pi * t / 3) / 3, domain={"t": (0, 3)}, initial=1.0
+    )
+    windows = in_windows(pulse, 3, tol=1e-4)
+    assert windows.ways == 1 and windows.solution().reached
+    sizes = [done.size for done in windows.whole.done]
+    assert sizes[1] < 0.3 * min(sizes[0], sizes[2])

@@ -74,6 +74,9 @@ def test_what_was_foretold_too_fast_has_fewer_epochs(plates, monkeypatch, tmp_pa
         (50, 1, 4.0, 4.0, 24),  # 200
         (50, 2, 4.0, 8.0, None),  # too late for that
         (1, 1, 300.0, 300.0, None),
+        (2, 1, 80.0, 80.0, None),  # no whole epoch fits any more: to go on takes no longer
+        (3, 1, 60.0, 60.0, None),
+        (4, 1, 45.0, 45.0, 1),
     ],
 )
 def test_when_it_is_worth_it(planned, done, last, spent, expected):

@@ -22,7 +22,7 @@ class Faults:
     ... except ValueError as error:
     ...     lines = str(error).splitlines()
     >>> print(lines[0], lines[1], lines[-1], sep="")
-    12 of the labels are not understood:  a.txt, line 0: no number  and 2 more in a.txt
+    12 faults in the labels:  a.txt, line 0: no number  and 2 more in a.txt
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class Faults:
         kind = UnreadableData if self._unreadable else ValueError
         if total == 1:
             raise kind(next(iter(self._told.values()))[0])
-        lines = [f"{total:,} of the labels are not understood:"]
+        lines = [f"{total:,} faults in the labels:"]
         for file in list(self._told)[:MOST_FILES]:
             lines += self._told[file]
             if more := self._counts[file] - len(self._told[file]):

@@ -75,7 +75,7 @@ def list_label_studio(path: Path, tasks: Sequence[Any]) -> BoxListing:
                 truth, key=lambda a: (str(a.get("updated_at") or a.get("created_at") or ""), truth.index(a))
             )
             regions = _objects(chosen.get("result"), f"{where}: result")
-            passed_over += _take(regions, picture, where, faults)
+            passed_over += _take(regions, picture, where, faults, path)
     faults.refuse()
     refuse_absent(absent, len(tasks), path, "for the whole name and its last part, beside it and in images/")
     refuse_two_parts(pictures, path)
@@ -91,13 +91,15 @@ def list_label_studio(path: Path, tasks: Sequence[Any]) -> BoxListing:
     return BoxListing(pictures=pictures, format="Label Studio", notes=tuple(notes))
 
 
-def _take(regions: Sequence[Mapping[str, Any]], picture: BoxedPicture, where: str, faults: Faults) -> int:
-    """Give a picture the boxes of an annotation's regions, and the size that they say; answers how many are none."""
+def _take(
+    regions: Sequence[Mapping[str, Any]], picture: BoxedPicture, where: str, faults: Faults, file: Path
+) -> int:
+    """Give a picture the boxes of an annotation's regions in a file, and the size that they say; answers how many are none."""
     boxes: list[Box] = []
     size = None
     passed_over = 0
     for row, region in enumerate(regions, start=1):
-        with faults:
+        with faults.of(str(file)):
             value = region.get("value")
             if not isinstance(value, dict) or not any(kind in value for kind in KINDS):
                 passed_over += 1

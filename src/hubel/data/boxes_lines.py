@@ -18,6 +18,7 @@ from hubel.data.box_listing import (
     by_number,
     find_picture,
     names_in,
+    numbers,
     read_text,
     refuse_absent,
     refuse_two_parts,
@@ -86,7 +87,7 @@ def _box(word: str, where: str) -> Box:
     kind = whole_number(said, "the class", where)
     if kind < 0:
         raise ValueError(f"{where}: the class is {kind}; expected a whole number from 0")
-    x0, y0, x1, y1 = map(float, corners)
+    x0, y0, x1, y1 = numbers(corners, 4, "the box", where)
     return Box((x0, y0, x1, y1), str(kind), where)
 
 

@@ -121,7 +121,7 @@ def refuse_incomplete(path: Path, target: str | Sequence[str] = "label") -> None
             there = ", ".join(word for word in words if word in folded)
             raise ValueError(
                 f"{path} has the columns {there} of boxes, but none called {lost}; expected {', '.join(words)}, or another of the forms that the documentation "
-                f"tells.{nearest(lost, [name.strip() for name in header])}"
+                f"tells.{nearest(lost, [name.strip() for name in header])} Where these are no boxes, give the columns other names"
             )
 
 

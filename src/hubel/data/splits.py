@@ -93,7 +93,7 @@ def assign_parts(
 
     `test` is a share of all examples or a whole number of them (default 20 %), `validation` of those that are left (default 15 %,
     from 2,000 examples on 10 %, at most 5,000); 0 leaves the part empty. `groups` [N] (default: those of the data) are never split
-    apart. Classes with a single example stay in train, which `how` says.
+    apart; where one of them has more than half of all examples it is left to train on, and a share is one of the others. Classes with a single example stay in train, which `how` says.
 
     Raises `ValueError`: too few examples or groups, a group on both sides of a given split, a share given for a part that came with the data.
 

@@ -4,9 +4,9 @@ A picture larger than a tile is cut into tiles that overlap and together cover i
 the mean of its values. Nothing is resized. An object of which a tile shows less than `LEAST_SEEN` is ignored there: it counts neither as
 found nor as missed, since it would be wrong to say that nothing is there.
 
-The side of a tile, where nothing is said: the largest side of the pictures that are at most `WHOLE`, where at least half of them are, so that one
-large picture among many small ones does not cut these up; else eight times the median
-longest side of the objects, at least twice that of all but the largest twentieth of them, from 128 to 512 pixels, by steps of 32. The overlap: the
+The side of a tile, where nothing is said: eight times the median longest side of the objects, at least twice that of all but the largest twentieth of
+them, from 128 to 512 pixels, by steps of 32. Where at least half of the pictures are at most `WHOLE`, these stay whole: a tile is as large as the largest of them, and where
+there are others, that have to be cut, at least what suits the objects. The overlap: the
 longest side of all but the largest twentieth, at most half a tile, so that nearly every object is whole in one of the tiles.
 """
 
@@ -42,11 +42,10 @@ def tile_for(
     usual = float(np.quantile(sides, 0.95)) if len(sides) else 0.0
     if tile is None:
         if 2 * len(small) >= len(sizes):
-            least = 0 if len(small) == len(sizes) else min(2 * int(np.ceil(usual)), LARGEST)
+            least = 0 if len(small) == len(sizes) else _for_objects(sides, usual)
             found = (max(_longest(small)[0], least), max(_longest(small)[1], least))
         else:
-            side = max(8 * float(np.median(sides)), 2 * usual) if len(sides) else LARGEST
-            side = int(np.clip(-(-side // STEP) * STEP, SMALLEST, LARGEST))
+            side = _for_objects(sides, usual)
             found = (min(side, most[0]), min(side, most[1]))
     else:
         found = (tile, tile) if isinstance(tile, int) else (int(tile[0]), int(tile[1]))
@@ -59,6 +58,12 @@ def tile_for(
             f"overlap={overlap!r} for tiles of {found[0]} × {found[1]}; expected pixels from 0 to {min(found) - 1}"
         )
     return found, int(overlap)
+
+
+def _for_objects(sides: np.ndarray, usual: float) -> int:
+    """The side of a tile that suits objects with these longest sides."""
+    side = max(8 * float(np.median(sides)), 2 * usual) if len(sides) else LARGEST
+    return int(np.clip(-(-side // STEP) * STEP, SMALLEST, LARGEST))
 
 
 def _longest(sizes: Sequence[Size]) -> Size:

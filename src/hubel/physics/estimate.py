@@ -33,12 +33,13 @@ class Amplification:
         self.values: list[Tensor] = []
         self.networks: list[Network] = []
 
-    def note(self, residual: float, values: Tensor, network: Network) -> None:
-        """Keep a state: its residual, the values [C, N] at fixed points, and the network of which they are."""
+    def note(self, residual: float, values: Tensor, network: Network | None = None) -> None:
+        """Keep a state: its residual, the values [C, N] at fixed points, and the network of which they are, where `earlier` will be asked for it."""
         if not self.residuals or residual < self.residuals[-1] / STEP:
             self.residuals.append(residual)
             self.values.append(values)
-            self.networks.append(network.copied())
+            if network is not None:
+                self.networks.append(network.copied())
             del self.residuals[:-KEPT], self.values[:-KEPT], self.networks[:-KEPT]
 
     def error(self, residual: float, values: Tensor) -> float | None:
@@ -52,7 +53,9 @@ class Amplification:
     def earlier(self, residual: float) -> tuple[Network, float] | None:
         """The network by whose answer the error is estimated, and the share of the difference that is left now; None while there is none."""
         place = self._behind(residual)
-        return None if place is None else (self.networks[place], residual / self.residuals[place])
+        if place is None or not self.networks:
+            return None
+        return self.networks[place], residual / self.residuals[place]
 
     def _behind(self, residual: float) -> int | None:
         """The latest state that is far enough behind."""

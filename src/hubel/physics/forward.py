@@ -56,7 +56,7 @@ class Forward:
         self.continuation, self.stage, self.causal = continuation, 0, causal
         self.tol, self.trial = settings.tol, Trial(self._form(window, settings), settings, enough)
         self.watch = Watch() if self.trial.grows else Watch.of_one_network()
-        self.amplification = Amplification()
+        self.amplification, self.keeps_networks = Amplification(), window.num > 1
         self.estimate: float | None = None
 
     def draw(self) -> str:
@@ -80,7 +80,7 @@ class Forward:
         """What follows from the residual between the points, when `loss` is left at them: why the work ends, or ""."""
         trial, before = self.trial, self.watch.best
         residual, values = trial.residual(trial.ansatz, trial.theta), trial.values(trial.theta)
-        self.amplification.note(residual, values, trial.ansatz.network)
+        self.amplification.note(residual, values, trial.ansatz.network if self.keeps_networks else None)
         if self.causal is not None and not self.causal.done:
             self._go_on_in_time(self.causal)
             return ""

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from hubel.physics.ansatz import Ansatz
 from hubel.physics.jets import Jet
+from hubel.physics.methods import LARGEST
 from hubel.physics.networks import Network, under
 from hubel.physics.parts import equation, learnt_conditions
 from hubel.physics.system import System, sizes_of
@@ -79,9 +80,11 @@ class Moved:
 
 def became(number: int, form: Ansatz, changes: Sequence[Change], points: Tensor, faces: int) -> Moved | None:
     """What becomes of the `changes` of the beginning in window `number`, by the equation at `points` [N, D] and what is learnt at `faces` of each
-    face; None where it tells nothing of them.
+    face; None where it tells nothing of them, and for networks too large for J^T J.
     """
     theta, sizes = form.network.weights(), sizes_of(form.problem, form.scales)
+    if len(theta) > LARGEST:
+        return None
 
     def system(own: Ansatz) -> System:
         return System(own, [equation(own, points, sizes), *learnt_conditions(own, faces, 0).values()])

@@ -17,12 +17,14 @@ from hubel.physics.problem import Problem
 @dataclass(frozen=True, kw_only=True)
 class Done:
     """What came out in one window, beside its network: `size` is the root mean square of the scaled solution, `estimate` the error that was
-    added, relative to it, and `carried` what became in it of the errors of the windows before.
+    added, relative to it, and `carried` what became in it of the errors of the windows before: as the equation has it where it was `followed`,
+    else as if they stayed.
     """
 
     estimate: float | None
     size: float
     carried: float
+    followed: bool
     residual: float
     stopped: str
     limit: str
@@ -42,6 +44,11 @@ class Way:
     def estimate(self) -> float | None:
         """The relative error over these windows."""
         return together([(one.estimate, one.size, one.carried) for one in self.done])
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether errors were followed as the equation has it, in all windows."""
+        return all(one.followed for one in self.done)
 
     def then(self, window: Ansatz, done: Done) -> Way:
         """With one window more."""

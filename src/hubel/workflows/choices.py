@@ -82,10 +82,10 @@ class Plan:
         """
         if done & (done - 1):
             return None
-        epochs = min(self.useful, max(1, int((self.seconds - spent) / max(last, 1e-9))))
+        epochs = min(self.useful, int((self.seconds - spent) / max(last, 1e-9)))
         faster = epochs >= GAIN * planned
-        slower = done == 1 and planned * last > LATE * self.seconds and epochs < planned
-        return epochs if faster or slower else None
+        slower = done == 1 and planned * last > LATE * self.seconds
+        return epochs if epochs >= 1 and (faster or slower) else None
 
 
 def choose_objective(train: Dataset, wishes: Wishes = NO_WISHES) -> tuple[Objective, str]:

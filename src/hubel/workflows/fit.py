@@ -249,6 +249,7 @@ def _trained(
                     return training, training.run(display)
                 except Replanned as better:
                     _plan_again(setting, better, training.position.seconds, display)
+                del training  # with its optimizer and averages, before there are others
                 _begin_again(folder, setting)
                 training = Training(_job(folder, setting, checkpoint_seconds))
         except NonFiniteLoss as error:

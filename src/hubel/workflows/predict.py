@@ -56,8 +56,8 @@ def predict_files(
     named when all others are answered, or with `skip_unreadable` answered in its turn by `{"file", "unreadable": why}`, where every other answer has an
     empty `unreadable` as well.
 
-    Raises `FileNotFoundError` for a file or run that does not exist and `DamagedRun` where the run can not be read, at the first answer that is
-    asked for; `UnreadableData` naming the files that can not be read, or are of another shape or type, after the last one.
+    Raises `FileNotFoundError` for a file or run that does not exist, `DamagedRun` where the run can not be read, and `ValueError` for `boxes` or `masks` of a run
+    that was fitted to none, at the first answer that is asked for; `UnreadableData` naming the files that can not be read, or are of another shape or type, after the last one.
 
     >>> import hubel, tempfile
     >>> x = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
@@ -129,13 +129,15 @@ def _of_files(
 
 def _of_tables(run: Run | Ensemble, paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
     """An answer a row, in pieces, so that a table may be larger than the memory."""
+    if absent := [str(path) for path in paths if not path.exists()]:
+        raise FileNotFoundError(f"{', '.join(absent)} {'does' if len(absent) == 1 else 'do'} not exist")
     for path in paths:
-        if not path.exists():
-            raise FileNotFoundError(f"{path} does not exist")
         if not is_table(path):
-            raise ValueError(
+            why = (
                 f"{run.folder} was fitted to a table, but {path} is none; expected one of {', '.join(TABLES)}"
             )
+            yield {"file": str(path), "unreadable": why}
+            continue
         row = 0
         for rows, remarks in _pieces_of(path, run.reading):
             if isinstance(rows, str):

@@ -26,15 +26,15 @@ def predict_texts(run: Run, paths: Sequence[Path | str]) -> Iterator[dict[str, A
             raise FileNotFoundError(f"{path} does not exist")
     for path in paths:
         try:
-            answer = _answer(run, path)
+            symbols = symbols_in(path, run.reading)
         except ValueError as error:
-            answer = {"file": str(path), "unreadable": str(error)}
-        yield answer
+            yield {"file": str(path), "unreadable": str(error)}
+            continue
+        yield _answer(run, path, symbols)
 
 
-def _answer(run: Run, path: Path | str) -> dict[str, Any]:
+def _answer(run: Run, path: Path | str, symbols: np.ndarray) -> dict[str, Any]:
     alphabet = tuple(run.reading["alphabet"])
-    symbols = symbols_in(path, run.reading)
     bits, right = [], []
     for inputs, targets in windows_of(symbols, run.scaling.shape[0]):
         part = Dataset(inputs=inputs, targets=targets, alphabet=alphabet, name=str(path))

@@ -154,7 +154,8 @@ class Training:
                 if interrupted() and self._goes_on():
                     self.save()
                     return INTERRUPTED
-                self._look_at_the_time()
+                if not interrupted() and not self._stops_early():
+                    self._look_at_the_time()
             self.finish()
         if not self._stops_early():
             return f"all {self.epochs} epochs done" if self.epochs > 1 else "the one epoch is done"

@@ -8,6 +8,7 @@ from typing import Any
 from hubel.core.errors import UnreadableData
 
 MOST_NAMED = 100
+HOPELESS = 256  # files of which none can be read: what is wrong is wrong of all
 
 
 class Unanswered:
@@ -24,14 +25,16 @@ class Unanswered:
         self.why: dict[str, str] = {}
 
     def apart(self, answers: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """The others, in order, without the word `unreadable`; raises `UnreadableData` at the end where there are none."""
+        """The others, in order; raises `UnreadableData` where there are none, at the end or after `HOPELESS` files."""
         num = 0
         for answer in answers:
-            if answer.get("unreadable"):
+            if "unreadable" in answer:
                 self.why[answer["file"]] = answer["unreadable"]
+                if not num and len(self.why) == HOPELESS:
+                    self.refuse(" (the others were not tried)")
                 continue
             num += 1
-            yield {name: value for name, value in answer.items() if name != "unreadable"}
+            yield answer
         if not num:
             self.refuse()
 
