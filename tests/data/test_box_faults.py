@@ -118,7 +118,7 @@ def test_files_are_told_apart_and_other_errors_are_let_through():
     with pytest.raises(UnreadableData) as caught:  # as all are
         faults.refuse()
     first, *told, last = str(caught.value).splitlines()
-    assert first.startswith("26 of the labels") and len(told) == 2 * MOST_FILES
+    assert first.startswith("26 faults in the labels") and len(told) == 2 * MOST_FILES
     assert last.strip() == "and 6 more in 3 other files"
     with faults.of("a.txt"):
         raise ValueError("another kind")

@@ -102,7 +102,10 @@ def test_the_default_tile_follows_the_objects():
     assert tile_for([(600, 90)], np.array([10.0, 40.0])) == ((224, 90), 39)
     assert tile_for([(600, 600)], np.zeros(0)) == ((512, 512), 0)
     assert tile_for([(400, 400)] * 29 + [(5000, 5000)], np.full(9, 20.0)) == ((400, 400), 20)
-    assert tile_for([(100, 80)] * 29 + [(5000, 5000)], np.full(9, 90.0)) == ((180, 180), 90)
+    assert tile_for([(100, 80)] * 29 + [(5000, 5000)], np.full(9, 90.0)) == ((200, 200), 90)
+    # thumbnails beside large pictures would cut these into tens of thousands of tiles
+    assert tile_for([(64, 64)] * 5 + [(4000, 4000)] * 5, np.full(9, 20.0)) == ((128, 128), 20)
+    assert tile_for([(64, 64)] * 5 + [(4000, 4000)] * 6, np.full(9, 20.0)) == ((160, 160), 20)
     assert tile_for([(400, 400)] * 9 + [(5000, 5000)] * 10, np.full(9, 20.0)) == ((160, 160), 20)
     with pytest.raises(ValueError, match="tile=0: expected a positive number of pixels"):
         tile_for([(600, 600)], np.zeros(0), tile=0)
@@ -133,7 +136,7 @@ def test_tiles_of_a_picture_stay_in_one_part_and_groups_are_kept(tmp_path):
 def test_one_large_picture_among_small_ones_is_named_and_leaves_them_whole(tmp_path):
     path, _ = made(tmp_path, [(80, 80)] * 7 + [(1200, 1200)] + [(80, 80)] * 7, num=8)
     data = load(path)
-    assert data.shape == (1, 80, 80) and (data.groups == "p3.png").sum() == 1
+    assert data.shape == (1, 128, 128) and (data.groups == "p3.png").sum() == 1
     share = f"p7.png makes {len(data) - 14} of the {len(data)} tiles (9"
     assert any(note.startswith(share) for note in data.notes), data.notes
     rows = assign_parts(data, seed=0)

@@ -190,9 +190,7 @@ def test_what_can_not_be_followed_is_said(monkeypatch):
 
 def test_a_solution_that_rises_again_is_not_taken_for_one_that_decays():
     """cos^2, which nearly vanishes in the second of three windows."""
-    pulse = Problem(
-        lambda u, t: u.t + pi * sin(2 * pi * t / 3) / 3, domain={"t": (0, 3)}, initial=1.0
-    )
+    pulse = Problem(lambda u, t: u.t + pi * sin(2 * pi * t / 3) / 3, domain={"t": (0, 3)}, initial=1.0)
     windows = in_windows(pulse, 3, tol=1e-4)
     assert windows.ways == 1 and windows.solution().reached
     sizes = [done.size for done in windows.whole.done]

@@ -6,7 +6,7 @@ found nor as missed, since it would be wrong to say that nothing is there.
 
 The side of a tile, where nothing is said: eight times the median longest side of the objects, at least twice that of all but the largest twentieth of
 them, from 128 to 512 pixels, by steps of 32. Where at least half of the pictures are at most `WHOLE`, these stay whole: a tile is as large as the largest of them, and where
-there are others, that have to be cut, at least what suits the objects. The overlap: the
+there are others, that have to be cut, as large as suits the objects, up to twice that (more would be mostly padding). The overlap: the
 longest side of all but the largest twentieth, at most half a tile, so that nearly every object is whole in one of the tiles.
 """
 
@@ -42,8 +42,14 @@ def tile_for(
     usual = float(np.quantile(sides, 0.95)) if len(sides) else 0.0
     if tile is None:
         if 2 * len(small) >= len(sizes):
-            least = 0 if len(small) == len(sizes) else _for_objects(sides, usual)
-            found = (max(_longest(small)[0], least), max(_longest(small)[1], least))
+            high, wide = _longest(small)
+            if len(small) < len(sizes):
+                least = max(
+                    min(_for_objects(sides, usual), 2 * max(high, wide)),
+                    min(2 * int(np.ceil(usual)), LARGEST),
+                )
+                high, wide = max(high, least), max(wide, least)
+            found = (high, wide)
         else:
             side = _for_objects(sides, usual)
             found = (min(side, most[0]), min(side, most[1]))

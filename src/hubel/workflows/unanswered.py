@@ -25,16 +25,16 @@ class Unanswered:
         self.why: dict[str, str] = {}
 
     def apart(self, answers: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """The others, in order; raises `UnreadableData` where there are none, at the end or after `HOPELESS` files."""
+        """The others, in order, without the word `unreadable`; raises `UnreadableData` where there are none, at the end or after `HOPELESS` files."""
         num = 0
         for answer in answers:
-            if "unreadable" in answer:
+            if answer.get("unreadable"):
                 self.why[answer["file"]] = answer["unreadable"]
                 if not num and len(self.why) == HOPELESS:
                     self.refuse(" (the others were not tried)")
                 continue
             num += 1
-            yield answer
+            yield {name: value for name, value in answer.items() if name != "unreadable"}
         if not num:
             self.refuse()
 
