@@ -104,7 +104,7 @@ def test_to_the_tolerance_at_all_times_and_honestly(case):
 def handed_on(problem, num=3, **chosen):
     """Windows at the first iterations of the last one, whose network is far from a solution."""
     windows = Windows(problem, num, tol=0.3, width=5, depth=1, **chosen)
-    assert any(record.window == num for record in windows.steps(0.2))
+    assert any(record.window == num for record in windows.steps())
     assert len(windows.way.windows) == num - 1
     return windows
 

@@ -103,3 +103,30 @@ def became(number: int, form: Ansatz, changes: Sequence[Change], points: Tensor,
     network.read(theta + share * step)
     less = tuple(replace(change, share=share * change.share) for change in changes)
     return Moved(number, form, replace(form, network=network, changes=less), share)
+
+
+def size_of(values: Tensor, form: Ansatz) -> float:
+    """The root mean square of the components [C, N] that have a beginning, scaled."""
+    scaled = [
+        row / form.scales[name]
+        for name, row in zip(form.problem.components, values, strict=True)
+        if form.problem.conditions.initial.get(name)
+    ]
+    return float(torch.stack(scaled).square().mean().sqrt())
+
+
+def alike(own: Change, others: Sequence[Change], points: Tensor) -> Change:
+    """The change with the sign with which it adds to the others at the end of its window, where the signs of errors are not known."""
+    if not others:
+        return own
+    problem = own.form.problem
+    assert problem.time is not None
+    at = points.clone()
+    at[:, problem.coordinates.index(problem.time)] = problem.ranges[problem.time][1]
+    jet = Jet(((0,) * points.shape[1],))
+    known = [change.continued(at, jet) for change in others]
+    product = sum(
+        float((values * sum(other[name] for other in known)).sum()) / own.form.scales[name] ** 2
+        for name, values in own.continued(at, jet).items()
+    )
+    return own if product >= 0 else replace(own, share=-own.share)

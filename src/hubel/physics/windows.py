@@ -26,7 +26,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -37,8 +37,7 @@ from torch import Tensor, nn
 from hubel.physics.ansatz import Ansatz
 from hubel.physics.architecture import Architecture
 from hubel.physics.forward import Forward
-from hubel.physics.growth import Change, became
-from hubel.physics.jets import Jet
+from hubel.physics.growth import Change, alike, became, size_of
 from hubel.physics.methods import Method
 from hubel.physics.networks import under
 from hubel.physics.pieces import Pieces, Window, edges_of
@@ -148,6 +147,7 @@ class Windows:
         if found is None:
             begun = self.solver.iteration > 0 or not self.way.done
             found = self.way.then(_form(now), self._done(now, None)) if begun else self.way
+        estimate = found.estimate if len(found.done) == self.num else None
         violations: dict[str, float] = {}
         for name, value in itertools.chain.from_iterable(done.violations.items() for done in found.done):
             violations[name] = max(value, violations.get(name, 0.0))
@@ -156,14 +156,16 @@ class Windows:
             problem=self.problem,
             ansatz=Pieces(self.problem, self.num, found.windows),
             tol=self.tol,
-            estimate=found.estimate if len(found.done) == self.num else None,
+            estimate=estimate,
             residual=math.sqrt(sum(done.residual**2 for done in found.done) / len(found.done)),
             stopped=self.stopped or "not finished",
             limit=self._limit(found),
             history=tuple(self.history),
             seconds=self.seconds,
             violations=violations,
-            warnings=(*now.warnings, *([] if found.is_followed or len(found.done) < self.num else [STAYS])),
+            warnings=(*now.warnings, STAYS)
+            if estimate is not None and not found.is_followed
+            else now.warnings,
             state=self.state(),
         )
 
@@ -232,9 +234,8 @@ class Windows:
     def _told(self, record: Record) -> Record:
         """A record of the solver of this window as one of the whole."""
         estimate = record.estimate
-        if (
-            estimate is not None
-        ):  # as if what is handed on stayed as it is: it is known at the end of the window
+        if estimate is not None:
+            # as if what is handed on stayed as it is: what becomes of it is known at the end of the window
             now = (estimate, self._magnitude(), self._handed_on())
             estimate = together([*((done.estimate, done.size, done.carried) for done in self.way.done), now])
         return replace(
@@ -261,13 +262,13 @@ class Windows:
         changes, carried = list(self.changes), None
         moved = became(number, form, changes, points, FACE) if changes else None
         if moved is not None:
-            carried = _size(moved.values(points), form)
+            carried = size_of(moved.values(points), form)
             changes.append(moved.change)
         assert isinstance(self.solver.strategy, Forward)
         earlier = self.solver.strategy.amplification.earlier(now.residual)
         if earlier is not None:
             own = Change(number, form, *earlier)
-            changes.append(_alike(own, changes, points))
+            changes.append(alike(own, changes, points))
         return self._done(now, carried), tuple(changes)
 
     def _done(self, now: Solution, carried: float | None) -> Done:
@@ -398,30 +399,3 @@ def share_of(tol: float, num: int) -> float:
 def _form(solution: Solution) -> Ansatz:
     assert isinstance(solution.ansatz, Ansatz)
     return solution.ansatz
-
-
-def _size(values: Tensor, form: Ansatz) -> float:
-    """The root mean square of the components [C, N] that have a beginning, scaled."""
-    scaled = [
-        row / form.scales[name]
-        for name, row in zip(form.problem.components, values, strict=True)
-        if form.problem.conditions.initial.get(name)
-    ]
-    return float(torch.stack(scaled).square().mean().sqrt())
-
-
-def _alike(own: Change, others: Sequence[Change], points: Tensor) -> Change:
-    """The change with the sign with which it adds to the others at the end of its window, where the signs of errors are not known."""
-    if not others:
-        return own
-    problem = own.form.problem
-    assert problem.time is not None
-    at = points.clone()
-    at[:, problem.coordinates.index(problem.time)] = problem.ranges[problem.time][1]
-    jet = Jet(((0,) * points.shape[1],))
-    known = [change.continued(at, jet) for change in others]
-    product = sum(
-        float((values * sum(other[name] for other in known)).sum()) / own.form.scales[name] ** 2
-        for name, values in own.continued(at, jet).items()
-    )
-    return own if product >= 0 else replace(own, share=-own.share)
