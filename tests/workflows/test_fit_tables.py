@@ -61,6 +61,12 @@ def test_a_regression_has_units_everywhere(columns, tmp_path, capsys):
     assert [next(asked) for _ in range(2 * NUM)] == answers * 2
     with pytest.raises(UnreadableData, match=r"(?s)2 files can not be read.*lacking\.csv.*broken\.csv"):
         next(asked)
+    (tmp_path / "notes.md").write_text("no table")
+    others = list(predict_files(run, [tmp_path / "notes.md", table], skip_unreadable=True))
+    assert "notes.md is none; expected one of .csv" in others[0]["unreadable"]
+    assert [one | {"unreadable": ""} for one in answers] == others[1:]
+    with pytest.raises(FileNotFoundError, match=r"gone\.csv does not exist"):
+        next(predict_files(run, [table, tmp_path / "gone.csv"]))
 
 
 def test_error_bars_are_asked_for_and_answered(columns, tmp_path):

@@ -1,11 +1,14 @@
 """A pace that was measured while the machine did something else does not decide how long is trained."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 import torch
 
 import hubel
-from hubel.workflows import choices
+from hubel.workflows import choices, training
 
 
 @pytest.fixture
@@ -82,3 +85,27 @@ def test_what_was_foretold_too_fast_has_fewer_epochs(plates, monkeypatch, tmp_pa
 def test_when_it_is_worth_it(planned, done, last, spent, expected):
     plan = choices.Plan(seconds=100.0, useful=50)
     assert plan.again(planned=planned, done=done, last=last, spent=spent) == expected
+
+
+def test_no_look_at_the_time_where_the_training_ends(plates, monkeypatch, tmp_path):
+    """Neither after early stopping, which has said that it is over, nor after an interruption in the last epoch, which would be lost."""
+    asked = []
+    monkeypatch.setattr(choices.Plan, "again", lambda plan, **seen: asked.append(seen["done"]))
+    monkeypatch.setattr(training.Training, "_stops_early", lambda self: self.position.epoch > 2)
+    foretell(monkeypatch, 1e-9)
+    hubel.fit(plates, out=tmp_path / "early", quiet=True)
+    assert asked == [1]
+
+    epoch = training.Training._epoch
+
+    def pressed(self, watcher, interrupted):
+        epoch(self, watcher, interrupted)
+        if self.position.epoch == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(training.Training, "_epoch", pressed)
+    monkeypatch.setattr(training.Training, "_stops_early", lambda self: False)
+    asked.clear()
+    foretell(monkeypatch, 1e3)  # one epoch
+    run = hubel.fit(plates, out=tmp_path / "interrupted", quiet=True)
+    assert asked == [] and run.status == "finished" and run.recipe.epochs == 1
