@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from test_solver import heat
 
 from hubel.physics import Problem, Windows
-from hubel.physics.growth import Change, became
+from hubel.physics.growth import Change, alike, became
 from hubel.physics.jets import Jet
 from hubel.physics.windows import share_of
 
@@ -195,3 +196,11 @@ def test_a_solution_that_rises_again_is_not_taken_for_one_that_decays():
     assert windows.ways == 1 and windows.solution().reached
     sizes = [done.size for done in windows.whole.done]
     assert sizes[1] < 0.3 * min(sizes[0], sizes[2])
+
+
+def test_an_error_whose_sign_is_not_known_adds_to_the_others():
+    change, points = another_end(in_windows(heat(), 2, tol=0.1), 0), torch.rand(50, 2, dtype=torch.float64)
+    against = replace(change, share=-0.5)
+    assert alike(change, [], points).share == 1.0
+    assert alike(change, [change, against], points).share == 1.0
+    assert alike(change, [against], points).share == -1.0
